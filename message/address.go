@@ -1,0 +1,153 @@
+package message
+
+import "strings"
+
+// Mark tells a mailbox from the ends of a group (RFC 5322, 3.4).
+type Mark uint8
+
+// The marks of an Address.
+const (
+	Mailbox    Mark = iota
+	GroupStart      // Name is the group's
+	GroupEnd
+)
+
+// Address is one mailbox of an address list, or one end of a group.
+type Address struct {
+	Name   string // display name, quotes removed, RFC 2047 words left encoded
+	Route  string // obsolete source route, "@a,@b"
+	Local  string // without quotes
+	Domain string // "" where the header gives none
+	Mark   Mark
+}
+
+// String is the address as SMTP compares it: local@domain.
+func (a Address) String() string {
+	if a.Domain == "" {
+		return a.Local
+	}
+	return a.Local + "@" + a.Domain
+}
+
+// maxAddresses bounds one field's list.
+const maxAddresses = 10000
+
+// ParseAddressList reads the addresses of a From, To or like field. It takes
+// what real mail holds: missing commas' sake apart, anything that is no address
+// is passed over. Groups come as a GroupStart, their mailboxes, a GroupEnd.
+func ParseAddressList(s string) []Address {
+	sc := &scanner{s: s}
+	var out []Address
+	inGroup := false
+	for len(out) < maxAddresses {
+		sc.skipCFWS()
+		if sc.done() {
+			break
+		}
+		switch {
+		case sc.take(','):
+			continue
+		case sc.take(';'):
+			if inGroup {
+				out, inGroup = append(out, Address{Mark: GroupEnd}), false
+			}
+			continue
+		}
+		a, group, ok := sc.address(inGroup)
+		if group {
+			inGroup = true
+		}
+		if ok {
+			out = append(out, a)
+		}
+	}
+	if inGroup {
+		out = append(out, Address{Mark: GroupEnd})
+	}
+	return out
+}
+
+// address reads one mailbox, or the name of a group and its colon.
+func (sc *scanner) address(inGroup bool) (a Address, group, ok bool) {
+	words, comment := sc.phrase()
+	switch {
+	case sc.take('<'):
+		a = sc.angle()
+		a.Name = strings.Join(words, " ")
+	case !inGroup && sc.peek() == ':':
+		sc.i++
+		return Address{Name: strings.Join(words, " "), Mark: GroupStart}, true, true
+	case sc.peek() == '@':
+		a.Local = strings.Join(words, "")
+		sc.i++
+		a.Domain = sc.domain()
+		if c := sc.skipCFWS(); c != "" {
+			comment = c
+		}
+	default:
+		a.Local = strings.Join(words, " ")
+		if len(words) == 0 && !sc.done() && sc.peek() != ',' && sc.peek() != ';' {
+			sc.i++ // an octet that starts nothing
+		}
+	}
+	if a.Name == "" {
+		a.Name = comment
+	}
+	return a, false, a.Local != "" || a.Domain != ""
+}
+
+// phrase reads words: atoms with dots, and quoted strings. comment is the last
+// one among them.
+func (sc *scanner) phrase() (words []string, comment string) {
+	for len(words) < 1000 {
+		if c := sc.skipCFWS(); c != "" {
+			comment = c
+		}
+		if sc.peek() == '"' {
+			words = append(words, sc.quoted())
+			continue
+		}
+		start := sc.i
+		for !sc.done() && strings.IndexByte(" \t\r\n()<>@,;:\"", sc.s[sc.i]) < 0 {
+			sc.i++
+		}
+		if sc.i == start {
+			return words, comment
+		}
+		words = append(words, sc.s[start:sc.i])
+	}
+	return words, comment
+}
+
+// angle reads what stands in angle brackets, the route included.
+func (sc *scanner) angle() (a Address) {
+	sc.skipCFWS()
+	if sc.peek() == '@' { // RFC 5322, 4.4: obs-route
+		if route, rest, ok := strings.Cut(sc.s[sc.i:], ":"); ok && !strings.ContainsRune(route, '>') {
+			a.Route = route
+			sc.i = len(sc.s) - len(rest)
+		}
+	}
+	words, _ := sc.phrase()
+	a.Local = strings.Join(words, "")
+	if sc.take('@') {
+		a.Domain = sc.domain()
+	}
+	sc.skipTo('>')
+	sc.take('>')
+	return a
+}
+
+// domain reads a domain or a literal.
+func (sc *scanner) domain() string {
+	sc.skipCFWS()
+	if sc.peek() == '[' {
+		d := sc.until("]")
+		if sc.take(']') {
+			d += "]"
+		}
+		return d
+	}
+	words, _ := sc.phrase()
+	return strings.Join(words, "")
+}
