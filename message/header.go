@@ -131,13 +131,23 @@ func (h *Header) Size() int64 {
 // past the end is the bottom), and the new field's ID. raw is what FormatField
 // or FormatRawField made.
 func (h *Header) Insert(at int, raw []byte) (*Header, FieldID) {
+	return h.InsertAs(at, raw, h.next), h.next
+}
+
+// InsertAs is Insert under an ID that the caller took from another revision of
+// the same message, so that forks of it agree on the names of their fields.
+func (h *Header) InsertAs(at int, raw []byte, id FieldID) *Header {
 	at = min(max(at, 0), len(h.fields))
-	id := h.next
 	fields := make([]Field, 0, len(h.fields)+1)
 	fields = append(fields, h.fields[:at]...)
 	fields = append(fields, Field{ID: id, Name: fieldName(raw), Raw: raw})
 	fields = append(fields, h.fields[at:]...)
-	return &Header{fields: fields, next: id + 1}, id
+	return &Header{fields: fields, next: max(h.next, id+1)}
+}
+
+// Reserve returns the same header, whose next new field gets an ID from id on.
+func (h *Header) Reserve(id FieldID) *Header {
+	return &Header{fields: h.fields, next: max(h.next, id)}
 }
 
 // Set returns a header in which the field with that ID has other octets; it

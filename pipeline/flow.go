@@ -1,0 +1,258 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+
+	"mtad/message"
+	"mtad/smtp"
+)
+
+// Flow is one connection's way through a pipeline. Its methods are called one
+// after the other, by the goroutine that serves the connection.
+type Flow struct {
+	p        *Pipeline
+	state    *state
+	sessions []Session
+	silent   []bool // Done for this transaction
+	forever  []bool // Done for the session
+	refused  Fate   // of the session; sticks
+	before   *state // to go back to if the recipient is refused
+	session  log
+	log      log
+	open     bool // a transaction is under way
+}
+
+// Open begins a flow for a client. Close must be called at its end.
+func (p *Pipeline) Open(c Client) *Flow {
+	return p.flow(&state{client: &c, env: &Mailing{}})
+}
+
+// OpenView begins a flow in the middle: at a message that is there already, for
+// a delivery pipeline or for mail made here.
+func (p *Pipeline) OpenView(v *View) *Flow {
+	f := p.flow(v.state.edit())
+	f.open = true
+	return f
+}
+
+func (p *Pipeline) flow(s *state) *Flow {
+	flags := make([]bool, 2*len(p.steps))
+	return &Flow{
+		p: p, state: s,
+		sessions: make([]Session, len(p.steps)),
+		silent:   flags[:len(p.steps):len(p.steps)],
+		forever:  flags[len(p.steps):],
+		session:  log{limit: maxSessionEvents},
+		log:      log{limit: maxEvents},
+	}
+}
+
+// Pipeline is the pipeline the flow goes through.
+func (f *Flow) Pipeline() *Pipeline { return f.p }
+
+// View is the present revision, with every fact.
+func (f *Flow) View() *View { return &View{state: f.state, reads: AllFacts} }
+
+// Client is the session as it stands.
+func (f *Flow) Client() *Client { return f.state.client }
+
+// SetClient changes what is known of the session: a HELO name, TLS, a login.
+func (f *Flow) SetClient(change func(*Client)) {
+	c := *f.state.client
+	change(&c)
+	next := f.state.edit()
+	next.client = &c
+	f.state = next
+}
+
+// Forget drops all facts, those of the session too, and what filters said of
+// the session: after STARTTLS, and at a new EHLO (RFC 3207, 4.2).
+func (f *Flow) Forget() {
+	next := f.state.reset()
+	next.base = base{}
+	next.auth, next.scores, next.tags = nil, nil, nil
+	f.state = next
+	f.refused = Fate{}
+	clear(f.forever)
+	clear(f.silent)
+}
+
+// Settle makes the facts found so far those of the session, that every
+// transaction begins with. The server calls it after Connect, Helo and Auth.
+func (f *Flow) Settle() {
+	next := f.state.edit()
+	next.base = base{len(next.auth), len(next.scores), len(next.tags)}
+	f.state = next
+}
+
+// Begin begins a transaction: MAIL. Run the stage Mail next.
+func (f *Flow) Begin(id message.ID, sender smtp.Address, params smtp.MailParams) {
+	next := f.state.reset()
+	next.env = &Mailing{ID: id, Time: f.p.now(), Sender: sender, Params: params}
+	f.state = next
+	copy(f.silent, f.forever)
+	f.open = true
+}
+
+// AddRcpt adds the recipient of a RCPT. Run the stage Rcpt next, then KeepRcpt or
+// DropRcpt.
+func (f *Flow) AddRcpt(r Recipient) RcptID {
+	f.before = f.state
+	next := f.state.edit()
+	env := next.envelope()
+	next.nextRcpt++
+	r.ID = next.nextRcpt
+	env.Rcpts = append(env.Rcpts, r)
+	next.rcpt = r.ID
+	f.state = next
+	return r.ID
+}
+
+// DropRcpt takes the last recipient back, and what filters edited on its account.
+func (f *Flow) DropRcpt() {
+	if f.before != nil {
+		id := f.state.nextRcpt
+		f.state = f.before.edit()
+		f.state.nextRcpt = id
+		f.before = nil
+	}
+}
+
+// SetRcptClass notes what the router says of recipients that filters added.
+func (f *Flow) SetRcptClass(id RcptID, c Class, exempt bool) {
+	if i := f.state.env.find(id); i >= 0 {
+		next := f.state.edit()
+		r := &next.envelope().Rcpts[i]
+		r.Class, r.Exempt = c, exempt
+		f.state = next
+	}
+}
+
+// SetCommand names the line that the stage Unknown is about.
+func (f *Flow) SetCommand(line string) {
+	next := f.state.edit()
+	next.command = line
+	f.state = next
+}
+
+// SetMessage gives the transaction its message. trace are fields of ours, such
+// as Received, that go on top; filters see them, and Original has them not. hide
+// says which fields of the message are removed; Original keeps them. It may be
+// nil.
+func (f *Flow) SetMessage(m *message.Message, trace [][]byte, hide func(message.Field) bool) {
+	next := f.state.edit()
+	next.original = m
+	h := m.Header()
+	if hide != nil {
+		h = h.Without(hide)
+	}
+	for i := len(trace) - 1; i >= 0; i-- {
+		h, _ = h.Insert(0, trace[i])
+	}
+	next.msg = m.WithHeader(h)
+	next.rcpt = 0
+	f.state = next
+}
+
+// ForRcpt turns to one recipient and the account it leads to, with that
+// recipient's revision of the message and an empty plan. Run the stage Deliver
+// next.
+func (f *Flow) ForRcpt(id RcptID, mailbox smtp.Address) {
+	next := f.state.edit()
+	next.msg = next.messageFor(id)
+	next.forks = nil
+	next.rcpt, next.mailbox, next.plan = id, mailbox, Plan{}
+	f.state = next
+}
+
+// End ends the transaction: sessions are told, facts of the transaction dropped.
+// It returns the transaction's trace.
+func (f *Flow) End(ctx context.Context, o Outcome) Trace {
+	if !f.open {
+		return Trace{}
+	}
+	f.open = false
+	for i, s := range f.sessions {
+		if s == nil {
+			continue
+		}
+		if err := f.tell(ctx, s, o); err != nil {
+			f.p.log.Warn("filter end", "pipeline", f.p.Name, "step", f.p.steps[i].Name, "outcome", o.String(), "err", err)
+			s.Close()
+			f.sessions[i] = nil
+		}
+	}
+	t := f.Trace()
+	f.state = f.state.reset()
+	f.log = log{limit: maxEvents}
+	copy(f.silent, f.forever)
+	f.before = nil
+	return t
+}
+
+// tell calls a session's End, guarded like any call.
+func (f *Flow) tell(ctx context.Context, s Session, o Outcome) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, CommandTimeout)
+	defer cancel()
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v", ErrPanic, r)
+		}
+	}()
+	return s.End(ctx, o)
+}
+
+// Trace is what happened so far: the session's events, then the transaction's.
+func (f *Flow) Trace() Trace {
+	t := Trace{ID: f.state.env.ID}
+	t.Events = append(t.Events, f.session.events...)
+	t.Events = append(t.Events, f.log.events...)
+	if n := f.session.dropped + f.log.dropped; n > 0 {
+		t.Events = append(t.Events, Event{Time: f.p.now(), Kind: EventSession, Note: fmt.Sprintf("%d more events were not kept", n)})
+	}
+	return t
+}
+
+// Record adds an event of the server's own to the trace: who connected, what
+// was answered.
+func (f *Flow) Record(e Event) {
+	if e.Time.IsZero() {
+		e.Time = f.p.now()
+	}
+	if f.open {
+		f.log.add(e)
+		return
+	}
+	f.session.add(e)
+}
+
+func (f *Flow) record(s Stage, e Event) {
+	if s.session() {
+		f.session.add(e)
+		return
+	}
+	f.log.add(e)
+}
+
+func (f *Flow) rcptName() string {
+	if i := f.state.env.find(f.state.rcpt); i >= 0 {
+		return f.state.env.Rcpts[i].Addr.String()
+	}
+	return ""
+}
+
+// Close ends the flow and closes the filters' sessions.
+func (f *Flow) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), CommandTimeout)
+	defer cancel()
+	f.End(ctx, Aborted)
+	for i, s := range f.sessions {
+		if s != nil {
+			if err := s.Close(); err != nil {
+				f.p.log.Debug("filter close", "step", f.p.steps[i].Name, "err", err)
+			}
+			f.sessions[i] = nil
+		}
+	}
+}

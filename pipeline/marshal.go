@@ -1,0 +1,97 @@
+package pipeline
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"mtad/message"
+	"mtad/smtp"
+)
+
+// viewVersion is written into every marshalled View. A change that an older
+// reader would misunderstand raises it.
+const viewVersion = 1
+
+// stored is a View in the journal, without the message, whose octets follow it.
+type stored struct {
+	Version int          `json:"v"`
+	Client  *Client      `json:"client"`
+	Mailing *Mailing     `json:"mailing"`
+	Auth    []AuthResult `json:"auth,omitempty"`
+	Scores  []Score      `json:"scores,omitempty"`
+	Tags    []Tagged     `json:"tags,omitempty"`
+	Folder  string       `json:"folder,omitempty"`
+	Next    RcptID       `json:"next"`
+}
+
+// MarshalJSON writes session, envelope and facts, but not the message and not
+// the forks of single recipients: those are messages of their own by then.
+func (v *View) MarshalJSON() ([]byte, error) {
+	s := v.state
+	return json.Marshal(stored{
+		Version: viewVersion, Client: s.client, Mailing: s.env,
+		Auth: s.auth, Scores: s.scores, Tags: s.tags, Folder: s.folder, Next: s.nextRcpt,
+	})
+}
+
+// UnmarshalView reads what MarshalJSON wrote. m is the message that belongs to
+// it.
+func UnmarshalView(b []byte, m *message.Message) (*View, error) {
+	var in stored
+	if err := json.Unmarshal(b, &in); err != nil {
+		return nil, fmt.Errorf("pipeline: read view: %w", err)
+	}
+	if in.Version != viewVersion {
+		return nil, fmt.Errorf("pipeline: view of version %d; this program reads %d", in.Version, viewVersion)
+	}
+	if in.Client == nil || in.Mailing == nil {
+		return nil, fmt.Errorf("pipeline: view without client or envelope")
+	}
+	s := &state{
+		client: in.Client, env: in.Mailing, original: m, msg: m,
+		auth: in.Auth, scores: in.Scores, tags: in.Tags, folder: in.Folder, nextRcpt: in.Next,
+	}
+	return &View{state: s, reads: AllFacts}, nil
+}
+
+// NewView makes the View of mail made here: a bounce, a redirect, a message of
+// the sendmail command.
+func NewView(c Client, env Mailing, m *message.Message) *View {
+	var next RcptID
+	for _, r := range env.Rcpts {
+		next = max(next, r.ID)
+	}
+	return &View{reads: AllFacts, state: &state{client: &c, env: &env, original: m, msg: m, nextRcpt: next}}
+}
+
+// ForkedRcpts are the recipients whose revision of the message differs from the
+// others', in envelope order.
+func (v *View) ForkedRcpts() []RcptID {
+	var ids []RcptID
+	for _, r := range v.state.env.Rcpts {
+		if v.state.forks[r.ID] != nil {
+			ids = append(ids, r.ID)
+		}
+	}
+	return ids
+}
+
+// MessageFor is the revision that a recipient gets.
+func (v *View) MessageFor(id RcptID) *message.Message { return v.state.messageFor(id) }
+
+// WithRcpts is the View with other recipients and another message: what is
+// stored of a transaction that was split.
+func (v *View) WithRcpts(rcpts []Recipient, m *message.Message) *View {
+	s := v.state.edit()
+	s.envelope().Rcpts = rcpts
+	s.msg, s.forks = m, nil
+	return &View{state: s, reads: v.reads}
+}
+
+// WithSender is the View with another reverse-path.
+func (v *View) WithSender(a smtp.Address, p smtp.MailParams) *View {
+	s := v.state.edit()
+	env := s.envelope()
+	env.Sender, env.Params = a, p
+	return &View{state: s, reads: v.reads}
+}

@@ -1,0 +1,85 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Pipeline is an ordered list of steps, as written in the configuration. It is
+// immutable once started and may serve any number of flows at once.
+type Pipeline struct {
+	Name  string
+	steps []*Step
+	now   func() time.Time
+	log   *slog.Logger
+}
+
+// New checks the steps and makes a pipeline of them. The steps belong to it.
+func New(name string, steps []*Step, env Env) (*Pipeline, error) {
+	seen := map[string]bool{}
+	for _, st := range steps {
+		if st.Name == "" || seen[st.Name] {
+			return nil, fmt.Errorf("pipeline %s: step name %q is empty or used twice", name, st.Name)
+		}
+		seen[st.Name] = true
+		if st.OnError != TempFail && st.OnError != Continue && st.OnError != Reject {
+			return nil, fmt.Errorf("pipeline %s: step %s: on_error can't be %s", name, st.Name, st.OnError)
+		}
+		if st.MaxConcurrent > 0 && st.sem == nil {
+			st.sem = make(chan struct{}, st.MaxConcurrent)
+		}
+	}
+	p := &Pipeline{Name: name, steps: steps, now: env.Now, log: env.Log}
+	if p.now == nil {
+		p.now = time.Now
+	}
+	if p.log == nil {
+		p.log = slog.New(slog.DiscardHandler)
+	}
+	return p, nil
+}
+
+// Steps are the steps in order. The slice is to be read only.
+func (p *Pipeline) Steps() []*Step { return p.steps }
+
+// Start starts every filter that is a Runner, in order. If one fails, those
+// already started are closed.
+func (p *Pipeline) Start(ctx context.Context) error {
+	for i, st := range p.steps {
+		r, ok := st.Filter.(Runner)
+		if !ok {
+			continue
+		}
+		if err := r.Start(ctx); err != nil {
+			err = fmt.Errorf("pipeline %s: start %s: %w", p.Name, st.Name, err)
+			return errors.Join(err, closeSteps(p.steps[:i]))
+		}
+	}
+	return nil
+}
+
+// Close closes every filter that is a Runner.
+func (p *Pipeline) Close() error { return closeSteps(p.steps) }
+
+func closeSteps(steps []*Step) error {
+	var errs []error
+	for _, st := range steps {
+		if r, ok := st.Filter.(Runner); ok {
+			errs = append(errs, r.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Stats returns the counters of every step, in order.
+func (p *Pipeline) Stats() []Stats {
+	out := make([]Stats, 0, len(p.steps))
+	now := p.now()
+	for _, st := range p.steps {
+		out = append(out, st.snapshot(p.Name, now))
+	}
+	return out
+}

@@ -1,0 +1,69 @@
+package pipeline
+
+import (
+	"time"
+
+	"mtad/message"
+)
+
+// Trace is what happened to one transaction, or to a session that never got to
+// one. It grows by events; who stores it puts events of the same ID together.
+type Trace struct {
+	ID     message.ID `json:"id"`
+	Events []Event    `json:"events"`
+}
+
+// Event is one thing that happened. Which fields are set depends on Kind.
+type Event struct {
+	Time   time.Time     `json:"time"`
+	Kind   EventKind     `json:"kind"`
+	Stage  string        `json:"stage,omitempty"`
+	Step   string        `json:"step,omitempty"`   // the name in the configuration
+	Filter string        `json:"filter,omitempty"` // its kind
+	Action string        `json:"action,omitempty"`
+	Reply  string        `json:"reply,omitempty"`
+	Mods   []string      `json:"mods,omitempty"`
+	Rcpt   string        `json:"rcpt,omitempty"`
+	Host   string        `json:"host,omitempty"` // the peer of a delivery attempt
+	Note   string        `json:"note,omitempty"`
+	Err    string        `json:"err,omitempty"`
+	Shadow bool          `json:"shadow,omitempty"` // recorded, not obeyed
+	Masked bool          `json:"masked,omitempty"` // a refusal that postmaster's mail is spared
+	Took   time.Duration `json:"took,omitempty"`   // nanoseconds
+}
+
+// EventKind says what kind of thing happened.
+type EventKind string
+
+// The kinds of events.
+const (
+	EventSession EventKind = "session" // who connected; Note says how
+	EventStep    EventKind = "step"    // a filter was asked
+	EventMail    EventKind = "mail"    // MAIL or RCPT; Rcpt, Reply
+	EventReply   EventKind = "reply"   // what the client was told in the end
+	EventQueue   EventKind = "queue"   // queued, held, released, given up
+	EventDeliver EventKind = "deliver" // stored in a folder
+	EventRelay   EventKind = "relay"   // an attempt at a remote host
+	EventMade    EventKind = "made"    // another message was made of it; Note has its ID
+)
+
+// maxEvents bounds one transaction's trace; maxSessionEvents the session's part.
+const (
+	maxEvents        = 2000
+	maxSessionEvents = 200
+)
+
+// log is a Trace in the making.
+type log struct {
+	events  []Event
+	limit   int
+	dropped int
+}
+
+func (l *log) add(e Event) {
+	if len(l.events) >= l.limit {
+		l.dropped++
+		return
+	}
+	l.events = append(l.events, e)
+}
