@@ -30,8 +30,8 @@ func (j *Journal) Finished() []Segment {
 }
 
 // Reclaim frees a finished segment: the live records in it are copied to the
-// end of the journal, move stores their new places in one transaction, and the
-// file goes when nobody reads it. It needs at most the live octets of one
+// end of the journal, move (called once, perhaps with none) stores their new
+// places in one transaction, and the file goes when nobody reads it. It needs at most the live octets of one
 // segment as extra room. After an error the segment stays as it was and the
 // copies are dead space. A record that cannot be read keeps its segment.
 func (j *Journal) Reclaim(ctx context.Context, seq uint64, live []Place, move func([]Move) error) error {
@@ -43,10 +43,8 @@ func (j *Journal) Reclaim(ctx context.Context, seq uint64, live []Place, move fu
 		}
 		moves = append(moves, Move{p, to})
 	}
-	if len(moves) > 0 {
-		if err := move(moves); err != nil {
-			return fmt.Errorf("journal: reclaim %s: %w", segmentName(seq), err)
-		}
+	if err := move(moves); err != nil {
+		return fmt.Errorf("journal: reclaim %s: %w", segmentName(seq), err)
 	}
 	if err := j.shelf.remove(seq); err != nil {
 		return fmt.Errorf("journal: reclaim %s: %w", segmentName(seq), err)

@@ -1,0 +1,93 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+)
+
+const busyTimeout = 10 * time.Second
+
+// conn is one connection, used by one goroutine at a time.
+type conn struct{ *sqlite.Conn }
+
+func openWriter(path string) (*conn, error) {
+	return openConn(path, sqlite.OpenReadWrite|sqlite.OpenCreate,
+		"PRAGMA journal_mode=WAL",
+		"PRAGMA synchronous=FULL",
+		"PRAGMA foreign_keys=ON",
+		"PRAGMA temp_store=MEMORY",
+		"PRAGMA cache_size=-16384",
+		"PRAGMA wal_autocheckpoint=4000",
+		"PRAGMA journal_size_limit=67108864",
+	)
+}
+
+// openReader opens for writing too, because SQLite may have to recover the
+// WAL; query_only keeps functions from it.
+func openReader(path string) (*conn, error) {
+	return openConn(path, sqlite.OpenReadWrite,
+		"PRAGMA query_only=ON",
+		"PRAGMA temp_store=MEMORY",
+		"PRAGMA cache_size=-4096",
+	)
+}
+
+func openConn(path string, flags sqlite.OpenFlags, pragmas ...string) (*conn, error) {
+	sc, err := sqlite.OpenConn(path, flags)
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{sc}
+	c.SetBusyTimeout(busyTimeout)
+	for _, p := range pragmas {
+		if err := c.script(p); err != nil {
+			return nil, errors.Join(fmt.Errorf("%s: %w", p, err), c.close())
+		}
+	}
+	return c, nil
+}
+
+func (c *conn) close() error { return c.Conn.Close() }
+
+// run executes one statement that is used often and gives no rows.
+func (c *conn) run(query string) error {
+	st, err := c.Prepare(query)
+	if err != nil {
+		return err
+	}
+	_, err = st.Step()
+	return errors.Join(err, st.Reset())
+}
+
+func (c *conn) commit() error { return c.run("COMMIT") }
+
+// script executes statements once.
+func (c *conn) script(sql string) error {
+	for strings.TrimSpace(sql) != "" {
+		st, rest, err := c.PrepareTransient(sql)
+		if err != nil {
+			return err
+		}
+		for more := true; more && err == nil; {
+			more, err = st.Step()
+		}
+		if err := errors.Join(err, st.Finalize()); err != nil {
+			return err
+		}
+		sql = sql[len(sql)-rest:]
+	}
+	return nil
+}
+
+// describe adds the sentinel that callers branch on.
+func describe(err error) error {
+	switch sqlite.ErrCode(err) {
+	case sqlite.ResultConstraintUnique, sqlite.ResultConstraintPrimaryKey, sqlite.ResultConstraintRowID:
+		return fmt.Errorf("%w: %w", ErrUnique, err)
+	}
+	return err
+}

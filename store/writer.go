@@ -1,0 +1,258 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+// job is one function waiting for the writer.
+type job struct {
+	fn    func(*Tx) error
+	state atomic.Int32 // see below
+	done  chan error
+	tx    *Tx
+	err   error // what the function itself answered
+	panic any
+}
+
+const (
+	jobWaiting = iota
+	jobStarted
+	jobCancelled
+)
+
+// Update runs fn in a transaction, perhaps together with others, and returns
+// when that is on disk. fn's error rolls its part back and is returned. fn may
+// be run twice; see the package comment for what it must not do. ctx cancels
+// only before fn has started. ErrUnavailable says that nobody knows whether it
+// is committed.
+func (db *DB) Update(ctx context.Context, fn func(*Tx) error) error {
+	j := &job{fn: fn, done: make(chan error, 1)}
+	select {
+	case <-db.stop:
+		return ErrClosed
+	default:
+	}
+	select {
+	case db.jobs <- j:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-db.stop:
+		return ErrClosed
+	}
+	return db.wait(ctx, j)
+}
+
+func (db *DB) wait(ctx context.Context, j *job) error {
+	cancelled, stopped := ctx.Done(), db.stop
+	for {
+		select {
+		case err := <-j.done:
+			if j.panic != nil {
+				panic(j.panic)
+			}
+			return err
+		case <-cancelled:
+			if j.state.CompareAndSwap(jobWaiting, jobCancelled) {
+				return ctx.Err()
+			}
+			cancelled = nil
+		case <-stopped:
+			if j.state.CompareAndSwap(jobWaiting, jobCancelled) {
+				return ErrClosed
+			}
+			stopped = nil
+		}
+	}
+}
+
+// writeLoop is the only goroutine that writes to the database.
+func (db *DB) writeLoop() {
+	defer db.work.Done()
+	group := make([]*job, 0, groupLimit)
+	for {
+		select {
+		case j := <-db.jobs:
+			group = db.gather(append(group[:0], j))
+			db.serve(group)
+			clear(group)
+		case <-db.stop:
+			return
+		}
+	}
+}
+
+// gather takes what waits, without those cancelled meanwhile.
+func (db *DB) gather(first []*job) []*job {
+	group := first[:0]
+	for j := first[0]; ; {
+		if j.state.CompareAndSwap(jobWaiting, jobStarted) {
+			group = append(group, j)
+		}
+		if len(group) == groupLimit {
+			return group
+		}
+		select {
+		case j = <-db.jobs:
+		default:
+			return group
+		}
+	}
+}
+
+// serve runs a group, and each function alone if the group as a whole failed.
+func (db *DB) serve(group []*job) {
+	if len(group) == 0 {
+		return
+	}
+	if err := db.ensureOpen(); err != nil {
+		answer(group, err)
+		return
+	}
+	err := db.attempt(group)
+	switch {
+	case err == nil:
+		answer(group, nil)
+	case errors.Is(err, ErrUnavailable) || len(group) == 1:
+		answer(group, err)
+	default:
+		db.log.Warn("store: group of updates failed, running each alone", "updates", len(group), "error", err)
+		for i := range group {
+			db.serve(group[i : i+1])
+		}
+	}
+}
+
+func answer(group []*job, err error) {
+	for _, j := range group {
+		if j.err != nil || j.panic != nil {
+			j.done <- j.err
+			continue
+		}
+		j.done <- err
+	}
+}
+
+// attempt runs a group in one transaction. An error means nothing of it is
+// committed, or with ErrUnavailable that this is unknown.
+func (db *DB) attempt(group []*job) error {
+	c := db.writer
+	if err := c.run("BEGIN IMMEDIATE"); err != nil {
+		return fmt.Errorf("store: begin: %w", err)
+	}
+	for _, j := range group {
+		if err := db.runJob(c, j, len(group) > 1); err != nil {
+			return db.undo(err)
+		}
+	}
+	if len(group) == 1 && (group[0].err != nil || group[0].panic != nil) {
+		return db.undo(nil)
+	}
+	return db.finish(group)
+}
+
+// runJob runs one function inside a savepoint. Savepoints do not isolate every
+// fault: an error here means the whole transaction is lost.
+func (db *DB) runJob(c *conn, j *job, savepoint bool) error {
+	if savepoint {
+		if err := c.run("SAVEPOINT job"); err != nil {
+			return err
+		}
+	}
+	j.tx, j.err, j.panic = &Tx{conn: c, write: true}, nil, nil
+	j.call()
+	j.tx.closeRows()
+	if c.AutocommitEnabled() {
+		if j.err == nil {
+			return errTransactionGone
+		}
+		err := fmt.Errorf("%w: %w", errTransactionGone, j.err)
+		j.err = nil
+		return err
+	}
+	if !savepoint {
+		return nil
+	}
+	if j.err != nil || j.panic != nil {
+		if err := c.run("ROLLBACK TO job"); err != nil {
+			return err
+		}
+	}
+	return c.run("RELEASE job")
+}
+
+// call keeps a panic for the goroutine that asked for the update.
+func (j *job) call() {
+	defer func() { j.panic = recover() }()
+	j.err = j.fn(j.tx)
+}
+
+// undo rolls back what is left of a transaction.
+func (db *DB) undo(cause error) error {
+	if db.writer.AutocommitEnabled() {
+		return cause
+	}
+	if err := db.writer.run("ROLLBACK"); err != nil {
+		db.lose()
+		return errors.Join(cause, fmt.Errorf("store: rollback: %w", err))
+	}
+	return cause
+}
+
+// finish stores the journal position, commits and tells whoever asked.
+func (db *DB) finish(group []*job) error {
+	places, above, err := db.saveApplied(group)
+	if err != nil {
+		return db.undo(err)
+	}
+	if err := db.commit(db.writer); err != nil {
+		if !db.writer.AutocommitEnabled() && isRefusal(err) {
+			return db.undo(fmt.Errorf("store: commit: %w", err))
+		}
+		db.lose()
+		return fmt.Errorf("%w: commit: %w", ErrUnavailable, err)
+	}
+	db.above = above
+	db.journal.Done(places...)
+	for _, j := range group {
+		if j.err != nil || j.panic != nil {
+			continue
+		}
+		for _, hook := range j.tx.hooks {
+			hook()
+		}
+	}
+	return nil
+}
+
+// lose gives the database up after a fault that leaves its state unknown; the
+// next update opens it again.
+func (db *DB) lose() {
+	if err := db.writer.close(); err != nil {
+		db.log.Error("store: closing the database after a fault", "error", err)
+	}
+	db.writer = nil
+	if err := db.pool.renew(5 * time.Second); err != nil {
+		db.log.Error("store: closing readers after a fault", "error", err)
+	}
+}
+
+func (db *DB) ensureOpen() error {
+	if db.writer != nil {
+		return nil
+	}
+	c, err := openWriter(db.path())
+	if err != nil {
+		return fmt.Errorf("%w: reopen: %w", ErrUnavailable, err)
+	}
+	n, err := countAbove(c)
+	if err != nil {
+		return errors.Join(fmt.Errorf("%w: reopen: %w", ErrUnavailable, err), c.close())
+	}
+	db.writer, db.above = c, n
+	db.log.Info("store: database reopened")
+	return nil
+}
