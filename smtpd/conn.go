@@ -1,0 +1,360 @@
+package smtpd
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"mtad/message"
+	"mtad/pipeline"
+	"mtad/smtp"
+)
+
+// Errors that end a session.
+var (
+	errQuit       = errors.New("smtpd: client quit")
+	errTooLong    = errors.New("smtpd: line too long")
+	errClosing    = errors.New("smtpd: closing")
+	errClientGone = errors.New("smtpd: client is gone")
+)
+
+// conn is one client's connection. Its methods run on one goroutine, hurry
+// apart.
+type conn struct {
+	srv    *Server
+	cfg    *Config
+	raw    net.Conn // the TCP connection
+	net    net.Conn // raw, or TLS on it
+	r      *bufio.Reader
+	out    []byte // replies not yet written
+	prefix netip.Prefix
+	log    *slog.Logger
+
+	flow     *pipeline.Flow
+	release  func()
+	lenient  bool
+	end      time.Time     // of the session
+	wait     time.Duration // for the next octet
+	hurrying atomic.Bool   // Shutdown wants us gone
+	waiting  atomic.Bool   // for a command, between transactions
+
+	mail     bool // MAIL was accepted
+	rcpts    int
+	chunk    *chunked // a BDAT transfer under way
+	errors   int
+	authErrs int
+}
+
+func newConn(s *Server, nc net.Conn) *conn {
+	addr := addressOf(nc.RemoteAddr())
+	c := &conn{
+		srv: s, cfg: &s.cfg, raw: nc, net: nc,
+		prefix: prefixOf(addr.Addr()),
+		end:    time.Now().Add(s.cfg.Limits.SessionTimeout),
+		wait:   s.cfg.Limits.CommandTimeout,
+	}
+	c.lenient = !s.cfg.Strict && (s.cfg.Submission || addr.Addr().IsLoopback())
+	c.r = bufio.NewReaderSize(deadlineReader{c}, 4096)
+	return c
+}
+
+// deadlineReader reads from the connection, waiting no longer than the session
+// and the phase it is in allow.
+type deadlineReader struct{ c *conn }
+
+func (d deadlineReader) Read(p []byte) (int, error) {
+	deadline := time.Now().Add(d.c.wait)
+	if deadline.After(d.c.end) {
+		deadline = d.c.end
+	}
+	if err := d.c.net.SetReadDeadline(deadline); err != nil {
+		return 0, err
+	}
+	if d.c.hurrying.Load() && d.c.waiting.Load() {
+		return 0, errClosing
+	}
+	return d.c.net.Read(p)
+}
+
+// hurry makes a connection that waits between transactions give up. Any
+// goroutine may call it.
+func (c *conn) hurry() {
+	c.hurrying.Store(true)
+	if c.waiting.Load() {
+		c.raw.SetReadDeadline(time.Now())
+	}
+}
+
+// serve runs the session to its end.
+func (c *conn) serve(ctx context.Context) {
+	ctx, cancel := context.WithDeadline(ctx, c.end)
+	defer cancel()
+	defer func() { c.net.Close() }()
+	if err := c.start(ctx); err != nil {
+		c.log.Debug("session over before it began", "err", err)
+		return
+	}
+	defer c.release()
+	defer c.close()
+	if c.greet(ctx) {
+		err := c.loop(ctx)
+		c.farewell(err)
+	}
+	c.flush()
+}
+
+// close ends the flow. What an unfinished transaction came to is traced.
+func (c *conn) close() {
+	c.endTransaction(pipeline.Aborted)
+	c.flow.Close()
+}
+
+// start sets the session up: TLS if it is implicit, the pipeline, the client's
+// names.
+func (c *conn) start(ctx context.Context) error {
+	addr := addressOf(c.raw.RemoteAddr())
+	client := pipeline.Client{
+		Session: message.NewID(c.cfg.Now()).String(), Listener: c.cfg.Name, Protocol: "smtp",
+		Hostname: c.cfg.Hostname, Addr: addr, Local: addressOf(c.raw.LocalAddr()),
+		Trusted: c.cfg.Trusted(addr.Addr()),
+	}
+	c.log = c.cfg.Log.With("listener", c.cfg.Name, "session", client.Session, "client", addr.String())
+	if c.cfg.Implicit {
+		if err := c.handshake(ctx); err != nil {
+			return err
+		}
+		client.TLS = c.tlsInfo()
+	}
+	if c.cfg.Names != nil && addr.IsValid() {
+		client.Name, client.Reverse, client.NameTemp = c.cfg.Names(ctx, addr.Addr())
+	}
+	p, release := c.cfg.Pipeline()
+	c.flow, c.release = p.Open(client), release
+	c.flow.Record(pipeline.Event{Kind: pipeline.EventSession, Host: addr.String(), Note: "connected to " + c.cfg.Name})
+	return nil
+}
+
+// greet asks the filters about the connection and sends the banner. It reports
+// whether the session goes on.
+func (c *conn) greet(ctx context.Context) bool {
+	if c.early(ctx) {
+		c.flow.SetClient(func(cl *pipeline.Client) { cl.Early = true })
+	}
+	fate := c.flow.Run(ctx, pipeline.Connect)
+	c.flow.Settle()
+	if fate.Refused() {
+		reply := fate.Reply
+		if reply.Permanent() {
+			reply.Code = 554 // the only one a banner may have (RFC 5321, 3.1)
+		} else {
+			reply.Code = 421
+			reply.Enhanced[0] = 4
+		}
+		c.reply(c.traced(reply))
+		c.traceSession(reply)
+		return false
+	}
+	c.reply(smtp.Reply{Code: 220, Text: c.cfg.Hostname + " ESMTP mtad"})
+	return true
+}
+
+// early waits for the greeting's delay and reports whether the client talked
+// before it.
+func (c *conn) early(ctx context.Context) bool {
+	if c.cfg.GreetDelay > 0 {
+		t := time.NewTimer(c.cfg.GreetDelay)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return !c.cfg.Implicit && pending(c.raw) == talking
+}
+
+// loop reads commands and runs them until the session ends.
+func (c *conn) loop(ctx context.Context) error {
+	for {
+		c.wait = c.cfg.Limits.CommandTimeout
+		c.waiting.Store(!c.mail)
+		line, err := c.readLine()
+		c.waiting.Store(false)
+		switch {
+		case errors.Is(err, errTooLong):
+			if err := c.refuse(ctx, smtp.NewReply(500, 5, 2, "Line too long")); err != nil {
+				return err
+			}
+			continue
+		case err != nil:
+			return err
+		}
+		if err := c.command(ctx, line); err != nil {
+			return err
+		}
+		if c.hurrying.Load() && !c.mail {
+			return errClosing
+		}
+	}
+}
+
+// farewell says why the server ends the session, where the client did not.
+func (c *conn) farewell(err error) {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, errQuit) || errors.Is(err, io.EOF):
+	case errors.Is(err, errClosing) || c.hurrying.Load():
+		c.reply(smtp.NewReply(421, 3, 2, c.cfg.Hostname+" Shutting down"))
+	case errors.As(err, &timeout) && timeout.Timeout():
+		c.reply(smtp.NewReply(421, 4, 2, c.cfg.Hostname+" Timed out waiting for you"))
+	}
+	c.log.Debug("session over", "err", err)
+}
+
+// readLine reads one command without its line break. Replies are written before
+// it waits for the client, so that a batch of pipelined commands costs one
+// write (RFC 2920, 3.2). A command may end in a bare LF: people type them, and
+// no harm can come of it outside of message data.
+func (c *conn) readLine() ([]byte, error) {
+	for {
+		if buf, _ := c.r.Peek(c.r.Buffered()); len(buf) > 0 {
+			if i := bytes.IndexByte(buf, '\n'); i >= 0 {
+				c.r.Discard(i + 1)
+				if i >= c.cfg.Limits.CommandLine {
+					return nil, errTooLong
+				}
+				return bytes.TrimSuffix(buf[:i], crByte), nil
+			}
+			if len(buf) >= min(c.cfg.Limits.CommandLine, c.r.Size()) {
+				return nil, c.skipLine()
+			}
+		}
+		if err := c.fill(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+var crByte = []byte("\r")
+
+// fill writes what is to be written and waits for more octets.
+func (c *conn) fill() error {
+	if err := c.flush(); err != nil {
+		return err
+	}
+	_, err := c.r.Peek(c.r.Buffered() + 1)
+	return err
+}
+
+// skipLine reads to the end of a line that is too long.
+func (c *conn) skipLine() error {
+	for {
+		_, err := c.r.ReadSlice('\n')
+		if err == nil {
+			return errTooLong
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return err
+		}
+	}
+}
+
+// reply queues a reply.
+func (c *conn) reply(r smtp.Reply) { c.out = r.Append(c.out) }
+
+// flush writes the queued replies in one go.
+func (c *conn) flush() error {
+	if len(c.out) == 0 {
+		return nil
+	}
+	c.net.SetWriteDeadline(time.Now().Add(min(c.cfg.Limits.CommandTimeout, time.Minute)))
+	_, err := c.net.Write(c.out)
+	c.out = c.out[:0]
+	if cap(c.out) > 16<<10 {
+		c.out = nil
+	}
+	return err
+}
+
+// refuse answers a command with an error and counts it: from SlowErrors on the
+// answer is delayed, at MaxErrors the session ends.
+func (c *conn) refuse(ctx context.Context, r smtp.Reply) error {
+	c.errors++
+	c.reply(r)
+	if c.errors >= c.cfg.Limits.MaxErrors {
+		c.reply(smtp.NewReply(421, 7, 0, c.cfg.Hostname+" Too many errors"))
+		return errQuit
+	}
+	if r.Code == 421 {
+		return errQuit
+	}
+	if c.errors < c.cfg.Limits.SlowErrors {
+		return nil
+	}
+	t := time.NewTimer(time.Second)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// traced adds the ID under which the reply can be asked about.
+func (c *conn) traced(r smtp.Reply) smtp.Reply {
+	id := c.flow.Client().Session
+	if t := c.flow.View().ID(); t != 0 {
+		id = t.String()
+	}
+	return r.Suffixed(" [" + id + "]")
+}
+
+// handshake makes the connection TLS.
+func (c *conn) handshake(ctx context.Context) error {
+	t := tls.Server(c.raw, c.cfg.TLS)
+	ctx, cancel := context.WithTimeout(ctx, min(c.cfg.Limits.CommandTimeout, time.Minute))
+	defer cancel()
+	if err := t.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	c.net = t
+	c.r.Reset(deadlineReader{c})
+	return nil
+}
+
+// tlsInfo describes the encrypted connection.
+func (c *conn) tlsInfo() *pipeline.TLS {
+	t, ok := c.net.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	s := t.ConnectionState()
+	info := &pipeline.TLS{
+		Version: tls.VersionName(s.Version), Cipher: tls.CipherSuiteName(s.CipherSuite),
+		Bits: cipherBits(s.CipherSuite), ServerName: s.ServerName, Verified: len(s.VerifiedChains) > 0,
+	}
+	info.Version = "TLSv1." + info.Version[len(info.Version)-1:]
+	if len(s.PeerCertificates) > 0 {
+		info.PeerSubject = s.PeerCertificates[0].Subject.String()
+		info.PeerIssuer = s.PeerCertificates[0].Issuer.String()
+	}
+	return info
+}
+
+// cipherBits is the key length of a suite: all that Go offers from TLS 1.2 on
+// have 128 or 256 bits.
+func cipherBits(id uint16) int {
+	name := tls.CipherSuiteName(id)
+	if bytes.Contains([]byte(name), []byte("AES_128")) {
+		return 128
+	}
+	return 256
+}

@@ -1,0 +1,101 @@
+package smtpd
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// presence is what a look at a socket tells of its peer.
+type presence uint8
+
+const (
+	silent  presence = iota // connected, nothing to read
+	talking                 // there is something to read
+	gone                    // reset, or the stream ended
+)
+
+// pending looks at what the peer has sent, without reading it.
+func pending(nc net.Conn) presence {
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
+		return silent
+	}
+	rc, err := sc.SyscallConn()
+	if err != nil {
+		return gone
+	}
+	state := silent
+	err = rc.Control(func(fd uintptr) {
+		var b [1]byte
+		n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		switch {
+		case errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR):
+		case err != nil || n == 0:
+			state = gone
+		default:
+			state = talking
+		}
+	})
+	if err != nil {
+		return gone
+	}
+	return state
+}
+
+// gone reports whether the client has left: its connection was reset, or its
+// stream ended without a QUIT. Nobody would hear the reply, and the client will
+// send the message again.
+func (c *conn) gone() error {
+	for {
+		switch pending(c.raw) {
+		case silent:
+			return nil
+		case gone:
+			if c.quitBuffered() {
+				return nil
+			}
+			return errClientGone
+		}
+		// Something came; take it in to see what lies behind.
+		if c.r.Buffered() == c.r.Size() {
+			return nil
+		}
+		before := c.r.Buffered()
+		_, err := c.peekNow(before + 1)
+		if errors.Is(err, io.EOF) {
+			if c.quitBuffered() {
+				return nil
+			}
+			return errClientGone
+		}
+		if c.r.Buffered() == before {
+			return nil // half a TLS record
+		}
+	}
+}
+
+// peekNow is Peek with the shortest wait.
+func (c *conn) peekNow(n int) ([]byte, error) {
+	wait := c.wait
+	c.wait = time.Millisecond
+	defer func() { c.wait = wait }()
+	return c.r.Peek(n)
+}
+
+// quitBuffered reports whether a QUIT is among the commands that were read
+// ahead.
+func (c *conn) quitBuffered() bool {
+	buf, _ := c.r.Peek(c.r.Buffered())
+	for line := range bytes.SplitSeq(buf, []byte("\n")) {
+		if len(line) >= 4 && bytes.EqualFold(line[:4], []byte("QUIT")) {
+			return true
+		}
+	}
+	return false
+}
