@@ -1,0 +1,160 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"mtad/dns"
+	"mtad/smtp"
+)
+
+// host is one address to try.
+type host struct {
+	name string // as the MX record or the route has it
+	addr netip.AddrPort
+	port string
+}
+
+func (h host) String() string { return h.name + " [" + h.addr.Addr().String() + "]:" + h.port }
+
+// key names what a connection can be used for again.
+func (h host) key(r *Route) string { return r.Key() + " " + h.addr.String() }
+
+// Replies for destinations that no host takes mail for.
+var (
+	replyNullMX = smtp.NewReply(556, 1, 10, "Domain takes no mail (null MX)") // RFC 7505, 5
+	replyNoName = smtp.NewReply(550, 1, 2, "Domain does not exist")           // RFC 5321, 5.1
+	replyNoHost = smtp.NewReply(550, 4, 4, "No host of the domain has an address")
+	replyLoop   = smtp.NewReply(554, 4, 6, "Mail for the domain loops back to this server")
+	replyDNS    = smtp.NewReply(451, 4, 3, "Name server did not answer for the domain")
+)
+
+// hosts lists the addresses to try, in order.
+func (c *Client) hosts(ctx context.Context, r *Route) ([]host, smtp.Reply) {
+	if len(r.Hosts) > 0 {
+		return c.routeHosts(ctx, r.Hosts)
+	}
+	if a, ok := smtp.ParseLiteral(r.Domain); ok {
+		return c.refuseSelf([]host{{a.String(), c.withPort(a), c.cfg.Port}})
+	}
+	names, reply := c.mx(ctx, r.Domain)
+	if !reply.IsZero() {
+		return nil, reply
+	}
+	return c.addresses(ctx, names, c.cfg.Port)
+}
+
+// routeHosts resolves host:port pairs.
+func (c *Client) routeHosts(ctx context.Context, pairs []string) ([]host, smtp.Reply) {
+	var out []host
+	last := replyNoHost
+	for _, p := range pairs {
+		name, port, err := net.SplitHostPort(p)
+		if err != nil {
+			name, port = p, c.cfg.Port
+		}
+		if a, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil {
+			ap, err := netip.ParseAddrPort(net.JoinHostPort(a.String(), port))
+			if err == nil {
+				out = append(out, host{name, ap, port})
+			}
+			continue
+		}
+		found, reply := c.addresses(ctx, []string{strings.Trim(name, "[]")}, port)
+		if !reply.IsZero() {
+			last = reply
+		}
+		out = append(out, found...)
+	}
+	if len(out) == 0 {
+		return nil, last
+	}
+	return out[:min(len(out), c.cfg.MaxHosts)], smtp.Reply{}
+}
+
+// mx returns the names of the domain's mail hosts in the order of preference,
+// those of the same preference shuffled (RFC 5321, 5.1).
+func (c *Client) mx(ctx context.Context, domain string) ([]string, smtp.Reply) {
+	ans, err := c.cfg.DNS.Lookup(ctx, domain, dns.MX)
+	switch {
+	case errors.Is(err, dns.ErrNoName):
+		return nil, replyNoName
+	case errors.Is(err, dns.ErrNoData):
+		return []string{domain}, smtp.Reply{} // the implicit MX
+	case err != nil:
+		return nil, replyDNS
+	}
+	recs := slices.Clone(ans.Records)
+	if len(recs) == 1 && (recs[0].Text == "" || recs[0].Text == ".") {
+		return nil, replyNullMX
+	}
+	rand.Shuffle(len(recs), func(i, j int) { recs[i], recs[j] = recs[j], recs[i] })
+	slices.SortStableFunc(recs, func(a, b dns.Record) int { return int(a.Pref) - int(b.Pref) })
+	var names []string
+	for _, r := range recs {
+		names = append(names, r.Text)
+	}
+	return names, smtp.Reply{}
+}
+
+// addresses resolves names to at most MaxHosts addresses.
+func (c *Client) addresses(ctx context.Context, names []string, port string) ([]host, smtp.Reply) {
+	var out []host
+	failed := false
+	for _, n := range names {
+		for _, t := range []dns.Type{dns.AAAA, dns.A} {
+			ans, err := c.cfg.DNS.Lookup(ctx, n, t)
+			if err != nil && !dns.NotFound(err) {
+				failed = true
+			}
+			for _, rec := range ans.Records {
+				ap, err := netip.ParseAddrPort(net.JoinHostPort(rec.Text, port))
+				if err == nil && len(out) < c.cfg.MaxHosts {
+					out = append(out, host{n, ap, port})
+				}
+			}
+		}
+		if c.self(out) {
+			break
+		}
+	}
+	switch {
+	case len(out) == 0 && failed:
+		return nil, replyDNS
+	case len(out) == 0:
+		return nil, replyNoHost
+	}
+	return c.refuseSelf(out)
+}
+
+func (c *Client) self(hosts []host) bool {
+	return c.cfg.Self != nil && slices.ContainsFunc(hosts, func(h host) bool { return c.cfg.Self(h.addr) })
+}
+
+// refuseSelf drops this server and every host less preferred than it (RFC 5321,
+// 5.1); if nothing is left the mail loops.
+func (c *Client) refuseSelf(hosts []host) ([]host, smtp.Reply) {
+	if c.cfg.Self == nil {
+		return hosts, smtp.Reply{}
+	}
+	if i := slices.IndexFunc(hosts, func(h host) bool { return c.cfg.Self(h.addr) }); i >= 0 {
+		hosts = hosts[:i]
+	}
+	if len(hosts) == 0 {
+		return nil, replyLoop
+	}
+	return hosts, smtp.Reply{}
+}
+
+func (c *Client) withPort(a netip.Addr) netip.AddrPort {
+	ap, err := netip.ParseAddrPort(net.JoinHostPort(a.String(), c.cfg.Port))
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	return ap
+}

@@ -1,0 +1,324 @@
+package relay
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	gosmtp "github.com/emersion/go-smtp"
+
+	"mtad/message"
+	"mtad/smtp"
+)
+
+// send carries one message over the connection. Without results the host never
+// judged a recipient; with results and an error the connection is of no more
+// use.
+func (cn *conn) send(ctx context.Context, job *Job) ([]Result, error) {
+	stop := context.AfterFunc(ctx, func() { cn.net.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if reply := cn.unfit(job); !reply.IsZero() {
+		return all(job, cn.result(reply)), nil
+	}
+	results := make([]Result, len(job.Rcpts))
+	accepted, data, err := cn.envelope(job, results)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case accepted == nil: // MAIL was refused
+		return results, cn.reset()
+	case len(accepted) == 0 && data.Code == 354:
+		// The host waits for a message nobody is to get.
+		_, err := cn.cmd(cn.cfg.Timeouts.FinalDot, ".")
+		return results, err
+	case len(accepted) == 0:
+		return results, cn.reset()
+	case data.Code != 354:
+		cn.settle(results, accepted, data)
+		return results, cn.reset()
+	}
+	final, err := cn.content(job.Message)
+	if err != nil {
+		cn.settle(results, accepted, resultOf(err, cn.host).Reply)
+		return results, err
+	}
+	cn.settle(results, accepted, final)
+	return results, nil
+}
+
+// unfit says why the host can't take the message at all.
+func (cn *conn) unfit(job *Job) smtp.Reply {
+	if size, ok := cn.ext["SIZE"]; ok {
+		if limit, err := strconv.ParseInt(size, 10, 64); err == nil && limit > 0 && job.Message.Size() > limit {
+			return smtp.NewReply(552, 3, 4, "Message is larger than the host takes")
+		}
+	}
+	if _, ok := cn.ext["SMTPUTF8"]; !ok && needsUTF8(job) {
+		return smtp.NewReply(553, 6, 7, "Host does not take internationalized addresses") // RFC 6531, 3.5
+	}
+	if _, ok := cn.ext["8BITMIME"]; !ok && eightBit(job.Message) {
+		return smtp.NewReply(554, 6, 3, "Host does not take 8-bit content") // RFC 6152, 3
+	}
+	return smtp.Reply{}
+}
+
+func needsUTF8(job *Job) bool {
+	if job.Params.UTF8 || !job.Sender.ASCII() {
+		return true
+	}
+	for _, r := range job.Rcpts {
+		if !r.Addr.ASCII() {
+			return true
+		}
+	}
+	return false
+}
+
+// eightBit reports whether any octet has its eighth bit set.
+func eightBit(b message.Bytes) bool {
+	buf := make([]byte, 32<<10)
+	r := message.NewReader(b)
+	for {
+		n, err := r.Read(buf)
+		for _, c := range buf[:n] {
+			if c >= 0x80 {
+				return true
+			}
+		}
+		if err != nil {
+			return false
+		}
+	}
+}
+
+// envelope sends MAIL, every RCPT and DATA, in one go where the host allows it
+// (RFC 2920, 3.1). accepted are the recipients that the host took; nil if it
+// took not even the sender. data is its answer to DATA.
+func (cn *conn) envelope(job *Job, results []Result) (accepted []int, data smtp.Reply, err error) {
+	_, pipelining := cn.ext["PIPELINING"]
+	t := &cn.cfg.Timeouts
+	step := func(line string, last bool) error {
+		cn.w.WriteString(line)
+		cn.w.WriteString("\r\n")
+		if pipelining && !last {
+			return nil
+		}
+		return cn.flush(t.Mail)
+	}
+	if err := step(cn.mailLine(job), false); err != nil {
+		return nil, data, err
+	}
+	if pipelining {
+		for _, r := range job.Rcpts {
+			step(cn.rcptLine(r), false)
+		}
+		if err := step("DATA", true); err != nil {
+			return nil, data, err
+		}
+	}
+	mail, err := cn.read(t.Mail)
+	if err != nil {
+		return nil, data, err
+	}
+	if !mail.OK() {
+		copy(results, all(job, cn.result(mail)))
+		if pipelining {
+			err = cn.skipReplies(len(job.Rcpts))
+		}
+		return nil, data, err
+	}
+	accepted = make([]int, 0, len(job.Rcpts))
+	for i, r := range job.Rcpts {
+		if !pipelining {
+			if err := step(cn.rcptLine(r), true); err != nil {
+				return nil, data, err
+			}
+		}
+		reply, err := cn.read(t.Rcpt)
+		if err != nil {
+			return nil, data, err
+		}
+		results[i] = cn.result(reply)
+		if reply.OK() {
+			accepted = append(accepted, i)
+		}
+	}
+	if !pipelining {
+		if len(accepted) == 0 {
+			return accepted, data, nil
+		}
+		if err := step("DATA", true); err != nil {
+			return nil, data, err
+		}
+	}
+	data, err = cn.read(t.DataStart)
+	return accepted, data, err
+}
+
+// skipReplies reads the answers to RCPTs that came after a refused MAIL, and to
+// DATA; a host that says 354 all the same gets an empty message it must refuse.
+func (cn *conn) skipReplies(rcpts int) error {
+	for range rcpts {
+		if _, err := cn.read(cn.cfg.Timeouts.Rcpt); err != nil {
+			return err
+		}
+	}
+	data, err := cn.read(cn.cfg.Timeouts.DataStart)
+	if err == nil && data.Code == 354 {
+		_, err = cn.cmd(cn.cfg.Timeouts.FinalDot, ".")
+	}
+	return err
+}
+
+func (cn *conn) result(r smtp.Reply) Result {
+	_, dsn := cn.ext["DSN"]
+	return Result{Reply: r, Host: cn.host.String(), TLS: cn.tls, DSN: dsn}
+}
+
+// settle gives the accepted recipients the reply that the message came to.
+func (cn *conn) settle(results []Result, accepted []int, r smtp.Reply) {
+	for _, i := range accepted {
+		results[i] = cn.result(r)
+	}
+}
+
+func (cn *conn) reset() error {
+	reply, err := cn.cmd(cn.cfg.Timeouts.Mail, "RSET")
+	if err == nil && !reply.OK() {
+		err = errReply
+	}
+	return err
+}
+
+// mailLine is MAIL with the parameters that the host understands.
+func (cn *conn) mailLine(job *Job) string {
+	var b strings.Builder
+	b.WriteString("MAIL FROM:" + job.Sender.Path())
+	p := &job.Params
+	if _, ok := cn.ext["SIZE"]; ok {
+		b.WriteString(" SIZE=" + strconv.FormatInt(job.Message.Size(), 10))
+	}
+	if _, ok := cn.ext["8BITMIME"]; ok && p.Body != "" {
+		b.WriteString(" BODY=" + string(p.Body))
+	}
+	if _, ok := cn.ext["SMTPUTF8"]; ok && needsUTF8(job) {
+		b.WriteString(" SMTPUTF8")
+	}
+	if _, ok := cn.ext["DSN"]; ok {
+		if p.Return != "" {
+			b.WriteString(" RET=" + string(p.Return))
+		}
+		if p.EnvelopeID != "" {
+			b.WriteString(" ENVID=" + smtp.EncodeXtext(p.EnvelopeID))
+		}
+	}
+	return b.String()
+}
+
+// rcptLine is RCPT with the parameters that the host understands.
+func (cn *conn) rcptLine(r Rcpt) string {
+	line := "RCPT TO:" + r.Addr.Path()
+	if _, ok := cn.ext["DSN"]; !ok {
+		return line
+	}
+	if len(r.Params.Notify) > 0 {
+		line += " NOTIFY=" + joinNotify(r.Params.Notify)
+	}
+	if r.Params.OriginalRecipient != "" {
+		line += " ORCPT=" + string(r.Params.OriginalRecipientType) + ";" + smtp.EncodeXtext(r.Params.OriginalRecipient)
+	}
+	return line
+}
+
+func joinNotify(list []gosmtp.DSNNotify) string {
+	words := make([]string, len(list))
+	for i, n := range list {
+		words[i] = string(n)
+	}
+	return strings.Join(words, ",")
+}
+
+// content sends the message and reads the final reply.
+func (cn *conn) content(b message.Bytes) (smtp.Reply, error) {
+	dw := &dotWriter{w: cn.w, begin: true}
+	out := &blockWriter{cn: cn, to: dw}
+	if _, err := io.CopyBuffer(out, struct{ io.Reader }{message.NewReader(b)}, make([]byte, 32<<10)); err != nil {
+		return smtp.Reply{}, err
+	}
+	if err := dw.end(); err != nil {
+		return smtp.Reply{}, err
+	}
+	if err := cn.flush(cn.cfg.Timeouts.Block); err != nil {
+		return smtp.Reply{}, err
+	}
+	return cn.read(cn.cfg.Timeouts.FinalDot)
+}
+
+// blockWriter renews the write deadline for each block (RFC 5321, 4.5.3.2.5).
+type blockWriter struct {
+	cn *conn
+	to io.Writer
+}
+
+func (b *blockWriter) Write(p []byte) (int, error) {
+	b.cn.net.SetWriteDeadline(time.Now().Add(b.cn.cfg.Timeouts.Block))
+	return b.to.Write(p)
+}
+
+// dotWriter stuffs dots (RFC 5321, 4.5.2) and changes nothing else.
+type dotWriter struct {
+	w     io.Writer
+	begin bool // at the start of a line
+	cr    bool // the last octet was CR
+	fresh bool // the last octets were CR LF
+	any   bool // something was written
+}
+
+var errShort = errors.New("relay: short write")
+
+func (d *dotWriter) Write(p []byte) (int, error) {
+	total := len(p)
+	for len(p) > 0 {
+		if d.begin && p[0] == '.' {
+			if _, err := d.w.Write(dot); err != nil {
+				return 0, err
+			}
+		}
+		line := p
+		if i := bytes.IndexByte(p, '\n'); i >= 0 {
+			line = p[:i+1]
+		}
+		if n, err := d.w.Write(line); err != nil || n < len(line) {
+			return 0, errors.Join(err, errShort)
+		}
+		d.note(line)
+		p = p[len(line):]
+	}
+	return total, nil
+}
+
+// note remembers how the octets written so far end.
+func (d *dotWriter) note(line []byte) {
+	n := len(line)
+	d.begin = line[n-1] == '\n'
+	d.fresh = d.begin && (n > 1 && line[n-2] == '\r' || n == 1 && d.cr)
+	d.cr = line[n-1] == '\r'
+	d.any = true
+}
+
+var dot = []byte(".")
+
+// end writes the end of data. A last line without CR LF gets one.
+func (d *dotWriter) end() error {
+	eod := "\r\n.\r\n"
+	if d.fresh || !d.any {
+		eod = ".\r\n"
+	}
+	_, err := io.WriteString(d.w, eod)
+	return err
+}
