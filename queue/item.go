@@ -1,0 +1,111 @@
+package queue
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"mtad/message"
+	"mtad/store"
+)
+
+// Item is one recipient that is not done with.
+type Item struct {
+	ID       int64
+	Message  message.ID // whose octets are in the journal
+	Sender   string     // for people and selectors; Data has what counts
+	Rcpt     string
+	Dest     string // what shares connections and limits: a domain, a route
+	Data     []byte // of the caller
+	Created  time.Time
+	Next     time.Time // when to try
+	Expires  time.Time // when to give up
+	Attempts int
+	Hold     string // why it is held; "" if it is not
+	Reply    string // what the last attempt was told
+	Host     string // by whom
+	Warned   bool   // the sender has been told of the delay
+}
+
+// State is "ready", "deferred" or "held", for people.
+func (it *Item) State() string {
+	switch {
+	case it.Hold != "":
+		return "held"
+	case it.Attempts > 0:
+		return "deferred"
+	}
+	return "ready"
+}
+
+// MarshalJSON is what `mtad queue list -o json` prints.
+func (it *Item) MarshalJSON() ([]byte, error) {
+	return json.Marshal(map[string]any{
+		"id": it.Message.String(), "row": it.ID, "sender": it.Sender, "rcpt": it.Rcpt, "dest": it.Dest, "state": it.State(),
+		"created": it.Created, "next": it.Next, "expires": it.Expires, "attempts": it.Attempts,
+		"hold": it.Hold, "reply": it.Reply, "host": it.Host,
+	})
+}
+
+// Schema is the queue's table.
+func Schema() store.Schema {
+	return store.Schema{Name: "queue", Migrations: []string{`
+CREATE TABLE queue (
+	id       INTEGER PRIMARY KEY AUTOINCREMENT,
+	message  INTEGER NOT NULL,
+	sender   TEXT NOT NULL,
+	rcpt     TEXT NOT NULL,
+	dest     TEXT NOT NULL,
+	data     BLOB NOT NULL,
+	created  INTEGER NOT NULL, -- unix milliseconds, like the others
+	next     INTEGER NOT NULL,
+	expires  INTEGER NOT NULL,
+	attempts INTEGER NOT NULL DEFAULT 0,
+	hold     TEXT NOT NULL DEFAULT '',
+	reply    TEXT NOT NULL DEFAULT '',
+	host     TEXT NOT NULL DEFAULT '',
+	warned   INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX queue_next ON queue (next) WHERE hold = '';
+CREATE INDEX queue_message ON queue (message);
+`}}
+}
+
+const columns = "id, message, sender, rcpt, dest, data, created, next, expires, attempts, hold, reply, host, warned"
+
+func scan(rows *store.Rows) (*Item, error) {
+	var it Item
+	var created, next, expires int64
+	err := rows.Scan(&it.ID, &it.Message, &it.Sender, &it.Rcpt, &it.Dest, &it.Data, &created, &next, &expires,
+		&it.Attempts, &it.Hold, &it.Reply, &it.Host, &it.Warned)
+	it.Created, it.Next, it.Expires = time.UnixMilli(created), time.UnixMilli(next), time.UnixMilli(expires)
+	return &it, err
+}
+
+func collect(rows *store.Rows, err error) ([]*Item, error) {
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []*Item
+	for rows.Next() {
+		it, err := scan(rows)
+		if err != nil {
+			return nil, fmt.Errorf("queue: read: %w", err)
+		}
+		out = append(out, it)
+	}
+	return out, rows.Err()
+}
+
+// backoff is the time before each retry; the last goes on.
+var backoff = []time.Duration{
+	5 * time.Minute, 10 * time.Minute, 20 * time.Minute, 40 * time.Minute, time.Hour, 2 * time.Hour, 4 * time.Hour,
+}
+
+// retryAfter is how long to wait after so many attempts, give or take a fifth.
+func retryAfter(attempts int) time.Duration {
+	d := backoff[min(max(attempts, 1), len(backoff))-1]
+	return d + time.Duration((rand.Float64()*0.4-0.2)*float64(d))
+}

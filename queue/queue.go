@@ -1,0 +1,342 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"mtad/message"
+	"mtad/store"
+)
+
+// Job is the items of one message that go to one destination together.
+type Job struct {
+	Message message.ID
+	Dest    string
+	Items   []*Item
+}
+
+// Status is what an attempt came to for one item.
+type Status uint8
+
+// What an attempt may come to.
+const (
+	Delivered Status = iota
+	Deferred         // try again later
+	Failed           // never
+	Postponed        // not tried; as if nothing had happened
+)
+
+// Result is what became of one item.
+type Result struct {
+	Status Status
+	Reply  string // the peer's words, or ours
+	Host   string
+	Dead   bool // the destination could not be reached at all: others need not try now
+	Info   any  // of the attempting function, for its Report
+}
+
+// Outcome is an item with what became of it, for reports to the sender.
+type Outcome struct {
+	Item   *Item
+	Result Result
+	// Expired says that Failed stands for a deferral that came too late.
+	Expired bool
+	// Delayed says that the sender is to be told of the delay.
+	Delayed bool
+}
+
+// Config of a Queue.
+type Config struct {
+	DB *store.DB
+	// Attempt tries a job once; one result for each item, in order. The
+	// context bounds it.
+	Attempt func(context.Context, *Job) []Result
+	// Report is told the outcomes before the rows change, so that a bounce is
+	// safe before its cause is forgotten. An error leaves the rows as they
+	// were, to be tried again.
+	Report func(context.Context, *Job, []Outcome) error
+	// WarnAfter is when the sender of an item is told of the delay; zero is
+	// never.
+	WarnAfter func(*Item) time.Duration
+
+	PerDest int // attempts at once at one destination; 20
+	Total   int // attempts at once; 200
+	PerJob  int // recipients of a job; 100
+	Memory  int // items kept in memory; 10,000
+	Log     *slog.Logger
+	Now     func() time.Time
+}
+
+// Queue is the scheduler. Make one with New and run it with Run.
+type Queue struct {
+	cfg Config
+
+	mu      sync.Mutex
+	dests   map[string]*dest
+	loaded  map[int64]bool // in memory: waiting or under way
+	active  int
+	more    bool // there may be due rows that are not in memory
+	ready   []*dest
+	wake    chan struct{}
+	workers sync.WaitGroup
+}
+
+// dest is the line of one destination.
+type dest struct {
+	name   string
+	items  []*Item
+	active int
+	listed bool // in ready
+	dead   time.Time
+	reply  Result // of what made it dead
+}
+
+// deadTime is how long a destination that can't be reached is left alone.
+const deadTime = time.Minute
+
+// New makes a queue.
+func New(cfg Config) *Queue {
+	for p, v := range map[*int]int{&cfg.PerDest: 20, &cfg.Total: 200, &cfg.PerJob: 100, &cfg.Memory: 10000} {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.WarnAfter == nil {
+		cfg.WarnAfter = func(*Item) time.Duration { return 0 }
+	}
+	return &Queue{cfg: cfg, dests: map[string]*dest{}, loaded: map[int64]bool{}, more: true, wake: make(chan struct{}, 1)}
+}
+
+// Add puts items into the queue as part of a transaction, and one reference to
+// the message for each. Their IDs are set. Once the transaction is committed
+// they are tried.
+func (q *Queue) Add(tx *store.Tx, items ...*Item) error {
+	for _, it := range items {
+		res, err := tx.Exec(`INSERT INTO queue (message, sender, rcpt, dest, data, created, next, expires, hold)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			it.Message, it.Sender, it.Rcpt, it.Dest, it.Data,
+			it.Created.UnixMilli(), it.Next.UnixMilli(), it.Expires.UnixMilli(), it.Hold)
+		if err != nil {
+			return fmt.Errorf("queue: add: %w", err)
+		}
+		it.ID = res.LastID
+		if err := tx.Ref(it.Message, 1); err != nil {
+			return err
+		}
+	}
+	tx.OnCommit(func() { q.offer(items) })
+	return nil
+}
+
+// offer takes new items into memory, if there is room and they are due.
+func (q *Queue) offer(items []*Item) {
+	now := q.cfg.Now()
+	q.mu.Lock()
+	for _, it := range items {
+		switch {
+		case it.Hold != "" || it.Next.After(now):
+			q.more = q.more || it.Hold == ""
+		case len(q.loaded) >= q.cfg.Memory:
+			q.more = true
+		default:
+			q.push(it)
+		}
+	}
+	q.mu.Unlock()
+	q.kick()
+}
+
+// push puts an item in its destination's line. The lock is held.
+func (q *Queue) push(it *Item) {
+	if q.loaded[it.ID] {
+		return
+	}
+	q.loaded[it.ID] = true
+	d := q.dests[it.Dest]
+	if d == nil {
+		d = &dest{name: it.Dest}
+		q.dests[it.Dest] = d
+	}
+	d.items = append(d.items, it)
+	q.list(d)
+}
+
+// list makes a destination that has something to do known to the dispatcher.
+func (q *Queue) list(d *dest) {
+	if !d.listed && len(d.items) > 0 && d.active < q.cfg.PerDest {
+		d.listed = true
+		q.ready = append(q.ready, d)
+	}
+}
+
+func (q *Queue) kick() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run works until ctx ends, and then waits for the attempts under way, whose
+// context ends too.
+func (q *Queue) Run(ctx context.Context) error {
+	defer q.workers.Wait()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-q.wake:
+		case <-timer.C:
+			next, err := q.load(ctx)
+			if err != nil && ctx.Err() == nil {
+				q.cfg.Log.Error("queue: load", "err", err)
+			}
+			timer.Reset(next)
+		}
+		q.dispatch(ctx)
+		if q.wantsLoad() {
+			timer.Reset(0)
+		}
+	}
+}
+
+// Bounds of how often the table is looked at.
+const (
+	minLoad = 200 * time.Millisecond
+	maxLoad = time.Minute
+)
+
+// wantsLoad reports whether rows were left out that there is room for now.
+func (q *Queue) wantsLoad() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.more && len(q.loaded) == 0
+}
+
+// load takes due rows into memory and returns when to look again.
+func (q *Queue) load(ctx context.Context) (time.Duration, error) {
+	q.mu.Lock()
+	limit := q.cfg.Memory + 1
+	q.more = false
+	q.mu.Unlock()
+	now := q.cfg.Now()
+	var due []*Item
+	next := int64(-1)
+	err := q.cfg.DB.View(ctx, func(tx *store.Tx) error {
+		var err error
+		due, err = collect(tx.Query("SELECT "+columns+" FROM queue WHERE hold = '' AND next <= ? ORDER BY next LIMIT ?", now.UnixMilli(), limit))
+		if err != nil {
+			return err
+		}
+		return tx.QueryRow("SELECT coalesce(min(next), -1) FROM queue WHERE hold = '' AND next > ?", now.UnixMilli()).Scan(&next)
+	})
+	if err != nil {
+		return time.Second, fmt.Errorf("queue: load: %w", err)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, it := range due {
+		if len(q.loaded) >= q.cfg.Memory {
+			q.more = true
+			break
+		}
+		q.push(it)
+	}
+	wait := maxLoad
+	if next >= 0 {
+		wait = time.UnixMilli(next).Sub(now)
+	}
+	if q.more {
+		wait = minLoad
+	}
+	return min(max(wait, minLoad), maxLoad), nil
+}
+
+// dispatch starts as many jobs as the limits allow, one destination after the
+// other.
+func (q *Queue) dispatch(ctx context.Context) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for q.active < q.cfg.Total && len(q.ready) > 0 && ctx.Err() == nil {
+		d := q.ready[0]
+		q.ready = q.ready[1:]
+		d.listed = false
+		job := q.take(d)
+		if job == nil {
+			continue
+		}
+		d.active++
+		q.active++
+		dead := d.reply
+		isDead := q.cfg.Now().Before(d.dead)
+		q.list(d)
+		q.workers.Go(func() {
+			if isDead {
+				q.settle(ctx, job, repeat(dead, len(job.Items)), false)
+			} else {
+				q.settle(ctx, job, q.attempt(ctx, job), true)
+			}
+			q.finished(d, job)
+		})
+	}
+}
+
+func repeat(r Result, n int) []Result {
+	out := make([]Result, n)
+	for i := range out {
+		out[i] = r
+	}
+	return out
+}
+
+// take removes the first item of the line and those behind it that are of the
+// same message: they were added together.
+func (q *Queue) take(d *dest) *Job {
+	if len(d.items) == 0 {
+		return nil
+	}
+	id, n := d.items[0].Message, 1
+	for n < min(len(d.items), q.cfg.PerJob) && d.items[n].Message == id {
+		n++
+	}
+	job := &Job{Message: id, Dest: d.name, Items: d.items[:n:n]}
+	d.items = d.items[n:]
+	return job
+}
+
+// attempt calls the configured function; a panic of it is a deferral.
+func (q *Queue) attempt(ctx context.Context, job *Job) (results []Result) {
+	defer func() {
+		if r := recover(); r != nil {
+			q.cfg.Log.Error("queue: attempt panicked", "id", job.Message, "dest", job.Dest, "panic", r)
+			results = repeat(Result{Status: Deferred, Reply: "451 4.3.0 Internal error"}, len(job.Items))
+		}
+	}()
+	return q.cfg.Attempt(ctx, job)
+}
+
+// finished makes room for the next job.
+func (q *Queue) finished(d *dest, job *Job) {
+	q.mu.Lock()
+	d.active--
+	q.active--
+	for _, it := range job.Items {
+		delete(q.loaded, it.ID)
+	}
+	q.list(d)
+	if len(d.items) == 0 && d.active == 0 && q.cfg.Now().After(d.dead) {
+		delete(q.dests, d.name)
+	}
+	q.mu.Unlock()
+	q.kick()
+}

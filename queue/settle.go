@@ -1,0 +1,249 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"mtad/store"
+)
+
+// settle makes an attempt's results the rows' next state. tried says that the
+// attempt was really made.
+func (q *Queue) settle(ctx context.Context, job *Job, results []Result, tried bool) {
+	// What was delivered must be noted even when the server is stopping.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	now := q.cfg.Now()
+	outcomes := make([]Outcome, 0, len(results))
+	for i, r := range results {
+		outcomes = append(outcomes, q.outcome(job.Items[i], r, now))
+		if r.Dead && tried {
+			q.markDead(job.Dest, r, now)
+		}
+	}
+	if q.cfg.Report != nil {
+		if err := q.cfg.Report(ctx, job, outcomes); err != nil {
+			q.cfg.Log.Error("queue: report to the sender", "id", job.Message, "err", err)
+			for i := range outcomes {
+				if outcomes[i].Result.Status == Failed {
+					outcomes[i].Result.Status = Deferred
+				}
+				outcomes[i].Delayed = false
+			}
+		}
+	}
+	if err := q.write(ctx, job, outcomes, now); err != nil {
+		q.cfg.Log.Error("queue: write results", "id", job.Message, "err", err)
+		q.mu.Lock()
+		q.more = true
+		q.mu.Unlock()
+	}
+}
+
+// outcome judges one result: a deferral past the item's time is a failure, one
+// past the time to warn is a delay.
+func (q *Queue) outcome(it *Item, r Result, now time.Time) Outcome {
+	o := Outcome{Item: it, Result: r}
+	if r.Status != Deferred {
+		return o
+	}
+	if !now.Before(it.Expires) {
+		o.Result.Status, o.Expired = Failed, true
+		return o
+	}
+	warn := q.cfg.WarnAfter(it)
+	o.Delayed = warn > 0 && !it.Warned && now.Sub(it.Created) >= warn
+	return o
+}
+
+func (q *Queue) markDead(name string, r Result, now time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if d := q.dests[name]; d != nil {
+		d.dead, d.reply = now.Add(deadTime), r
+	}
+}
+
+// write changes the rows in one transaction.
+func (q *Queue) write(ctx context.Context, job *Job, outcomes []Outcome, now time.Time) error {
+	next := make([]time.Time, len(outcomes))
+	for i, o := range outcomes {
+		next[i] = now.Add(retryAfter(o.Item.Attempts + 1))
+	}
+	return q.cfg.DB.Update(ctx, func(tx *store.Tx) error {
+		done := 0
+		for i, o := range outcomes {
+			switch o.Result.Status {
+			case Delivered, Failed:
+				res, err := tx.Exec("DELETE FROM queue WHERE id = ?", o.Item.ID)
+				if err != nil {
+					return err
+				}
+				done += int(res.Changes)
+			case Deferred:
+				_, err := tx.Exec("UPDATE queue SET next = ?, attempts = attempts + 1, reply = ?, host = ?, warned = warned OR ? WHERE id = ?",
+					next[i].UnixMilli(), o.Result.Reply, o.Result.Host, o.Delayed, o.Item.ID)
+				if err != nil {
+					return err
+				}
+			}
+		}
+		if done == 0 {
+			return nil
+		}
+		return tx.Ref(job.Message, -done)
+	})
+}
+
+// Selector chooses items. Empty fields choose all.
+type Selector struct {
+	Message string // an ID
+	Sender  string // the whole address, or @domain
+	Rcpt    string
+	Dest    string
+	Held    *bool
+	Before  time.Time // created before
+}
+
+// ErrNone says that a selector chose nothing.
+var ErrNone = errors.New("queue: no such item")
+
+func (s *Selector) matches(it *Item) bool {
+	switch {
+	case s.Message != "" && it.Message.String() != s.Message:
+	case s.Sender != "" && !matchAddress(it.Sender, s.Sender):
+	case s.Rcpt != "" && !matchAddress(it.Rcpt, s.Rcpt):
+	case s.Dest != "" && it.Dest != s.Dest:
+	case s.Held != nil && *s.Held != (it.Hold != ""):
+	case !s.Before.IsZero() && !it.Created.Before(s.Before):
+	default:
+		return true
+	}
+	return false
+}
+
+// MaxList bounds what List returns.
+const MaxList = 100000
+
+// List returns the chosen items in the order they came, at most limit (0 is
+// MaxList).
+func (q *Queue) List(ctx context.Context, s Selector, limit int) ([]*Item, error) {
+	if limit <= 0 || limit > MaxList {
+		limit = MaxList
+	}
+	var out []*Item
+	err := q.cfg.DB.View(ctx, func(tx *store.Tx) error {
+		rows, err := tx.Query("SELECT " + columns + " FROM queue ORDER BY id")
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() && len(out) < limit {
+			it, err := scan(rows)
+			if err != nil {
+				return err
+			}
+			if s.matches(it) {
+				out = append(out, it)
+			}
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("queue: list: %w", err)
+	}
+	return out, nil
+}
+
+// Count is how many items there are: in all, and held.
+func (q *Queue) Count(ctx context.Context) (all, held int, err error) {
+	err = q.cfg.DB.View(ctx, func(tx *store.Tx) error {
+		return tx.QueryRow("SELECT count(*), coalesce(sum(hold <> ''), 0) FROM queue").Scan(&all, &held)
+	})
+	return all, held, err
+}
+
+// Retry has the chosen items tried now, and releases them if they are held.
+func (q *Queue) Retry(ctx context.Context, s Selector) (int, error) {
+	return q.change(ctx, s, func(tx *store.Tx, it *Item) error {
+		_, err := tx.Exec("UPDATE queue SET next = ?, hold = '' WHERE id = ?", q.cfg.Now().UnixMilli(), it.ID)
+		return err
+	})
+}
+
+// Hold keeps the chosen items from being tried.
+func (q *Queue) Hold(ctx context.Context, s Selector, reason string) (int, error) {
+	return q.change(ctx, s, func(tx *store.Tx, it *Item) error {
+		_, err := tx.Exec("UPDATE queue SET hold = ? WHERE id = ?", reason, it.ID)
+		return err
+	})
+}
+
+// Delete forgets the chosen items; nobody is told.
+func (q *Queue) Delete(ctx context.Context, s Selector) (int, error) {
+	return q.change(ctx, s, func(tx *store.Tx, it *Item) error {
+		res, err := tx.Exec("DELETE FROM queue WHERE id = ?", it.ID)
+		if err != nil || res.Changes == 0 {
+			return err
+		}
+		return tx.Ref(it.Message, -1)
+	})
+}
+
+// change applies f to every chosen item in one transaction. An item that is
+// under way is changed too; what its attempt comes to then finds the row so.
+func (q *Queue) change(ctx context.Context, s Selector, f func(*store.Tx, *Item) error) (int, error) {
+	items, err := q.List(ctx, s, 0)
+	if err != nil {
+		return 0, err
+	}
+	if len(items) == 0 {
+		return 0, ErrNone
+	}
+	err = q.cfg.DB.Update(ctx, func(tx *store.Tx) error {
+		for _, it := range items {
+			if err := f(tx, it); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("queue: change: %w", err)
+	}
+	q.forget(items)
+	return len(items), nil
+}
+
+// forget drops waiting items from memory; what is due of them is loaded anew.
+func (q *Queue) forget(items []*Item) {
+	gone := make(map[int64]bool, len(items))
+	for _, it := range items {
+		gone[it.ID] = true
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, d := range q.dests {
+		kept := d.items[:0]
+		for _, it := range d.items {
+			if gone[it.ID] {
+				delete(q.loaded, it.ID)
+				continue
+			}
+			kept = append(kept, it)
+		}
+		d.items, d.dead = kept, time.Time{}
+	}
+	q.more = true
+	q.kick()
+}
+
+func matchAddress(addr, want string) bool {
+	if strings.HasPrefix(want, "@") {
+		return strings.HasSuffix(strings.ToLower(addr), strings.ToLower(want))
+	}
+	return strings.EqualFold(addr, want)
+}
