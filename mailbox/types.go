@@ -67,8 +67,8 @@ const (
 	Draft
 )
 
-// Flags of a message. Keywords are sorted, unique without regard to case, and
-// as their first user wrote them.
+// Flags of a message. Keywords are sorted and unique without regard to case;
+// of two spellings the first one given is kept.
 type Flags struct {
 	System   SystemFlags
 	Keywords []string
@@ -90,7 +90,7 @@ type Entry struct {
 	Message message.ID
 	Prefix  []byte
 	Skip    int64
-	Size    int64     // octets of the whole; Deliver computes it
+	Size    int64     // octets of the whole
 	Date    time.Time // RFC 3501, 2.3.3, to the second; zone kept
 }
 
