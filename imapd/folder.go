@@ -66,7 +66,7 @@ func (s *session) delete() (reply, error) {
 	if err := s.store.Delete(s.ctx, s.account.ID, name); err != nil {
 		return reply{}, err
 	}
-	if s.selected != nil && s.selected.folder.Name == name {
+	if canonical, err := mailbox.CanonicalName(name); err == nil && s.selected != nil && s.selected.folder.Name == canonical {
 		s.selected, s.state = nil, authenticated
 	}
 	return ok("Mailbox deleted"), nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mtad/imapd/wire"
+	"mtad/mailbox"
 )
 
 func (s *session) capability() (reply, error) {
@@ -180,6 +181,9 @@ func plain(response string) (name, password string, ok bool) {
 func (s *session) check(name, password string) (reply, error) {
 	account, err := s.server.config.Authenticate(s.ctx, name, password, s.remote)
 	if err == nil {
+		err = s.ensureInbox(account)
+	}
+	if err == nil {
 		s.account, s.state = account, authenticated
 		s.conn.loggedIn()
 		s.log.Info("imapd: login", "account", account.Name, "tls", s.tls)
@@ -199,4 +203,14 @@ func (s *session) check(name, password string) (reply, error) {
 		rep.then = func() error { return errFailures }
 	}
 	return rep, nil
+}
+
+// ensureInbox gives an account its first folders, should nobody have done so:
+// INBOX always exists (RFC 3501, 5.1).
+func (s *session) ensureInbox(account Account) error {
+	_, err := s.store.Folder(s.ctx, account.ID, mailbox.Inbox)
+	if errors.Is(err, mailbox.ErrNoFolder) {
+		err = s.store.Provision(s.ctx, account.ID)
+	}
+	return err
 }

@@ -119,34 +119,16 @@ func (s *session) storeFlags(by numbering) (reply, error) {
 	for _, it := range changed {
 		s.selected.tell(it)
 	}
-	if !silent || len(changed) < len(uids) {
-		if rep, err := s.echo(uids, changed, silent); err != nil || rep != nil {
-			return orZero(rep), err
-		}
-	}
-	return ok("STORE completed"), nil
-}
-
-// echo answers STORE with the flags as they are now.
-func (s *session) echo(uids []mailbox.UID, changed []mailbox.Item, silent bool) (*reply, error) {
-	items := changed
-	if len(changed) < len(uids) {
-		var err error
-		if items, err = s.itemsOf(uids); err != nil {
-			return nil, err
-		}
-	}
 	if !silent {
-		s.echoKeywords(items)
-		for _, it := range items {
+		s.echoKeywords(changed)
+		for _, it := range changed {
 			s.writeFlagUpdate(s.selected.view.seq(it.UID), it)
 		}
 	}
-	if len(items) < len(uids) { // RFC 2180, 4.2
-		gone := no("EXPUNGEISSUED", "Some of the messages are gone")
-		return &gone, nil
+	if len(changed) < len(uids) && !bool(by) { // RFC 2180, 4.2
+		return no("EXPUNGEISSUED", "Some of the messages are gone"), nil
 	}
-	return nil, nil
+	return ok("STORE completed"), nil
 }
 
 // echoKeywords names new keywords before they are used.
