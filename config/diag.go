@@ -209,7 +209,7 @@ func didYouMean(word string, known []string) string {
 // to and including its equals sign.
 func secretNames(root *BlockType) *regexp.Regexp {
 	var names []string
-	root.visit("", func(_ string, t *BlockType) {
+	root.visit("", func(_ string, t, _ *BlockType) {
 		for i := range t.Options {
 			if o := &t.Options[i]; o.IsSecret() {
 				names = append(names, regexp.QuoteMeta(o.Name))

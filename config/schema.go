@@ -103,16 +103,21 @@ func (t *BlockType) variants() []string {
 }
 
 // visit calls f for t and every block type below it, with the dotted path of
-// each: "pipeline", "pipeline.filter", "pipeline.filter.rbl".
-func (t *BlockType) visit(path string, f func(path string, t *BlockType)) {
-	f(path, t)
+// each: "pipeline", "pipeline.filter", "pipeline.filter.rbl". base is nil except
+// for what a label resolves to, where it is the type whose Resolve did it.
+func (t *BlockType) visit(path string, f func(path string, t, base *BlockType)) {
+	t.visitAs(path, nil, f)
+}
+
+func (t *BlockType) visitAs(path string, base *BlockType, f func(path string, t, base *BlockType)) {
+	f(path, t, base)
 	for i := range t.Blocks {
 		b := &t.Blocks[i]
 		at := join(path, b.Name)
-		b.visit(at, f)
+		b.visitAs(at, nil, f)
 		for _, label := range b.variants() {
 			if special, _ := b.resolved(label); special != nil {
-				special.visit(join(at, label), f)
+				special.visitAs(join(at, label), b, f)
 			}
 		}
 	}
@@ -130,7 +135,7 @@ func join(path, name string) string {
 // refused, names that occur twice. It is for tests.
 func CheckSchema(s Schema) error {
 	var errs []error
-	s.root().visit("", func(path string, t *BlockType) {
+	s.root().visit("", func(path string, t, _ *BlockType) {
 		errs = append(errs, t.check(path))
 	})
 	return errors.Join(errs...)
