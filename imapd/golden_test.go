@@ -46,10 +46,13 @@ type golden struct {
 	site     *site
 	clients  map[string]*client
 	messages map[string]string
+
+	inLiteral bool // the next line begins with a literal's octets
 }
 
 var (
 	placeholder = regexp.MustCompile(`\{([a-z]+)(\+?)\}$`)
+	unasked     = regexp.MustCompile(`\{\d+\+\}$`)
 	validity    = regexp.MustCompile(`(UIDVALIDITY|COPYUID|APPENDUID) \d+`)
 	tagOf       = regexp.MustCompile(`^[a-z0-9]+ `)
 )
@@ -70,13 +73,15 @@ func (g *golden) talk(t *testing.T, name, input string) string {
 			out.WriteString("S: " + c.line() + "\n")
 		}
 	}
-	tag := ""
 	for _, l := range strings.Split(input, "\n") {
-		if m := tagOf.FindString(l); m != "" {
-			tag = m
+		if m := tagOf.FindString(l); m != "" && !g.inLiteral {
+			c.tag = m
 		}
 		more := g.sendLine(c, l)
-		if !g.read(c, &out, tag, more) {
+		if g.inLiteral = unasked.MatchString(l); g.inLiteral {
+			continue
+		}
+		if !g.read(c, &out, c.tag, more) {
 			delete(g.clients, name)
 			break
 		}

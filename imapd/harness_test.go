@@ -174,6 +174,7 @@ type client struct {
 	conn net.Conn
 	r    *bufio.Reader
 	n    int
+	tag  string // of the golden dialogue's last command, with a space
 }
 
 func dial(t testing.TB, addr string) *client {
