@@ -26,7 +26,7 @@ func writeMultipart(w *wire.Writer, p *message.Part, extended bool) {
 		writeStructure(w, child, extended)
 	}
 	w.SP()
-	w.String(strings.ToUpper(p.Subtype))
+	w.String(p.Subtype)
 	if extended {
 		w.SP()
 		writeParams(w, p.Params)
@@ -41,9 +41,9 @@ func writeSinglePart(w *wire.Writer, p *message.Part, extended bool) {
 		// envelope.
 		typ, subtype = "application", "octet-stream"
 	}
-	w.String(strings.ToUpper(typ))
+	w.String(typ)
 	w.SP()
-	w.String(strings.ToUpper(subtype))
+	w.String(subtype)
 	w.SP()
 	writeParams(w, p.Params)
 	w.SP()
@@ -51,7 +51,7 @@ func writeSinglePart(w *wire.Writer, p *message.Part, extended bool) {
 	w.SP()
 	w.NString(p.Description)
 	w.SP()
-	w.String(strings.ToUpper(p.Encoding))
+	w.String(p.Encoding)
 	w.SP()
 	w.Number(uint64(p.BodySize))
 	switch {
@@ -79,7 +79,7 @@ func writePlacement(w *wire.Writer, p *message.Part) {
 		w.Raw(" NIL")
 	} else {
 		w.Raw(" (")
-		w.String(strings.ToUpper(p.Disposition))
+		w.String(p.Disposition)
 		w.SP()
 		writeParams(w, p.DispositionParams)
 		w.Byte(')')
@@ -106,7 +106,7 @@ func writeParams(w *wire.Writer, params []message.Param) {
 	}
 	sep := "("
 	for _, p := range params {
-		name, value := strings.ToUpper(p.Name), p.Value
+		name, value := p.Name, p.Value
 		if !isASCII(value) && !strings.HasSuffix(name, "*") {
 			name, value = name+"*", extendedValue(value)
 		}
