@@ -1,0 +1,141 @@
+package directory
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"mtad/store"
+)
+
+const (
+	maxScript     = 1 << 20 // octets
+	maxScripts    = 50      // of a user
+	maxScriptName = 512     // octets
+)
+
+// Script is a user's Sieve script without its text.
+type Script struct {
+	Name    string
+	Size    int64  // octets
+	Version string // of the text: the same text has the same version
+	Active  bool
+	Changed time.Time
+}
+
+func checkScriptName(name string) error {
+	if name == "" || len(name) > maxScriptName || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
+		return ErrBadName // RFC 5804, 1.6
+	}
+	return nil
+}
+
+// PutScript stores a script, replacing one of the same name. The caller has
+// checked its syntax. ErrTooBig above 1 MiB, ErrTooMany above 50 scripts.
+func (d *Directory) PutScript(ctx context.Context, user int64, name, text string) error {
+	if err := checkScriptName(name); err != nil {
+		return err
+	}
+	if len(text) > maxScript {
+		return ErrTooBig
+	}
+	sum := sha256.Sum256([]byte(text))
+	version := hex.EncodeToString(sum[:16])
+	return wrap("put script", d.db.Update(ctx, func(tx *store.Tx) error {
+		var n int
+		if err := tx.QueryRow("SELECT count(*) FROM script WHERE user = ? AND name <> ?", user, name).Scan(&n); err != nil {
+			return err
+		}
+		if n >= maxScripts {
+			return ErrTooMany
+		}
+		_, err := tx.Exec(`INSERT INTO script (user, name, text, version, changed) VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT DO UPDATE SET text = excluded.text, version = excluded.version, changed = excluded.changed`,
+			user, name, text, version, d.now().Unix())
+		return err
+	}), ErrNoUser)
+}
+
+// Scripts lists a user's scripts by name.
+func (d *Directory) Scripts(ctx context.Context, user int64) (out []Script, err error) {
+	err = d.db.View(ctx, func(tx *store.Tx) error {
+		rows, err := tx.Query("SELECT name, octet_length(text), version, active, changed FROM script WHERE user = ? ORDER BY name", user)
+		if err != nil {
+			return err
+		}
+		for rows.Next() {
+			var s Script
+			var changed int64
+			if err := rows.Scan(&s.Name, &s.Size, &s.Version, &s.Active, &changed); err != nil {
+				return err
+			}
+			s.Changed = time.Unix(changed, 0)
+			out = append(out, s)
+		}
+		return rows.Err()
+	})
+	return out, wrap("scripts", err, ErrNoScript)
+}
+
+// ScriptText reads one script. ErrNoScript.
+func (d *Directory) ScriptText(ctx context.Context, user int64, name string) (text string, err error) {
+	err = d.db.View(ctx, func(tx *store.Tx) error {
+		return tx.QueryRow("SELECT text FROM script WHERE user = ? AND name = ?", user, name).Scan(&text)
+	})
+	return text, wrap("script", err, ErrNoScript)
+}
+
+// ActiveScript reads the script that runs at delivery; version changes with
+// the text, so it is a key for what was compiled from it. ErrNoScript.
+func (d *Directory) ActiveScript(ctx context.Context, user int64) (name, text, version string, err error) {
+	err = d.db.View(ctx, func(tx *store.Tx) error {
+		return tx.QueryRow("SELECT name, text, version FROM script WHERE user = ? AND active", user).Scan(&name, &text, &version)
+	})
+	return name, text, version, wrap("active script", err, ErrNoScript)
+}
+
+// ActivateScript makes a script the only active one; with "" none is.
+func (d *Directory) ActivateScript(ctx context.Context, user int64, name string) error {
+	return wrap("activate script", d.db.Update(ctx, func(tx *store.Tx) error {
+		if _, err := tx.Exec("UPDATE script SET active = 0 WHERE user = ? AND active", user); err != nil || name == "" {
+			return err
+		}
+		return one(tx.Exec("UPDATE script SET active = 1 WHERE user = ? AND name = ?", user, name))
+	}), ErrNoScript)
+}
+
+// DeleteScript removes a script; the active one gives ErrInUse (RFC 5804,
+// 2.10).
+func (d *Directory) DeleteScript(ctx context.Context, user int64, name string) error {
+	return wrap("delete script", d.db.Update(ctx, func(tx *store.Tx) error {
+		var active bool
+		err := tx.QueryRow("SELECT active FROM script WHERE user = ? AND name = ?", user, name).Scan(&active)
+		if err == nil && active {
+			return ErrInUse
+		}
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec("DELETE FROM script WHERE user = ? AND name = ?", user, name)
+		return err
+	}), ErrNoScript)
+}
+
+// RenameScript gives a script another name (RFC 5804, 2.11.1). ErrExists.
+func (d *Directory) RenameScript(ctx context.Context, user int64, from, to string) error {
+	if err := checkScriptName(to); err != nil {
+		return err
+	}
+	err := d.db.Update(ctx, func(tx *store.Tx) error {
+		return one(tx.Exec("UPDATE script SET name = ? WHERE user = ? AND name = ?", to, user, from))
+	})
+	if errors.Is(err, store.ErrUnique) {
+		return ErrExists
+	}
+	return wrap("rename script", err, ErrNoScript)
+}
