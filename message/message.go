@@ -17,6 +17,7 @@ type Message struct {
 	body   Bytes
 	raw    Bytes // the whole, where it is in one piece
 	over   error // a *LimitError of the header
+	bodies int   // how often WithBody made a new one
 
 	once      sync.Once
 	assembled Bytes
@@ -135,13 +136,17 @@ func (m *Message) WithHeader(h *Header) *Message {
 	if h == m.header {
 		return m
 	}
-	return (&Message{header: h, blank: m.blank, body: m.body}).withTree()
+	return (&Message{header: h, blank: m.blank, body: m.body, bodies: m.bodies}).withTree()
 }
 
 // WithBody returns a revision with that body and the same header.
 func (m *Message) WithBody(b Bytes) *Message {
-	return (&Message{header: m.header, blank: m.blank, body: b}).withTree()
+	return (&Message{header: m.header, blank: m.blank, body: b, bodies: m.bodies + 1}).withTree()
 }
+
+// SameBody reports whether m, a revision made from base or base itself, has the
+// body that base has.
+func (m *Message) SameBody(base *Message) bool { return m.bodies == base.bodies }
 
 // Structure is the MIME tree. It is built once, by the first who asks. The
 // error is one of reading, never of the message's form.

@@ -169,9 +169,18 @@ func (m Hold) String() string       { return "hold " + strconv.Quote(m.Reason) }
 func (m Quarantine) String() string { return "quarantine " + strconv.Quote(m.Reason) }
 
 func (m AddScore) String() string {
-	s := "add-score " + m.Name + " " + strconv.FormatFloat(m.Points, 'f', -1, 64)
+	s := "add-score " + m.Name + " " + FormatPoints(m.Points)
 	if m.Detail != "" {
 		s += " " + strconv.Quote(m.Detail)
+	}
+	return s
+}
+
+// FormatPoints writes points with at least one decimal: 4.0, 0.25.
+func FormatPoints(p float64) string {
+	s := strconv.FormatFloat(p, 'f', -1, 64)
+	if !strings.Contains(s, ".") {
+		s += ".0"
 	}
 	return s
 }

@@ -1,0 +1,411 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"mtad/journal"
+	"mtad/mailbox"
+	"mtad/message"
+	"mtad/pipeline"
+	"mtad/queue"
+	"mtad/smtp"
+	"mtad/store"
+)
+
+// Bounds of what is decided in the session.
+const (
+	// MaxPlans is how many local mailboxes run their Deliver stage before
+	// the reply; the rest run it from the queue.
+	MaxPlans = 20
+	// MaxHops is how many Received fields a message may have (RFC 5321, 6.3).
+	MaxHops = 100
+)
+
+// Lifetimes of queue items (RFC 5321, 4.5.4.1).
+const (
+	MaxAge     = 5 * 24 * time.Hour
+	MaxAgeNull = 24 * time.Hour
+)
+
+// Config of an Agent.
+type Config struct {
+	Hostname  string
+	DB        *store.DB
+	Mailboxes *mailbox.Store
+	Router    *Router
+	// Delivery and Generated return the pipelines in force for local
+	// recipients and for mail made here, and a function to call afterwards.
+	Delivery  func() (*pipeline.Pipeline, func())
+	Generated func() (*pipeline.Pipeline, func())
+	// Trace is given what happens to messages. It may be nil.
+	Trace func(pipeline.Trace)
+	// Budget bounds the work on one message before its reply; 4 minutes.
+	Budget time.Duration
+	// MaxAge and MaxAgeNull bound how long delivery is tried.
+	MaxAge, MaxAgeNull time.Duration
+	// WarnLocal and WarnOther are when a sender is told of a delay: for mail
+	// that users of ours submitted, and for other mail.
+	WarnLocal, WarnOther time.Duration
+	Log                  *slog.Logger
+	Now                  func() time.Time
+}
+
+// Agent is the delivery agent. SetQueue must be called before it is used.
+type Agent struct {
+	cfg    Config
+	queue  *queue.Queue
+	acts   chan struct{} // places for acting on accepted messages
+	acting sync.WaitGroup
+}
+
+// maxActing bounds the accepted messages that are being acted on at once.
+const maxActing = 256
+
+// New makes an agent.
+func New(cfg Config) *Agent {
+	orTime := func(p *time.Duration, v time.Duration) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	orTime(&cfg.Budget, 4*time.Minute)
+	orTime(&cfg.MaxAge, MaxAge)
+	orTime(&cfg.MaxAgeNull, MaxAgeNull)
+	orTime(&cfg.WarnLocal, 4*time.Hour)
+	orTime(&cfg.WarnOther, 24*time.Hour)
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Trace == nil {
+		cfg.Trace = func(pipeline.Trace) {}
+	}
+	return &Agent{cfg: cfg, acts: make(chan struct{}, maxActing)}
+}
+
+// SetQueue gives the agent the queue that its Attempt and Report serve.
+func (a *Agent) SetQueue(q *queue.Queue) { a.queue = q }
+
+// Replies of acceptance.
+var (
+	replyQueued  = smtp.NewReply(250, 0, 0, "Ok: queued")
+	replyHops    = smtp.NewReply(554, 4, 6, "Too many hops")
+	replyLoop    = smtp.NewReply(554, 4, 6, "Mail loop: the message was here before")
+	replyNobody  = smtp.NewReply(550, 1, 1, "No recipients are left")
+	replyStorage = smtp.NewReply(452, 3, 1, "Can not store the message now")
+	replyLookup  = smtp.NewReply(451, 3, 0, "Can not look up recipients now")
+	replyEdited  = smtp.NewReply(554, 3, 4, "A rule made the message too large")
+	replyGone    = smtp.NewReply(421, 4, 2, "You left before the message was stored")
+)
+
+// Accept decides what becomes of the message in the flow's View, makes it
+// durable, and returns the final reply: 250 only when the journal has it on
+// disk. gone is asked just before.
+func (a *Agent) Accept(ctx context.Context, f *pipeline.Flow, gone func() error) smtp.Reply {
+	select {
+	case a.acts <- struct{}{}:
+	case <-ctx.Done():
+		return replyStorage
+	}
+	r, reply := a.accept(ctx, f.View(), f.Record, gone)
+	if r == nil {
+		<-a.acts
+		return reply
+	}
+	a.acting.Go(func() {
+		defer func() { <-a.acts }()
+		a.persist(context.WithoutCancel(ctx), r)
+	})
+	return replyQueued
+}
+
+// Wait waits until everything accepted has been acted on.
+func (a *Agent) Wait() { a.acting.Wait() }
+
+// accepted is a message that is in the journal and not acted on yet.
+type accepted struct {
+	view  *pipeline.View
+	acts  []act
+	place journal.Place
+	open  func() (*journal.Content, error) // the octets as they are stored
+}
+
+func (a *Agent) accepted(v *pipeline.View, acts []act, p journal.Place) *accepted {
+	return &accepted{v, acts, p, func() (*journal.Content, error) { return a.cfg.DB.Journal().Open(p) }}
+}
+
+// accept decides and stores. It returns what is to be acted on, or the refusal.
+func (a *Agent) accept(ctx context.Context, v *pipeline.View, note func(pipeline.Event), gone func() error) (*accepted, smtp.Reply) {
+	if hops(v.Message()) > MaxHops {
+		return nil, replyHops
+	}
+	acts, reply := a.decide(ctx, v, note)
+	if !reply.IsZero() {
+		return nil, reply
+	}
+	meta, err := encodeRecord(v, acts)
+	if err != nil {
+		a.cfg.Log.Error("accept", "id", v.ID(), "err", err)
+		return nil, replyStorage
+	}
+	if err := gone(); err != nil {
+		note(pipeline.Event{Kind: pipeline.EventReply, Note: "the client left; nothing was stored"})
+		return nil, replyGone
+	}
+	place, err := a.cfg.DB.Journal().Append(ctx, journal.Record{
+		ID: v.ID(), Kind: KindMessage, Meta: meta, Body: v.Message().Bytes(),
+	})
+	if err != nil {
+		a.cfg.Log.Error("accept: journal", "id", v.ID(), "err", err)
+		return nil, replyStorage
+	}
+	return a.accepted(v, acts, place), smtp.Reply{}
+}
+
+// hops counts the Received fields.
+func hops(m *message.Message) int {
+	n := 0
+	for _, f := range m.Header().Fields() {
+		if f.Is("Received") {
+			n++
+		}
+	}
+	return n
+}
+
+// decide makes a plan for every recipient. The reply is zero unless all of them
+// said no.
+func (a *Agent) decide(ctx context.Context, v *pipeline.View, note func(pipeline.Event)) ([]act, smtp.Reply) {
+	ctx, cancel := context.WithTimeout(ctx, a.cfg.Budget)
+	defer cancel()
+	acts, err := a.resolve(ctx, v, note)
+	if err != nil {
+		a.cfg.Log.Error("accept: resolve", "id", v.ID(), "err", err)
+		return nil, replyLookup
+	}
+	if len(acts) == 0 {
+		return nil, replyNobody
+	}
+	hold, quarantine := v.Held()
+	if quarantine != "" {
+		hold = "quarantine: " + quarantine
+	}
+	planned, refused := 0, smtp.Reply{}
+	for i := range acts {
+		switch act := &acts[i]; {
+		case !act.Bounce.IsZero():
+			refused = act.Bounce
+		case hold != "":
+			act.Hold = hold
+			planned = MaxPlans // held for people: rules run on release
+		case act.Kind == actFile && planned < MaxPlans:
+			planned++
+			if r := a.plan(ctx, v, act, note); !r.IsZero() {
+				act.Bounce, refused = r, r
+			}
+		case act.Kind == actFile:
+			act.Kind = actLater
+			act.Bounce = act.edit(v.Message(), v.MessageFor(act.ID))
+		default:
+			act.Bounce = act.edit(v.Message(), v.MessageFor(act.ID))
+		}
+		if acts[i].Hold != "" && acts[i].Kind == actFile {
+			acts[i].Kind = actLater
+		}
+	}
+	for _, act := range acts {
+		if act.Bounce.IsZero() {
+			return a.sortRefusals(v, acts), smtp.Reply{}
+		}
+	}
+	return nil, refused
+}
+
+// sortRefusals deals with recipients who refused where others accepted: the
+// sender is told if the mail is proven to be theirs, else it is kept for people
+// to look at. Nobody gets a bounce for mail they did not send.
+func (a *Agent) sortRefusals(v *pipeline.View, acts []act) []act {
+	if proven(v) {
+		return acts
+	}
+	for i := range acts {
+		if b := acts[i].Bounce; !b.IsZero() {
+			acts[i].Bounce, acts[i].Kind = smtp.Reply{}, actLater
+			acts[i].Hold = "quarantine: refused for this recipient: " + b.String()
+		}
+	}
+	return acts
+}
+
+// proven reports whether the reverse-path is the sender's own: a login, a trusted
+// client, SPF pass, or a DKIM signature of the same domain.
+func proven(v *pipeline.View) bool {
+	c := v.Client()
+	if c.Auth != nil || c.Trusted || c.Protocol == "local" {
+		return true
+	}
+	for _, r := range v.AuthResults() {
+		if r.Result != "pass" {
+			continue
+		}
+		if r.Method == "spf" && r.Prop("smtp", "mailfrom") != "" {
+			return true
+		}
+		if r.Method == "dkim" && strings.EqualFold(r.Prop("header", "d"), v.Sender().Domain) {
+			return true
+		}
+	}
+	return false
+}
+
+// resolve turns recipients into acts: one for each local mailbox and each remote
+// address, whoever leads there first.
+func (a *Agent) resolve(ctx context.Context, v *pipeline.View, note func(pipeline.Event)) ([]act, error) {
+	var acts []act
+	seen := map[string]bool{}
+	for _, r := range v.Rcpts() {
+		if r.Drop {
+			note(pipeline.Event{Kind: pipeline.EventDeliver, Rcpt: r.Addr.String(), Note: "discarded for this recipient"})
+			continue
+		}
+		targets, err := a.cfg.Router.Expand(ctx, r.Addr)
+		if err != nil {
+			return nil, err
+		}
+		if len(targets) == 0 {
+			note(pipeline.Event{Kind: pipeline.EventDeliver, Rcpt: r.Addr.String(), Note: "no such recipient; dropped"})
+			continue
+		}
+		for _, t := range targets {
+			key := fmt.Sprint(t.Account, " ", t.Addr.Key())
+			if seen[key] {
+				continue
+			}
+			seen[key] = true
+			acts = append(acts, a.target(v, r, t))
+		}
+	}
+	return acts, nil
+}
+
+// target makes the act of one recipient.
+func (a *Agent) target(v *pipeline.View, r pipeline.Recipient, t Target) act {
+	out := act{Kind: actRelay, Rcpt: r.Addr, ID: r.ID, Params: r.Params, Account: t.Account, Mailbox: t.Addr, Bounce: r.Refusal, Folder: v.Folder()}
+	if t.Account == 0 {
+		return out
+	}
+	out.Kind = actFile
+	// RFC 5321, 6.3: a message that was delivered here before comes no more.
+	for _, d := range v.Message().Header().Values("Delivered-To") {
+		if strings.EqualFold(d, t.Addr.String()) {
+			out.Bounce = replyLoop
+		}
+	}
+	return out
+}
+
+// plan runs the Deliver stage for one mailbox. A reply is its refusal.
+func (a *Agent) plan(ctx context.Context, v *pipeline.View, act *act, note func(pipeline.Event)) smtp.Reply {
+	p, release := a.cfg.Delivery()
+	defer release()
+	f := p.OpenView(v)
+	defer f.Close()
+	f.ForRcpt(act.ID, act.Mailbox)
+	fate := f.Run(ctx, pipeline.Deliver)
+	got := f.View()
+	outcome := pipeline.Accepted
+	if fate.Refused() {
+		outcome = pipeline.Refused
+	}
+	act.Plan, act.Folder = got.Plan(), got.Folder()
+	reply := act.edit(v.Message(), got.Message())
+	for _, e := range f.End(ctx, outcome).Events {
+		note(e)
+	}
+	if fate.Refused() {
+		return fate.Reply
+	}
+	return reply
+}
+
+// maxEdited bounds what the record keeps of a message that was edited for one
+// recipient.
+const maxEdited = 8 << 20
+
+// edit notes how a recipient's revision differs from the one that is stored:
+// another header, or all of it.
+func (act *act) edit(base, own *message.Message) smtp.Reply {
+	if own == base {
+		return smtp.Reply{}
+	}
+	act.Skip = base.HeaderSize()
+	n := own.HeaderSize()
+	if !own.SameBody(base) {
+		act.Skip, n = base.Size(), own.Size()
+	}
+	if n > maxEdited {
+		return replyEdited
+	}
+	var err error
+	if act.Edited, err = message.ReadAll(message.Section(own.Bytes(), 0, n)); err != nil {
+		return replyStorage
+	}
+	return smtp.Reply{}
+}
+
+// revision is the recipient's own revision of the stored message b.
+func (act *act) revision(b message.Bytes) message.Bytes {
+	if act.Edited == nil {
+		return b
+	}
+	return message.Join(message.FromBytes(act.Edited), message.Section(b, act.Skip, b.Size()))
+}
+
+// Submit sends a message made here: it runs the Message stage of the generated
+// pipeline, stores it and acts on it. It returns the message's ID when that is
+// durable. Unlike mail by SMTP it is for recipients of any class.
+func (a *Agent) Submit(ctx context.Context, sender smtp.Address, rcpts []smtp.Address, m *message.Message) (message.ID, error) {
+	id := message.NewID(a.cfg.Now())
+	env := pipeline.Mailing{ID: id, Time: a.cfg.Now(), Sender: sender}
+	for i, r := range rcpts {
+		env.Rcpts = append(env.Rcpts, pipeline.Recipient{ID: pipeline.RcptID(i + 1), Addr: r})
+	}
+	client := pipeline.Client{Session: id.String(), Protocol: "local", Hostname: a.cfg.Hostname, Trusted: true}
+	return id, a.submit(ctx, pipeline.NewView(client, env, m))
+}
+
+// errRefused says that a filter refused mail made here.
+var errRefused = errors.New("deliver: refused")
+
+func (a *Agent) submit(ctx context.Context, v *pipeline.View) error {
+	p, release := a.cfg.Generated()
+	defer release()
+	f := p.OpenView(v)
+	defer f.Close()
+	fate := f.Run(ctx, pipeline.Message)
+	var err error
+	var r *accepted
+	switch {
+	case fate.Refused():
+		err = fmt.Errorf("%w by %s: %s", errRefused, fate.Step, fate.Reply)
+	case fate.Action != pipeline.Discard:
+		var reply smtp.Reply
+		if r, reply = a.accept(ctx, f.View(), f.Record, func() error { return nil }); r == nil {
+			err = fmt.Errorf("%w: %s", errRefused, reply)
+		}
+	}
+	t := f.End(ctx, pipeline.Accepted)
+	a.cfg.Trace(pipeline.Trace{ID: v.ID(), Events: t.Events})
+	if r != nil {
+		a.persist(context.WithoutCancel(ctx), r)
+	}
+	return err
+}

@@ -1,0 +1,332 @@
+package deliver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"mtad/journal"
+	"mtad/mailbox"
+	"mtad/message"
+	"mtad/pipeline"
+	"mtad/queue"
+	"mtad/smtp"
+	"mtad/store"
+)
+
+// actRetry is the pause between tries; the store may be full or locked.
+const actRetry = time.Second
+
+// persist acts on an accepted message, as often as it takes: what is in the
+// journal has been promised.
+func (a *Agent) persist(ctx context.Context, r *accepted) {
+	for {
+		err := a.act(ctx, r)
+		if err == nil || errors.Is(err, store.ErrClosed) || ctx.Err() != nil {
+			return // after ErrClosed the journal is replayed at the next start
+		}
+		a.cfg.Log.Error("act on accepted message; trying again", "id", r.view.ID(), "err", err)
+		time.Sleep(actRetry)
+	}
+}
+
+// Replay acts on the messages that the journal has accepted and the database
+// does not know of yet. Call it once, before the servers start.
+func (a *Agent) Replay(ctx context.Context) (int, error) {
+	n := 0
+	err := a.cfg.DB.Replay(ctx, func(e journal.Entry) error {
+		if e.Kind != KindMessage {
+			return nil
+		}
+		m, err := message.Parse(e.Body)
+		if err != nil {
+			return err
+		}
+		v, acts, err := decodeRecord(e.Meta, m)
+		if err != nil {
+			return fmt.Errorf("journal record %s: %w", e.ID, err)
+		}
+		n++
+		return a.act(ctx, a.accepted(v, acts, e.Place))
+	})
+	return n, err
+}
+
+// act does what the record says. New messages come first: if the process dies
+// before the transaction they are made again, never lost.
+func (a *Agent) act(ctx context.Context, r *accepted) error {
+	for i := range r.acts {
+		if r.acts[i].Hold == "" && r.acts[i].Kind == actFile {
+			if err := a.sendOn(ctx, r, &r.acts[i]); err != nil {
+				return err
+			}
+		}
+	}
+	if err := a.tellSender(ctx, r); err != nil {
+		return err
+	}
+	var events []pipeline.Event
+	err := a.cfg.DB.Update(ctx, func(tx *store.Tx) error {
+		events = events[:0]
+		if err := tx.Place(r.view.ID(), r.place); err != nil {
+			return err
+		}
+		evs, err := a.rows(tx, r)
+		events = evs
+		tx.Applied(r.place)
+		return err
+	})
+	if err == nil {
+		a.cfg.Trace(pipeline.Trace{ID: r.view.ID(), Events: events})
+	}
+	return err
+}
+
+// rows writes mailbox entries and queue items.
+func (a *Agent) rows(tx *store.Tx, r *accepted) ([]pipeline.Event, error) {
+	var events []pipeline.Event
+	var items []*queue.Item
+	for i := range r.acts {
+		act := &r.acts[i]
+		switch {
+		case !act.Bounce.IsZero():
+		case act.Kind == actFile && act.Hold == "":
+			evs, err := a.store(tx, r.view, act)
+			if err != nil {
+				return nil, err
+			}
+			events = append(events, evs...)
+		default:
+			it, err := a.item(r.view, act)
+			if err != nil {
+				return nil, err
+			}
+			items = append(items, it)
+			events = append(events, pipeline.Event{Time: a.cfg.Now(), Kind: pipeline.EventQueue, Rcpt: act.Rcpt.String(), Host: it.Dest, Note: queueNote(act)})
+		}
+	}
+	if len(items) == 0 {
+		return events, nil
+	}
+	return events, a.queue.Add(tx, items...)
+}
+
+func queueNote(act *act) string {
+	if act.Hold != "" {
+		return "held: " + act.Hold
+	}
+	return "queued for " + act.Mailbox.String()
+}
+
+// store puts the message into the folders of the plan.
+func (a *Agent) store(tx *store.Tx, v *pipeline.View, act *act) ([]pipeline.Event, error) {
+	var events []pipeline.Event
+	for _, file := range filings(act) {
+		folder, uid, err := a.file(tx, v, act, file)
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, pipeline.Event{
+			Time: a.cfg.Now(), Kind: pipeline.EventDeliver, Rcpt: act.Rcpt.String(), Host: act.Mailbox.String(),
+			Note: fmt.Sprintf("stored in %s as UID %d", folder, uid),
+		})
+	}
+	if len(events) == 0 {
+		events = append(events, pipeline.Event{
+			Time: a.cfg.Now(), Kind: pipeline.EventDeliver, Rcpt: act.Rcpt.String(), Host: act.Mailbox.String(),
+			Note: "not stored: a rule discarded or redirected it",
+		})
+	}
+	return events, nil
+}
+
+// filings are the folders that a plan names, each once, the default one among
+// them if the implicit keep stands.
+func filings(act *act) []pipeline.FileInto {
+	files := slices.Clone(act.Plan.Files)
+	if act.Plan.Keeps() {
+		files = append(files, pipeline.FileInto{Folder: act.Folder, Flags: act.Plan.Flags, Create: true})
+	}
+	var out []pipeline.FileInto
+	for _, f := range files {
+		if f.Folder == "" {
+			f.Folder = mailbox.Inbox
+		}
+		i := slices.IndexFunc(out, func(o pipeline.FileInto) bool { return strings.EqualFold(o.Folder, f.Folder) })
+		if i < 0 {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// file stores one copy. A folder that can't be had is INBOX: mail is not lost
+// for a bad name in a rule.
+func (a *Agent) file(tx *store.Tx, v *pipeline.View, act *act, f pipeline.FileInto) (string, mailbox.UID, error) {
+	account := mailbox.AccountID(act.Account)
+	folder, err := a.cfg.Mailboxes.Ensure(tx, account, f.Folder)
+	if err != nil {
+		if folder, err = a.cfg.Mailboxes.Ensure(tx, account, mailbox.Inbox); err != nil {
+			return "", 0, err
+		}
+	}
+	prefix, skip := a.prefix(v, act)
+	uid, err := a.cfg.Mailboxes.Deliver(tx, folder.ID, mailbox.Entry{
+		Item:    mailbox.Item{Flags: parseFlags(f.Flags)},
+		Message: v.ID(), Prefix: prefix, Skip: skip,
+		Size: int64(len(prefix)) + v.Message().Size() - skip,
+		Date: v.Time(),
+	})
+	return folder.Name, uid, err
+}
+
+// prefix is what final delivery puts before the message: Return-Path (RFC 5321,
+// 4.4) and Delivered-To, and the header if it was edited for this recipient.
+func (a *Agent) prefix(v *pipeline.View, act *act) (prefix []byte, skip int64) {
+	prefix = fmt.Appendf(nil, "Return-Path: %s\r\nDelivered-To: %s\r\n", v.Sender().Path(), act.Mailbox)
+	m := v.Message()
+	switch {
+	case act.Edited != nil:
+		return append(prefix, act.Edited...), act.Skip
+	case m.HeaderSize() == 0 && m.Size() > 0:
+		return append(prefix, '\r', '\n'), 0 // a body without a header
+	}
+	return prefix, 0
+}
+
+// parseFlags takes IMAP flag names.
+func parseFlags(names []string) mailbox.Flags {
+	system := map[string]mailbox.SystemFlags{
+		`\seen`: mailbox.Seen, `\answered`: mailbox.Answered, `\flagged`: mailbox.Flagged,
+		`\deleted`: mailbox.Deleted, `\draft`: mailbox.Draft,
+	}
+	var f mailbox.Flags
+	for _, n := range names {
+		if s, ok := system[strings.ToLower(n)]; ok {
+			f.System |= s
+		} else if !strings.HasPrefix(n, `\`) && n != "" {
+			f.Keywords = append(f.Keywords, n)
+		}
+	}
+	return f
+}
+
+// item makes a queue item of an act.
+func (a *Agent) item(v *pipeline.View, act *act) (*queue.Item, error) {
+	q := queued{Act: *act, Sender: v.Sender(), Params: v.SenderParams(), Local: submitted(v)}
+	dest := "local"
+	if act.Kind == actRelay {
+		route := a.cfg.Router.RelayRoute(act.Mailbox.Domain)
+		dest = route.Key()
+	} else {
+		view, err := json.Marshal(v)
+		if err != nil {
+			return nil, fmt.Errorf("deliver: write view: %w", err)
+		}
+		q.View = view
+	}
+	data, err := json.Marshal(q)
+	if err != nil {
+		return nil, fmt.Errorf("deliver: write item: %w", err)
+	}
+	now := a.cfg.Now()
+	age := a.cfg.MaxAge
+	if v.Sender().IsZero() {
+		age = a.cfg.MaxAgeNull
+	}
+	return &queue.Item{
+		Message: v.ID(), Sender: v.Sender().String(), Rcpt: act.Mailbox.String(), Dest: dest, Data: data,
+		Created: now, Next: now, Expires: now.Add(age), Hold: act.Hold,
+	}, nil
+}
+
+// submitted reports whether a user of ours sent the message.
+func submitted(v *pipeline.View) bool {
+	return v.Client().Auth != nil || v.Client().Protocol == "local"
+}
+
+// sendOn makes the messages that a plan asks for: redirects and responses.
+func (a *Agent) sendOn(ctx context.Context, r *accepted, act *act) error {
+	for _, to := range act.Plan.Redirects {
+		if err := a.redirect(ctx, r, act, to); err != nil {
+			return err
+		}
+	}
+	for _, re := range act.Plan.Responses {
+		m, err := message.Parse(message.FromBytes(re.Data))
+		if err != nil {
+			return err
+		}
+		if err := a.made(ctx, r.view, smtp.Address{}, re.To, m, re.Why); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// redirect sends the message on with its sender and a Delivered-To, by which a
+// loop is seen.
+func (a *Agent) redirect(ctx context.Context, r *accepted, act *act, to pipeline.Redirect) error {
+	b, err := r.open()
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	m, err := message.Parse(act.revision(b))
+	if err != nil {
+		return err
+	}
+	h, _ := m.Header().Insert(0, message.FormatField("Delivered-To", act.Mailbox.String()))
+	return a.made(ctx, r.view, r.view.Sender(), to.Addr, m.WithHeader(h), "redirect")
+}
+
+// made submits a message that another gave rise to. A refusal is noted and ends
+// it: trying again would not change it.
+func (a *Agent) made(ctx context.Context, v *pipeline.View, from, to smtp.Address, m *message.Message, why string) error {
+	id, err := a.Submit(ctx, from, []smtp.Address{to}, m)
+	e := pipeline.Event{Time: a.cfg.Now(), Kind: pipeline.EventMade, Rcpt: to.String(), Note: why + " " + id.String()}
+	if err != nil {
+		e.Err = err.Error()
+		if !errors.Is(err, errRefused) {
+			return err
+		}
+	}
+	a.cfg.Trace(pipeline.Trace{ID: v.ID(), Events: []pipeline.Event{e}})
+	return nil
+}
+
+// tellSender reports the recipients who refused while others accepted, and the
+// deliveries that the sender asked to be told of.
+func (a *Agent) tellSender(ctx context.Context, r *accepted) error {
+	byAction := map[dsnAction][]dsnRcpt{}
+	for _, act := range r.acts {
+		action, reply := dsnDelivered, "250 2.0.0 Delivered"
+		switch {
+		case !act.Bounce.IsZero():
+			action, reply = dsnFailed, act.Bounce.String()
+		case act.Kind != actFile || act.Hold != "":
+			continue
+		}
+		if wants(act.Params, action) {
+			byAction[action] = append(byAction[action], dsnRcpt{addr: act.Rcpt, params: act.Params, action: action, reply: reply})
+		}
+	}
+	if len(byAction) == 0 || r.view.Sender().IsZero() {
+		return nil
+	}
+	b, err := r.open()
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	for _, rcpts := range byAction {
+		if err := a.report(ctx, r.view, b, rcpts); err != nil {
+			return err
+		}
+	}
+	return nil
+}

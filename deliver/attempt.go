@@ -1,0 +1,292 @@
+package deliver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"mtad/deliver/relay"
+	"mtad/journal"
+	"mtad/message"
+	"mtad/pipeline"
+	"mtad/queue"
+	"mtad/smtp"
+	"mtad/store"
+)
+
+// attemptTimeout bounds one attempt at a destination.
+const attemptTimeout = 30 * time.Minute
+
+// Attempt tries the items of one message and one destination. It is the queue's
+// Attempt function.
+func (a *Agent) Attempt(ctx context.Context, job *queue.Job) []queue.Result {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	body, err := a.cfg.DB.Bytes(ctx, job.Message)
+	if err != nil {
+		a.cfg.Log.Error("attempt: read message", "id", job.Message, "err", err)
+		return same(job, queue.Result{Status: queue.Deferred, Reply: "451 4.3.0 Can not read the message"})
+	}
+	defer body.Close()
+	data := make([]queued, len(job.Items))
+	for i, it := range job.Items {
+		if err := json.Unmarshal(it.Data, &data[i]); err != nil {
+			a.cfg.Log.Error("attempt: queue item", "id", job.Message, "err", err)
+			return same(job, queue.Result{Status: queue.Deferred, Reply: "451 4.3.0 Can not read the queue item"})
+		}
+	}
+	if data[0].Act.Kind != actRelay {
+		return a.attemptLocal(ctx, job, data, body)
+	}
+	return a.attemptRelay(ctx, job, data, body)
+}
+
+func same(job *queue.Job, r queue.Result) []queue.Result {
+	out := make([]queue.Result, len(job.Items))
+	for i := range out {
+		out[i] = r
+	}
+	return out
+}
+
+// attemptRelay sends to another host: once for all who get the same octets, and
+// singly to those for whom the message was edited.
+func (a *Agent) attemptRelay(ctx context.Context, job *queue.Job, data []queued, body message.Bytes) []queue.Result {
+	out := make([]queue.Result, len(data))
+	var together []int
+	for i := range data {
+		if data[i].Act.Edited == nil {
+			together = append(together, i)
+			continue
+		}
+		a.relay(ctx, job, data, []int{i}, data[i].Act.revision(body), out)
+	}
+	if len(together) > 0 {
+		a.relay(ctx, job, data, together, body, out)
+	}
+	return out
+}
+
+// relay sends to the recipients with these indexes and puts their results into
+// out.
+func (a *Agent) relay(ctx context.Context, job *queue.Job, data []queued, idx []int, body message.Bytes, out []queue.Result) {
+	first := &data[idx[0]]
+	rj := &relay.Job{
+		ID: job.Message, Sender: first.Sender, Params: first.Params, Message: body,
+		Route: a.cfg.Router.RelayRoute(first.Act.Mailbox.Domain),
+	}
+	for _, i := range idx {
+		rj.Rcpts = append(rj.Rcpts, relay.Rcpt{Addr: data[i].Act.Mailbox, Params: data[i].Act.Params})
+	}
+	begin := a.cfg.Now()
+	results := a.cfg.Router.Relay().Deliver(ctx, rj)
+	took := a.cfg.Now().Sub(begin)
+	events := make([]pipeline.Event, len(results))
+	for k, r := range results {
+		res := queue.Result{Status: statusOf(r.Reply), Reply: r.Reply.String(), Host: r.Host, Dead: r.Host == "" && r.Reply.Temporary(), Info: r.DSN}
+		if ctx.Err() != nil && res.Status == queue.Deferred {
+			res.Status = queue.Postponed
+		}
+		out[idx[k]] = res
+		events[k] = pipeline.Event{
+			Time: begin, Kind: pipeline.EventRelay, Rcpt: rj.Rcpts[k].Addr.String(), Host: r.Host,
+			Action: statusWords[res.Status], Reply: r.Reply.String(), Note: r.TLS, Took: took,
+		}
+	}
+	a.cfg.Trace(pipeline.Trace{ID: job.Message, Events: events})
+}
+
+var statusWords = map[queue.Status]string{
+	queue.Delivered: "delivered", queue.Deferred: "deferred", queue.Failed: "failed", queue.Postponed: "postponed",
+}
+
+func statusOf(r smtp.Reply) queue.Status {
+	switch {
+	case r.OK():
+		return queue.Delivered
+	case r.Permanent():
+		return queue.Failed
+	}
+	return queue.Deferred
+}
+
+// attemptLocal runs the Deliver stage that the session left for later, or that a
+// hold put off, and stores the message.
+func (a *Agent) attemptLocal(ctx context.Context, job *queue.Job, data []queued, body message.Bytes) []queue.Result {
+	out := make([]queue.Result, len(data))
+	for i := range data {
+		reply, err := a.deliverLater(ctx, &data[i], body)
+		switch {
+		case err != nil:
+			a.cfg.Log.Error("deliver from the queue", "id", job.Message, "rcpt", data[i].Act.Mailbox.String(), "err", err)
+			out[i] = queue.Result{Status: queue.Deferred, Reply: "451 4.3.0 Can not store the message now"}
+		case reply.IsZero():
+			out[i] = queue.Result{Status: queue.Delivered, Reply: "250 2.0.0 Ok"}
+		default:
+			out[i] = queue.Result{Status: statusOf(reply), Reply: reply.String()}
+		}
+	}
+	return out
+}
+
+// deliverLater delivers to one mailbox from the queue.
+func (a *Agent) deliverLater(ctx context.Context, d *queued, body message.Bytes) (smtp.Reply, error) {
+	m, err := message.Parse(body)
+	if err != nil {
+		return smtp.Reply{}, err
+	}
+	v, err := pipeline.UnmarshalView(d.View, m)
+	if err != nil {
+		return smtp.Reply{}, err
+	}
+	act := d.Act
+	var events []pipeline.Event
+	note := func(e pipeline.Event) { events = append(events, e) }
+	defer func() { a.cfg.Trace(pipeline.Trace{ID: v.ID(), Events: events}) }()
+	if reply := a.plan(ctx, v, &act, note); !reply.IsZero() {
+		if proven(v) || reply.Temporary() {
+			return reply, nil
+		}
+		// Nobody gets a bounce for mail they did not send: it goes to people.
+		act.Plan, act.Folder = pipeline.Plan{Cancelled: true}, ""
+		return smtp.Reply{}, a.quarantine(ctx, v, &act, reply)
+	}
+	return smtp.Reply{}, a.storeLater(ctx, v, &act, note)
+}
+
+// storeLater sends on and stores what a plan made in the queue asks for.
+func (a *Agent) storeLater(ctx context.Context, v *pipeline.View, act *act, note func(pipeline.Event)) error {
+	r := &accepted{view: v, open: func() (*journal.Content, error) { return a.cfg.DB.Bytes(ctx, v.ID()) }}
+	if err := a.sendOn(ctx, r, act); err != nil {
+		return err
+	}
+	var stored []pipeline.Event
+	err := a.cfg.DB.Update(ctx, func(tx *store.Tx) (err error) {
+		stored, err = a.store(tx, v, act)
+		return err
+	})
+	for _, e := range stored {
+		note(e)
+	}
+	return err
+}
+
+// quarantine keeps a message that a recipient refused too late to say so.
+func (a *Agent) quarantine(ctx context.Context, v *pipeline.View, act *act, reply smtp.Reply) error {
+	act.Kind, act.Hold = actLater, "quarantine: refused for this recipient: "+reply.String()
+	it, err := a.item(v, act)
+	if err != nil {
+		return err
+	}
+	return a.cfg.DB.Update(ctx, func(tx *store.Tx) error { return a.queue.Add(tx, it) })
+}
+
+// Report tells the sender what became of a job's items: failures, delays, and
+// successes where that was asked for. It is the queue's Report function.
+func (a *Agent) Report(ctx context.Context, job *queue.Job, outcomes []queue.Outcome) error {
+	byAction := map[dsnAction][]dsnRcpt{}
+	var head queued
+	for _, o := range outcomes {
+		action, ok := reportOf(o)
+		if !ok {
+			continue
+		}
+		var d queued
+		if err := json.Unmarshal(o.Item.Data, &d); err != nil {
+			return fmt.Errorf("deliver: queue item: %w", err)
+		}
+		if d.Sender.IsZero() || !wants(d.Act.Params, action) {
+			continue
+		}
+		head = d
+		byAction[action] = append(byAction[action], reported(o, &d, action))
+	}
+	if len(byAction) == 0 {
+		return nil
+	}
+	body, err := a.cfg.DB.Bytes(ctx, job.Message)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	env := pipeline.Mailing{ID: job.Message, Time: job.Items[0].Created, Sender: head.Sender, Params: head.Params}
+	v := pipeline.NewView(pipeline.Client{}, env, nil)
+	for _, rcpts := range byAction {
+		if err := a.report(ctx, v, body, rcpts); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reportOf says which kind of report an outcome may give rise to.
+func reportOf(o queue.Outcome) (dsnAction, bool) {
+	switch {
+	case o.Result.Status == queue.Failed:
+		return dsnFailed, true
+	case o.Delayed:
+		return dsnDelayed, true
+	case o.Result.Status == queue.Delivered:
+		// A host that knows DSN reports itself (RFC 3461, 5.2.2).
+		if passed, ok := o.Result.Info.(bool); ok && !passed {
+			return dsnRelayed, true
+		}
+		if o.Result.Info == nil {
+			return dsnDelivered, true
+		}
+	}
+	return "", false
+}
+
+func reported(o queue.Outcome, d *queued, action dsnAction) dsnRcpt {
+	r := dsnRcpt{addr: d.Act.Rcpt, params: d.Act.Params, action: action, reply: o.Result.Reply, host: o.Result.Host}
+	if o.Expired {
+		r.reply = "550 5.4.7 Delivery time expired; the last answer was: " + o.Result.Reply
+	}
+	if action == dsnDelayed {
+		r.until = o.Item.Expires
+	}
+	return r
+}
+
+// WarnAfter is when the sender of an item is told of its delay; it is the
+// queue's WarnAfter function.
+func (a *Agent) WarnAfter(it *queue.Item) time.Duration {
+	var d queued
+	if json.Unmarshal(it.Data, &d) != nil {
+		return 0
+	}
+	if d.Local {
+		return a.cfg.WarnLocal
+	}
+	return a.cfg.WarnOther
+}
+
+// report sends one delivery report to the sender of v, whose octets are body. A
+// report that a filter refuses is not sent; trying again would not change it.
+func (a *Agent) report(ctx context.Context, v *pipeline.View, body message.Bytes, rcpts []dsnRcpt) error {
+	original, err := message.Parse(body)
+	if err != nil {
+		return err
+	}
+	p := v.SenderParams()
+	d := dsn{
+		id: message.NewID(a.cfg.Now()), hostname: a.cfg.Hostname, now: a.cfg.Now(), to: v.Sender(),
+		envID: p.EnvelopeID, full: p.Return != "HDRS", arrived: v.Time(), rcpts: rcpts, original: original,
+	}
+	b, err := d.build()
+	if err != nil {
+		return err
+	}
+	m, err := message.Parse(message.FromBytes(b))
+	if err != nil {
+		return err
+	}
+	err = a.made(ctx, v, smtp.Address{}, v.Sender(), m, "report")
+	if errors.Is(err, errRefused) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,207 @@
+package deliver
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	gosmtp "github.com/emersion/go-smtp"
+
+	"mtad/message"
+	"mtad/smtp"
+)
+
+// dsnAction is the Action field of a delivery status (RFC 3464, 2.3.3).
+type dsnAction string
+
+const (
+	dsnFailed    dsnAction = "failed"
+	dsnDelayed   dsnAction = "delayed"
+	dsnDelivered dsnAction = "delivered"
+	dsnRelayed   dsnAction = "relayed"
+)
+
+// dsnRcpt is one recipient of a report.
+type dsnRcpt struct {
+	addr   smtp.Address
+	params smtp.RcptParams
+	action dsnAction
+	reply  string // "550 5.1.1 no such user"
+	host   string
+	until  time.Time // of delayed: when it is given up
+}
+
+// dsn is a report to the sender of a message.
+type dsn struct {
+	id       message.ID // of the report
+	hostname string
+	now      time.Time
+	to       smtp.Address
+	envID    string
+	full     bool // RET=FULL
+	arrived  time.Time
+	rcpts    []dsnRcpt
+	original *message.Message
+}
+
+// maxReturned is the size up to which a report carries the whole message.
+const maxReturned = 50 << 10
+
+// wants reports whether the sender asked to be told (RFC 3461, 4.1). Nothing
+// asked means failures and delays.
+func wants(p smtp.RcptParams, a dsnAction) bool {
+	if len(p.Notify) == 0 {
+		return a == dsnFailed || a == dsnDelayed
+	}
+	want := map[dsnAction]gosmtp.DSNNotify{
+		dsnFailed: gosmtp.DSNNotifyFailure, dsnDelayed: gosmtp.DSNNotifyDelayed,
+		dsnDelivered: gosmtp.DSNNotifySuccess, dsnRelayed: gosmtp.DSNNotifySuccess,
+	}[a]
+	for _, n := range p.Notify {
+		if n == want {
+			return true
+		}
+	}
+	return false
+}
+
+// subjects are what a report of the action is about.
+var subjects = map[dsnAction]string{
+	dsnFailed:    "Undelivered mail returned to sender",
+	dsnDelayed:   "Delayed mail (still being retried)",
+	dsnDelivered: "Successful mail delivery report",
+	dsnRelayed:   "Successful mail delivery report",
+}
+
+// build writes the report: a multipart/report of text, status and the message
+// or its header (RFC 6522, 3; RFC 3464, 2).
+func (d *dsn) build() ([]byte, error) {
+	var b bytes.Buffer
+	bound := "report." + d.id.String()
+	utf8 := !d.to.ASCII()
+	for _, r := range d.rcpts {
+		utf8 = utf8 || !r.addr.ASCII()
+	}
+	field := func(name, value string) { b.Write(message.FormatField(name, value)) }
+	field("From", fmt.Sprintf("Mail Delivery System <MAILER-DAEMON@%s>", d.hostname))
+	field("To", d.to.Path())
+	field("Subject", subjects[d.rcpts[0].action])
+	field("Date", d.now.Format("Mon, 2 Jan 2006 15:04:05 -0700"))
+	field("Message-ID", fmt.Sprintf("<%s@%s>", d.id, d.hostname))
+	field("Auto-Submitted", "auto-replied") // RFC 3834, 5
+	field("MIME-Version", "1.0")
+	field("Content-Type", "multipart/report; report-type=delivery-status; boundary=\""+bound+"\"")
+	b.WriteString("\r\nThis is a report in MIME format (RFC 6522).\r\n")
+	fmt.Fprintf(&b, "\r\n--%s\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n%s", bound, d.text())
+	status := "delivery-status"
+	if utf8 {
+		status = "global-delivery-status" // RFC 6533, 3
+	}
+	fmt.Fprintf(&b, "\r\n--%s\r\nContent-Type: message/%s\r\n\r\n", bound, status)
+	d.status(&b)
+	if err := d.returned(&b, bound); err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(&b, "\r\n--%s--\r\n", bound)
+	return b.Bytes(), nil
+}
+
+// text is the part for people.
+func (d *dsn) text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "This is the mail system at %s.\r\n\r\n", d.hostname)
+	switch d.rcpts[0].action {
+	case dsnFailed:
+		b.WriteString("Your message could not be delivered to one or more recipients.\r\nIt is attached below.\r\n")
+	case dsnDelayed:
+		b.WriteString("Your message has not been delivered yet. You need not send it again:\r\n" +
+			"it is still being tried, and you will be told if it fails for good.\r\n")
+	default:
+		b.WriteString("Your message was delivered, or handed to a system that reports no further.\r\n")
+	}
+	for _, r := range d.rcpts {
+		fmt.Fprintf(&b, "\r\n%s\r\n", r.addr.Path())
+		if r.host != "" {
+			fmt.Fprintf(&b, "    host %s said:\r\n", r.host)
+		}
+		for line := range strings.SplitSeq(r.reply, "\n") {
+			fmt.Fprintf(&b, "    %s\r\n", line)
+		}
+		if !r.until.IsZero() {
+			fmt.Fprintf(&b, "    will be tried until %s\r\n", r.until.Format(time.RFC1123Z))
+		}
+	}
+	return b.String()
+}
+
+// status is the part for programs (RFC 3464, 2.2 and 2.3).
+func (d *dsn) status(b *bytes.Buffer) {
+	field := func(name, value string) {
+		if value != "" {
+			b.Write(message.FormatField(name, value))
+		}
+	}
+	field("Reporting-MTA", "dns; "+d.hostname)
+	field("Original-Envelope-Id", d.envID)
+	field("Arrival-Date", d.arrived.Format("Mon, 2 Jan 2006 15:04:05 -0700"))
+	for _, r := range d.rcpts {
+		b.WriteString("\r\n")
+		if r.params.OriginalRecipient != "" {
+			field("Original-Recipient", string(r.params.OriginalRecipientType)+"; "+r.params.OriginalRecipient)
+		}
+		typ := "rfc822"
+		if !r.addr.ASCII() {
+			typ = "utf-8"
+		}
+		field("Final-Recipient", typ+"; "+r.addr.String())
+		field("Action", string(r.action))
+		field("Status", statusCode(r))
+		if r.host != "" {
+			name, _, _ := strings.Cut(r.host, " ")
+			field("Remote-MTA", "dns; "+name)
+		}
+		if r.reply != "" && r.action != dsnDelivered {
+			field("Diagnostic-Code", "smtp; "+strings.ReplaceAll(r.reply, "\n", " "))
+		}
+		if !r.until.IsZero() {
+			field("Will-Retry-Until", r.until.Format("Mon, 2 Jan 2006 15:04:05 -0700"))
+		}
+	}
+}
+
+// statusCode is the enhanced code of the reply, or a general one that fits the
+// action.
+func statusCode(r dsnRcpt) string {
+	class := map[dsnAction]int{dsnFailed: 5, dsnDelayed: 4, dsnDelivered: 2, dsnRelayed: 2}[r.action]
+	for w := range strings.FieldsSeq(r.reply) {
+		if c, ok := smtp.ParseCode(w); ok {
+			c[0] = class
+			return smtp.FormatCode(c)
+		}
+	}
+	return fmt.Sprintf("%d.0.0", class)
+}
+
+// returned is the message, or its header where that is asked for or the message
+// is large (RFC 3461, 4.3).
+func (d *dsn) returned(b *bytes.Buffer, bound string) error {
+	failed := d.rcpts[0].action == dsnFailed
+	if d.original == nil {
+		return nil
+	}
+	if failed && d.full && d.original.Size() <= maxReturned {
+		fmt.Fprintf(b, "\r\n--%s\r\nContent-Type: message/rfc822\r\n\r\n", bound)
+		_, err := d.original.WriteTo(b)
+		return err
+	}
+	fmt.Fprintf(b, "\r\n--%s\r\nContent-Type: text/rfc822-headers\r\n\r\n", bound)
+	head := message.Section(d.original.Bytes(), 0, min(d.original.Header().Size(), maxReturned))
+	_, err := io.Copy(b, message.NewReader(head))
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return err
+}

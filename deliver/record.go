@@ -1,0 +1,83 @@
+package deliver
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"mtad/journal"
+	"mtad/message"
+	"mtad/pipeline"
+	"mtad/smtp"
+)
+
+// KindMessage marks a journal record whose meta is a record of this package.
+const KindMessage journal.Kind = 1
+
+// recordVersion is raised by a change that an older reader would misunderstand.
+const recordVersion = 1
+
+// record is what the journal keeps of a message besides its octets.
+type record struct {
+	Version int             `json:"v"`
+	View    json.RawMessage `json:"view"`
+	Acts    []act           `json:"acts"`
+}
+
+// actKind is what is to be done for a recipient.
+type actKind string
+
+const (
+	actFile  actKind = "file"  // store in folders, as planned
+	actRelay actKind = "relay" // send to another host
+	actLater actKind = "later" // run the Deliver stage from the queue
+)
+
+// act is one thing to do. It stands in the record, and, where it is not done at
+// once, in the queue item.
+type act struct {
+	Kind    actKind         `json:"kind"`
+	Rcpt    smtp.Address    `json:"rcpt"`              // as in the envelope
+	ID      pipeline.RcptID `json:"id"`                // of the envelope's recipient
+	Params  smtp.RcptParams `json:"params"`            // of RCPT
+	Account int64           `json:"account,omitempty"` // of a local mailbox
+	Mailbox smtp.Address    `json:"mailbox"`           // its address; of relay: where to
+	Plan    pipeline.Plan   `json:"plan"`              // of file
+	Folder  string          `json:"folder,omitempty"`  // of the implicit keep
+	Edited  []byte          `json:"edited,omitempty"`  // octets for this recipient alone, in place of the first Skip
+	Skip    int64           `json:"skip,omitempty"`    // octets of the message
+	Hold    string          `json:"hold,omitempty"`    // why it waits for an administrator
+	Bounce  smtp.Reply      `json:"bounce,omitzero"`   // refused after all: the sender is told
+}
+
+// queued is what a queue item's Data holds.
+type queued struct {
+	Act    act             `json:"act"`
+	Sender smtp.Address    `json:"sender"`
+	Params smtp.MailParams `json:"params"`
+	View   json.RawMessage `json:"view,omitempty"` // of later
+	Local  bool            `json:"local"`          // the message was submitted by a user of ours
+}
+
+func encodeRecord(v *pipeline.View, acts []act) ([]byte, error) {
+	view, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("deliver: write view: %w", err)
+	}
+	b, err := json.Marshal(record{recordVersion, view, acts})
+	if err != nil {
+		return nil, fmt.Errorf("deliver: write record: %w", err)
+	}
+	return b, nil
+}
+
+func decodeRecord(b []byte, m *message.Message) (*pipeline.View, []act, error) {
+	var r record
+	if err := json.Unmarshal(b, &r); err != nil {
+		return nil, nil, fmt.Errorf("deliver: read record: %w", err)
+	}
+	if r.Version != recordVersion {
+		return nil, nil, fmt.Errorf("deliver: record of version %d; this program reads %d", r.Version, recordVersion)
+	}
+	v, err := pipeline.UnmarshalView(r.View, m)
+	return v, r.Acts, err
+}

@@ -1,0 +1,107 @@
+// Package thresholds turns the summed score into a fate: it is the one filter
+// that does. Put it behind the filters that score.
+package thresholds
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"mtad/config"
+	"mtad/pipeline"
+	"mtad/smtp"
+)
+
+// Kind is filter "thresholds".
+func Kind() pipeline.Kind {
+	return pipeline.Kind{
+		Name: "thresholds", Doc: "Turns the summed score into a header, the junk folder, quarantine or a refusal.",
+		Stages: pipeline.At(pipeline.Message), Options: options, New: newFilter,
+	}
+}
+
+// settings are the options of a block. A threshold of 0 is off.
+type settings struct {
+	Tag        float64 `mtad:"tag"`
+	Junk       float64 `mtad:"junk"`
+	Quarantine float64 `mtad:"quarantine"`
+	Reject     float64 `mtad:"reject"`
+	Folder     string  `mtad:"folder"`
+	Text       string  `mtad:"text"`
+	Header     bool    `mtad:"header"`
+}
+
+var options = []config.Option{
+	{Name: "tag", Type: config.TypeFloat, Default: 0.0, Min: 0.0, Unit: "points", Reload: true, Doc: "From this sum on the message gets X-Spam-Flag: YES. 0 is the value of junk.", Example: "5"},
+	{Name: "junk", Type: config.TypeFloat, Default: 6.0, Min: 0.0, Unit: "points", Reload: true, Doc: "From this sum on the message goes to the junk folder, unless a rule of the recipient files it. 0 is never.", Example: "6"},
+	{Name: "quarantine", Type: config.TypeFloat, Default: 0.0, Min: 0.0, Unit: "points", Reload: true, Doc: "From this sum on the message is kept for an administrator. 0 is never.", Example: "12"},
+	{Name: "reject", Type: config.TypeFloat, Default: 15.0, Min: 0.0, Unit: "points", Reload: true, Doc: "From this sum on the message is refused. 0 is never.", Example: "15"},
+	{Name: "folder", Type: config.TypeString, Default: "Junk", Reload: true, Doc: "The junk folder.", Example: `"Spam"`},
+	{Name: "text", Type: config.TypeString, Default: "Message looks like spam", Reload: true, Doc: "What a refused client is told.", Example: `"Spam is not welcome here"`},
+	{Name: "header", Type: config.TypeBool, Default: true, Reload: true, Doc: "Whether X-Spam-Score and X-Spam-Status are added to messages that scored.", Example: "false"},
+}
+
+type filter struct{ settings }
+
+func newFilter(b config.Block, _ pipeline.Env) (pipeline.Filter, error) {
+	f := &filter{}
+	if err := b.Decode(&f.settings); err != nil {
+		return nil, err
+	}
+	if f.Tag == 0 {
+		f.Tag = f.Junk
+	}
+	if f.Reject > 0 && f.Junk > f.Reject {
+		return nil, b.Errorf("junk", "junk is %v and reject %v: nothing would reach the junk folder", f.Junk, f.Reject)
+	}
+	return f, nil
+}
+
+func (*filter) Stages() pipeline.Stages { return pipeline.At(pipeline.Message) }
+
+func (*filter) Access(pipeline.Stage) (reads, writes pipeline.Facts) {
+	return pipeline.Scores, pipeline.Header | pipeline.Tags | pipeline.Envelope
+}
+
+// Filter judges the sum.
+func (f *filter) Filter(_ context.Context, _ pipeline.Stage, v *pipeline.View) (pipeline.Verdict, error) {
+	scores := v.Scores()
+	if len(scores) == 0 {
+		return pipeline.Verdict{}, nil
+	}
+	sum := v.Score()
+	out := pipeline.Verdict{Note: fmt.Sprintf("score %.1f", sum)}
+	over := func(limit float64) bool { return limit > 0 && sum >= limit }
+	if over(f.Reject) {
+		out.Action, out.Reply = pipeline.Reject, smtp.NewReply(550, 7, 1, f.Text)
+		return out, nil
+	}
+	if f.Header {
+		out.Mods = append(out.Mods,
+			pipeline.AddHeader{Name: "X-Spam-Score", Value: fmt.Sprintf("%.1f", sum)},
+			pipeline.AddHeader{Name: "X-Spam-Status", Value: status(scores, sum, f.Tag)})
+	}
+	if over(f.Tag) {
+		out.Mods = append(out.Mods, pipeline.AddHeader{Name: "X-Spam-Flag", Value: "YES"}, pipeline.Tag{Name: "spam"})
+	}
+	switch {
+	case over(f.Quarantine):
+		out.Mods = append(out.Mods, pipeline.Quarantine{Reason: out.Note})
+	case over(f.Junk):
+		out.Mods = append(out.Mods, pipeline.SetFolder{Folder: f.Folder})
+	}
+	return out, nil
+}
+
+// status is the header in SpamAssassin's form.
+func status(scores []pipeline.Score, sum, required float64) string {
+	yes := "No"
+	if required > 0 && sum >= required {
+		yes = "Yes"
+	}
+	tests := make([]string, len(scores))
+	for i, s := range scores {
+		tests[i] = fmt.Sprintf("%s=%s", s.Name, pipeline.FormatPoints(s.Points))
+	}
+	return fmt.Sprintf("%s, score=%.1f required=%.1f tests=%s", yes, sum, required, strings.Join(tests, ", "))
+}
