@@ -191,7 +191,7 @@ func (s *Store) remove(tx *store.Tx, folder FolderID, uids []UID, having SystemF
 		gone = append(gone, u)
 	}
 	s.changed(tx, account)
-	return gone, errors.Join(sum.store(tx, folder), trimVanished(tx, folder, len(gone)))
+	return gone, errors.Join(sum.store(tx, folder), s.trimVanished(tx, folder, len(gone)))
 }
 
 func removeIf(tx *store.Tx, folder FolderID, uid UID, having SystemFlags) (c counts, ok bool, err error) {
@@ -221,14 +221,14 @@ func removeEntry(tx *store.Tx, folder FolderID, uid UID) (c counts, err error) {
 
 // trimVanished bounds the log of removals. It lets the log grow to twice the
 // bound, so that trimming is rare.
-func trimVanished(tx *store.Tx, folder FolderID, added int) error {
+func (s *Store) trimVanished(tx *store.Tx, folder FolderID, added int) error {
 	var n int
 	err := tx.QueryRow("UPDATE folder SET vanished = vanished + ? WHERE id = ? RETURNING vanished", added, folder).Scan(&n)
-	if err != nil || n <= 2*maxVanished {
+	if err != nil || n <= 2*s.keep {
 		return err
 	}
 	var floor ModSeq
-	err = tx.QueryRow("SELECT modseq FROM vanished WHERE folder = ? ORDER BY modseq, uid LIMIT 1 OFFSET ?", folder, n-maxVanished-1).Scan(&floor)
+	err = tx.QueryRow("SELECT modseq FROM vanished WHERE folder = ? ORDER BY modseq, uid LIMIT 1 OFFSET ?", folder, n-s.keep-1).Scan(&floor)
 	if err != nil {
 		return err
 	}

@@ -383,14 +383,15 @@ func TestVanishedLogIsBounded(t *testing.T) {
 	f := create(t, s, "x")
 	appendText(t, s, f.ID, "a", Flags{})
 	_, start, _ := s.Snapshot(bg(), f.ID)
-	const n = 2*maxVanished + 1500
+	s.keep = 1000
+	const n = 3500
 	fill(t, s, db, f.ID, n, Deleted)
 	if gone, err := s.Expunge(bg(), f.ID, nil); err != nil || len(gone) != n {
 		t.Fatal(len(gone), err)
 	}
 	var rows int
 	db.View(bg(), func(tx *store.Tx) error { return tx.QueryRow("SELECT count(*) FROM vanished").Scan(&rows) })
-	if rows > 2*maxVanished {
+	if rows > 2*s.keep {
 		t.Errorf("%d rows", rows)
 	}
 	_, vanished, now, err := s.Changes(bg(), f.ID, start)

@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	chunk       = 1000 // messages changed in one transaction
-	maxFolders  = 10000
-	maxVanished = 10000 // UIDs remembered as removed, for each folder
+	chunk      = 1000 // messages changed in one transaction
+	maxFolders = 10000
+	keepGone   = 10000 // UIDs remembered as removed, for each folder
 )
 
 // Options of Open; zero values mean the defaults.
@@ -28,6 +28,7 @@ type Store struct {
 	db    *store.DB
 	now   func() time.Time
 	log   *slog.Logger
+	keep  int // keepGone, less in tests
 	watch watchers
 }
 
@@ -40,7 +41,7 @@ func Open(ctx context.Context, db *store.DB, opts Options) (*Store, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{db: db, now: opts.Now, log: opts.Logger, watch: watchers{all: map[AccountID]map[*Watch]bool{}}}
+	s := &Store{db: db, now: opts.Now, log: opts.Logger, keep: keepGone, watch: watchers{all: map[AccountID]map[*Watch]bool{}}}
 	return s, s.purge(ctx)
 }
 
