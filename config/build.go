@@ -274,26 +274,49 @@ func countBlocks(n *node, typ string) int {
 // vet refuses expressions that configuration has no use for, and explains
 // unknown names better than the evaluator would.
 func (l *loader) vet(o *Option, src *source, expr hclsyntax.Expression) bool {
+	if at, ok := findLoop(expr); ok {
+		l.add(src.diag(at, "loops and indexes are not part of this configuration"), "")
+		return false
+	}
 	before := len(l.diags)
 	_ = hclsyntax.VisitAll(expr, func(n hclsyntax.Node) hcl.Diagnostics {
 		switch n := n.(type) {
 		case *hclsyntax.ScopeTraversalExpr:
 			l.vetName(o, src, n)
 		case *hclsyntax.FunctionCallExpr:
-			if !isFunction(n.Name) {
+			if !isFunction(n.Name) && o.IsSecret() {
+				l.add(src.diag(n.NameRange, "unknown function"), "a secret is written in quotes")
+			} else if !isFunction(n.Name) {
 				l.add(src.diag(n.NameRange, "unknown function %q", n.Name), didYouMean(n.Name, functionNames))
 			}
-		case *hclsyntax.ForExpr, *hclsyntax.SplatExpr, *hclsyntax.IndexExpr, *hclsyntax.RelativeTraversalExpr:
-			l.add(src.diag(n.Range(), "loops and indexes are not part of this configuration"), "")
 		}
 		return nil
 	})
 	return len(l.diags) == before
 }
 
+// findLoop finds the first expression whose evaluation could take longer than
+// its text.
+func findLoop(expr hclsyntax.Expression) (at hcl.Range, found bool) {
+	_ = hclsyntax.VisitAll(expr, func(n hclsyntax.Node) hcl.Diagnostics {
+		switch n.(type) {
+		case *hclsyntax.ForExpr, *hclsyntax.SplatExpr, *hclsyntax.IndexExpr, *hclsyntax.RelativeTraversalExpr:
+			if !found {
+				at, found = n.Range(), true
+			}
+		}
+		return nil
+	})
+	return at, found
+}
+
 func (l *loader) vetName(o *Option, src *source, n *hclsyntax.ScopeTraversalExpr) {
 	name := n.Traversal.RootName()
 	if _, ok := units[name]; ok && len(n.Traversal) == 1 {
+		return
+	}
+	if o.IsSecret() {
+		l.add(src.diag(n.SrcRange, "unknown name"), "a secret is written in quotes, and $${ for ${ in it")
 		return
 	}
 	text := string(n.SrcRange.SliceBytes(src.text))

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -67,25 +68,32 @@ func (d Diagnostics) Error() string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// Add appends err: a Diagnostic, Diagnostics, or any other error, joined or
-// wrapped; nil is ignored.
+// Add appends the diagnostics in err, wrapped or joined; an error that holds
+// none becomes one without a position. nil is ignored.
 func (d *Diagnostics) Add(err error) {
+	switch e := err.(type) { //nolint:errorlint // it unwraps by itself
+	case nil:
+	case *Diagnostic:
+		*d = append(*d, e)
+	case Diagnostics:
+		*d = append(*d, e...)
+	case interface{ Unwrap() []error }:
+		for _, one := range e.Unwrap() {
+			d.Add(one)
+		}
+	default:
+		d.addWrapped(err)
+	}
+}
+
+func (d *Diagnostics) addWrapped(err error) {
 	var one *Diagnostic
 	var many Diagnostics
-	var joined interface{ Unwrap() []error }
-	switch {
-	case err == nil:
-	case errors.As(err, &many):
-		*d = append(*d, many...)
-	case errors.As(err, &joined):
-		for _, e := range joined.Unwrap() {
-			d.Add(e)
-		}
-	case errors.As(err, &one):
-		*d = append(*d, one)
-	default:
-		*d = append(*d, &Diagnostic{Message: err.Error()})
+	if errors.As(err, &one) || errors.As(err, &many) {
+		d.Add(errors.Unwrap(err))
+		return
 	}
+	*d = append(*d, &Diagnostic{Message: err.Error()})
 }
 
 // palette holds the terminal sequences around parts of a diagnostic.
@@ -166,10 +174,13 @@ func (s *source) line(r hcl.Range) string {
 	if r.Start.Byte > len(s.text) {
 		return ""
 	}
-	start := strings.LastIndexByte(string(s.text[:r.Start.Byte]), '\n') + 1
-	line, _, _ := strings.Cut(string(s.text[start:]), "\n")
-	line = strings.TrimRight(line, "\r")
+	start := bytes.LastIndexByte(s.text[:r.Start.Byte], '\n') + 1
+	text, _, _ := bytes.Cut(s.text[start:], []byte("\n"))
+	line := strings.TrimRight(string(text), "\r")
 	if s.secrets != nil {
+		if s.inSecretHeredoc(start) {
+			return redacted
+		}
 		if at := s.secrets.FindStringIndex(line); at != nil {
 			line = line[:at[1]] + " " + redacted
 		}
@@ -179,6 +190,28 @@ func (s *source) line(r hcl.Range) string {
 		line = string(runes[:maxQuoted])
 	}
 	return line
+}
+
+var heredoc = regexp.MustCompile(`^[ \t]*<<-?[ \t]*([^\s]+)`)
+
+// inSecretHeredoc reports whether the line at offset start is inside a heredoc
+// that is the value of a secret option.
+func (s *source) inSecretHeredoc(start int) bool {
+	all := s.secrets.FindAllIndex(s.text[:start], -1)
+	if len(all) == 0 {
+		return false
+	}
+	value := s.text[all[len(all)-1][1]:start]
+	marker := heredoc.FindSubmatch(value)
+	if marker == nil {
+		return false
+	}
+	for line := range bytes.Lines(value) {
+		if bytes.Equal(bytes.TrimSpace(line), marker[1]) {
+			return false
+		}
+	}
+	return true
 }
 
 // printable keeps control characters of a file off the terminal.

@@ -44,7 +44,7 @@ func Explain(w io.Writer, s Schema, f *File, key string) error {
 	case 0:
 		return unknownKey(key, spellings(all))
 	case 1:
-		found[0].explain(&b, all, f, key)
+		found[0].explain(&b, all, f)
 	default:
 		fmt.Fprintf(&b, "%s may be any of:\n", key)
 		for _, d := range found {
@@ -89,9 +89,9 @@ func schemaPath(f *File, key string) string {
 		if n.key == key && key != "" {
 			path = n.path
 		}
-		name, ok := strings.CutPrefix(key, join(n.key, ""))
-		if n.key == "" {
-			name, ok = key, true
+		name, ok := key, n.key == ""
+		if !ok {
+			name, ok = strings.CutPrefix(key, n.key+".")
 		}
 		if ok && n.typ.option(name) != nil {
 			path = join(n.path, name)
@@ -116,7 +116,7 @@ func spellings(all []described) []string {
 	return slices.DeleteFunc(slices.Compact(out), func(s string) bool { return s == "" })
 }
 
-func (d described) explain(b *strings.Builder, all []described, f *File, key string) {
+func (d described) explain(b *strings.Builder, all []described, f *File) {
 	if d.option == nil {
 		d.explainBlock(b, all)
 		return
@@ -129,7 +129,7 @@ func (d described) explain(b *strings.Builder, all []described, f *File, key str
 		return
 	}
 	for _, e := range f.entries() {
-		if join(e.node.path, e.option.Name) != d.path && e.key != key {
+		if e.option.Name != d.option.Name || !d.covers(e.node) {
 			continue
 		}
 		where := "default"
@@ -138,6 +138,13 @@ func (d described) explain(b *strings.Builder, all []described, f *File, key str
 		}
 		fmt.Fprintf(b, "  %-9s %s = %s (%s)\n", "Now:", e.key, e.render(), where)
 	}
+}
+
+// covers reports whether d describes an option of this block: of its own type,
+// or of what its type has in common with others.
+func (d described) covers(n *node) bool {
+	at := strings.TrimSuffix(strings.TrimSuffix(d.path, d.option.Name), ".")
+	return n.path == at || d.typ.Resolve != nil && n.typ.Name == d.typ.Name && strings.HasPrefix(n.path, at+".")
 }
 
 // explainBlock describes a block type and lists what may stand in it.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -13,11 +14,12 @@ import (
 )
 
 // Bounds on one file, far above what a person writes, so that no input can
-// exhaust the stack of the parser.
+// exhaust the parser's stack or the evaluator's memory.
 const (
 	maxNesting   = 64     // brackets within brackets
 	maxOperators = 10_000 // operators in a file
 	maxFiles     = 1000   // files in conf.d
+	maxDigits    = 400    // characters of a number
 )
 
 // File is a configuration that agrees with its schema. It is immutable.
@@ -179,7 +181,7 @@ func firstError(src *source, diags hcl.Diagnostics) *Diagnostic {
 // expected ...".
 func sentence(d *hcl.Diagnostic) string {
 	text := lowerFirst(d.Summary)
-	if detail := strings.TrimSuffix(d.Detail, "."); detail != "" {
+	if detail := strings.TrimSuffix(firstSentence(d.Detail), "."); detail != "" {
 		text += ": " + lowerFirst(detail)
 	}
 	return text
@@ -218,6 +220,9 @@ func checkDepth(src *source, tokens hclsyntax.Tokens) *Diagnostic {
 		if !bracket && !plain[t.Type] || t.Type == hclsyntax.TokenTemplateControl {
 			operators++
 		}
+		if t.Type == hclsyntax.TokenNumberLit && !sane(string(t.Bytes)) {
+			return src.diag(t.Range, "a number beyond measure")
+		}
 		if depth > maxNesting {
 			return src.diag(t.Range, "nested deeper than %d brackets", maxNesting)
 		}
@@ -226,4 +231,17 @@ func checkDepth(src *source, tokens hclsyntax.Tokens) *Diagnostic {
 		}
 	}
 	return nil
+}
+
+// sane reports whether a number literal fits a float64. The evaluator computes
+// with any exponent, and would write out the digits of 1e999999999.
+func sane(number string) bool {
+	if _, exp, ok := strings.Cut(strings.ToLower(number), "e"); ok {
+		n, err := strconv.Atoi(exp)
+		if err != nil || n < -300 || n > 300 {
+			return false
+		}
+	}
+	_, err := strconv.ParseFloat(number, 64)
+	return err == nil && len(number) <= maxDigits
 }

@@ -124,8 +124,8 @@ func (t *BlockType) visitAs(path string, base *BlockType, f func(path string, t,
 }
 
 func join(path, name string) string {
-	if path == "" {
-		return name
+	if path == "" || name == "" {
+		return path + name
 	}
 	return path + "." + name
 }

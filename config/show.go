@@ -77,7 +77,7 @@ func (e entry) isDefault() bool {
 }
 
 // Show writes "key = value" for every option in force, or only for those whose
-// value is not the default. A block none of whose options is written shows as
+// value is not the default. A block of which nothing else is written shows as
 // "key {}".
 func Show(w io.Writer, f *File, nonDefault bool) error {
 	var b strings.Builder
@@ -91,7 +91,7 @@ func Show(w io.Writer, f *File, nonDefault bool) error {
 			lines++
 			fmt.Fprintf(&b, "%s = %s\n", e.key, e.render())
 		}
-		if lines == 0 && n.key != "" {
+		if lines == 0 && n.key != "" && len(n.blocks) == 0 {
 			fmt.Fprintf(&b, "%s {}\n", n.key)
 		}
 	})
@@ -104,13 +104,14 @@ type shown struct {
 	Key     string `json:"key"`
 	Value   any    `json:"value"`
 	Type    string `json:"type"`
+	Unit    string `json:"unit,omitempty"`
 	Default bool   `json:"default"`
 	Secret  bool   `json:"secret,omitempty"`
 	Source  string `json:"source,omitempty"`
 }
 
-// ShowJSON is Show as a JSON array of objects with key, value, type, default,
-// secret and source (file:line:col). Durations, sizes, rates and conditions are
+// ShowJSON is Show as a JSON array of objects with key, value, type, unit,
+// default, secret and source (file:line:col). Durations, sizes, rates and conditions are
 // text as one would write them; secrets and unset options are null.
 func ShowJSON(w io.Writer, f *File, nonDefault bool) error {
 	all := []shown{}
@@ -118,7 +119,7 @@ func ShowJSON(w io.Writer, f *File, nonDefault bool) error {
 		if nonDefault && e.isDefault() {
 			continue
 		}
-		one := shown{Key: e.key, Value: e.jsonValue(), Type: e.option.Type.String(), Default: e.isDefault()}
+		one := shown{Key: e.key, Value: e.jsonValue(), Type: e.option.Type.String(), Unit: e.option.Unit, Default: e.isDefault()}
 		one.Secret = e.option.IsSecret()
 		if s, ok := e.node.settings[e.option.Name]; ok {
 			one.Source = toRange(s.place).String()

@@ -8,13 +8,34 @@ const maxSuggestLen = 64
 
 // suggest returns the known word that was most likely meant by word, or "".
 func suggest(word string, known []string) string {
-	best, bestDist := "", max(1, len(word)/3)+1
+	limit := 0 // mistakes: none in words of two letters, else one in three
+	if len(word) > 2 {
+		limit = max(1, len(word)/3)
+	}
+	best, bestDist := "", limit+1
 	for _, k := range known {
 		if d := distance(fold(word), fold(k)); d < bestDist {
 			best, bestDist = k, d
 		}
 	}
+	if best == "" && limit > 0 {
+		best = completion(word, known)
+	}
 	return best
+}
+
+// completion is the only known word that begins with word, or "".
+func completion(word string, known []string) string {
+	found := ""
+	for _, k := range known {
+		if strings.HasPrefix(fold(k), fold(word)) {
+			if found != "" {
+				return ""
+			}
+			found = k
+		}
+	}
+	return found
 }
 
 // fold makes spellings equal that differ only in case and separators.

@@ -88,6 +88,8 @@ func (c *compiler[T]) compile(e hclsyntax.Expression) code[T] {
 		out = c.literal(e)
 	case *hclsyntax.TemplateExpr:
 		out = c.text(e)
+	case *hclsyntax.TemplateWrapExpr:
+		return c.errorf(e.Range(), "${ } cannot stand in a condition")
 	case *hclsyntax.ScopeTraversalExpr:
 		out = c.variable(e)
 	case *hclsyntax.UnaryOpExpr:
