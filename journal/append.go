@@ -17,6 +17,7 @@ import (
 const (
 	inMemory   = 256 << 10 // records up to here are written by one call
 	streamStep = 256 << 10 // octets copied at a time of larger ones
+	recycled   = 64 << 10  // buffers up to here are kept for the next record
 )
 
 // pending is a record on its way to the disk.
@@ -63,7 +64,8 @@ func (j *Journal) Append(ctx context.Context, r Record) (Place, error) {
 }
 
 func (j *Journal) append(ctx context.Context, r Record, flags uint8) (Place, error) {
-	p, err := prepare(r)
+	p, err := j.prepare(r)
+	defer j.recycle(p)
 	if err != nil {
 		return Place{}, err
 	}
@@ -107,7 +109,7 @@ func (j *Journal) withdraw(p *pending) bool {
 
 // prepare encodes what does not depend on the segment, in the appender's own
 // goroutine: reading the body and its checksum are most of the work.
-func prepare(r Record) (*pending, error) {
+func (j *Journal) prepare(r Record) (*pending, error) {
 	p := &pending{size: r.size(), done: make(chan error, 1)}
 	stored := r.bodySize()
 	p.head = header{codec: codecRaw, kind: r.Kind, meta: uint32(len(r.Meta)), id: r.ID, raw: stored, stored: stored}
@@ -119,13 +121,30 @@ func prepare(r Record) (*pending, error) {
 		p.head.sum = sum
 		return p, err
 	}
-	p.buf = make([]byte, p.size)
+	p.buf = j.buffer(int(p.size))
 	n := headerSize + copy(p.buf[headerSize:], r.Meta)
 	if err := readFull(r.Body, p.buf[n:n+int(stored)]); err != nil {
-		return nil, err
+		return p, err
 	}
-	p.head.sum = checksum(p.buf[headerSize : n+int(stored)])
+	n += int(stored)
+	clear(p.buf[n:])
+	p.head.sum = checksum(p.buf[headerSize:n])
 	return p, nil
+}
+
+// buffer lends n octets that hold anything.
+func (j *Journal) buffer(n int) []byte {
+	if b, ok := j.spare.Get().(*[]byte); ok && cap(*b) >= n {
+		return (*b)[:n]
+	}
+	return make([]byte, n, max(n, 16<<10))
+}
+
+// recycle takes the buffer of a record that is written or given up.
+func (j *Journal) recycle(p *pending) {
+	if b := p.buf; cap(b) <= recycled {
+		j.spare.Put(&b)
+	}
 }
 
 func readFull(body message.Bytes, b []byte) error {

@@ -50,6 +50,7 @@ type Journal struct {
 	shelf   *shelf   // segments as readers see them
 	backlog *backlog // what is appended and not Done
 	work    sync.WaitGroup
+	spare   sync.Pool // of *[]byte
 
 	mu      sync.Mutex
 	arrived sync.Cond  // waiting or closed changed
