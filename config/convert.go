@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/big"
 	"path/filepath"
 	"slices"
@@ -74,6 +75,9 @@ func toText(v cty.Value) (string, error) {
 	if !v.Type().IsPrimitiveType() || v.IsNull() {
 		return "", errWants
 	}
+	if _, err := toFloat(v); err != nil && v.Type() == cty.Number {
+		return "", err
+	}
 	s, err := convert.Convert(v, cty.String)
 	if err != nil {
 		return "", errWants
@@ -86,6 +90,9 @@ func toFloat(v cty.Value) (float64, error) {
 		return 0, errWants
 	}
 	f, _ := v.AsBigFloat().Float64()
+	if math.IsInf(f, 0) { // 1 / 0
+		return 0, errWants
+	}
 	return f, nil
 }
 
@@ -229,7 +236,7 @@ func toScore(v cty.Value, _ string) (any, error) {
 		return nil, errWants
 	}
 	s, ok := v.EncapsulatedValue().(*Score)
-	if !ok {
+	if !ok || math.IsInf(float64(*s), 0) {
 		return nil, errWants
 	}
 	return *s, nil
