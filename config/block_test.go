@@ -142,9 +142,15 @@ func TestDecodeFaults(t *testing.T) {
 		dst  any
 		want string
 	}{
-		{nil, "no pointer to a struct"}, {every{}, "no pointer to a struct"}, {new(int), "no pointer"}, {(*every)(nil), "no pointer"},
-		{&none, `no option "none"`}, {&wrong, "block:1:5: option i is a int, field I a string"}, {&duration, "time.Duration"},
-		{&small, "block:1:5: i is too large"}, {&embedded, `no option "-"`},
+		{nil, "no pointer to a struct"},
+		{every{}, "no pointer to a struct"},
+		{new(int), "no pointer"},
+		{(*every)(nil), "no pointer"},
+		{&none, `no option "none"`},
+		{&wrong, "block:1:5: option i is a int, field I a string"},
+		{&duration, "time.Duration"},
+		{&small, "block:1:5: i is too large"},
+		{&embedded, `no option "-"`},
 	}
 	for _, tt := range tests {
 		if err := b.Decode(tt.dst); err == nil || !strings.Contains(err.Error(), tt.want) {

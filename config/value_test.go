@@ -17,10 +17,27 @@ func TestParseDuration(t *testing.T) {
 		text string
 		want time.Duration // -1 is refused
 	}{
-		{"3s", 3 * time.Second}, {"5m", 5 * time.Minute}, {"2d", 2 * day}, {"1w", 7 * day}, {"1h30m", 90 * time.Minute},
-		{"250ms", 250 * time.Millisecond}, {"0", 0}, {"0s", 0}, {"1d1h1m1s1ms", day + time.Hour + time.Minute + time.Second + time.Millisecond},
-		{"", -1}, {"3", -1}, {"s", -1}, {"3 s", -1}, {"-3s", -1}, {"3x", -1}, {"1.5h", -1}, {"9999999w", -1},
-		{"100000d100000d", -1}, {"99999999999999999999s", -1}, {strings.Repeat("1s", 30), -1}, {"3sm", -1},
+		{"3s", 3 * time.Second},
+		{"5m", 5 * time.Minute},
+		{"2d", 2 * day},
+		{"1w", 7 * day},
+		{"1h30m", 90 * time.Minute},
+		{"250ms", 250 * time.Millisecond},
+		{"0", 0},
+		{"0s", 0},
+		{"1d1h1m1s1ms", day + time.Hour + time.Minute + time.Second + time.Millisecond},
+		{"", -1},
+		{"3", -1},
+		{"s", -1},
+		{"3 s", -1},
+		{"-3s", -1},
+		{"3x", -1},
+		{"1.5h", -1},
+		{"9999999w", -1},
+		{"100000d100000d", -1},
+		{"99999999999999999999s", -1},
+		{strings.Repeat("1s", 30), -1},
+		{"3sm", -1},
 	}
 	for _, tt := range tests {
 		got, err := ParseDuration(tt.text)
@@ -52,8 +69,15 @@ func TestRate(t *testing.T) {
 		text, shown string
 		perSecond   float64
 	}{
-		{"200/h", "200/h", 200.0 / 3600}, {"10/5m", "10/5m", 10.0 / 300}, {"1/s", "1/s", 1}, {"3/1d", "3/d", 3.0 / 86400},
-		{"7/ms", "7/ms", 7000}, {"5/60s", "5/m", 5.0 / 60}, {"1/10s", "1/10s", 0.1}, {"2/1m30s", "2/1m30s", 2.0 / 90}, {"0", "0", 0},
+		{"200/h", "200/h", 200.0 / 3600},
+		{"10/5m", "10/5m", 10.0 / 300},
+		{"1/s", "1/s", 1},
+		{"3/1d", "3/d", 3.0 / 86400},
+		{"7/ms", "7/ms", 7000},
+		{"5/60s", "5/m", 5.0 / 60},
+		{"1/10s", "1/10s", 0.1},
+		{"2/1m30s", "2/1m30s", 2.0 / 90},
+		{"0", "0", 0},
 	}
 	for _, tt := range tests {
 		r, err := ParseRate(tt.text)
