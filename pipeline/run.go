@@ -46,7 +46,7 @@ func (f *Flow) step(ctx context.Context, i int, st *Step, s Stage) (fate Fate, s
 		return Fate{}, false
 	}
 	v := &View{state: f.state, reads: AllFacts}
-	if st.When != nil && !st.When(v) {
+	if !st.When.Eval(v) {
 		return Fate{}, false
 	}
 	begin := f.p.now()

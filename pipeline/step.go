@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"mtad/config"
 )
 
 // Mode is whether a step's verdicts are obeyed.
@@ -30,10 +32,9 @@ type Step struct {
 	Name          string // labels logs, metrics, traces; unique in its pipeline
 	Kind          string
 	Filter        Filter
-	When          func(*View) bool // nil: always
-	WhenReads     Facts            // what When looks at
-	Timeout       time.Duration    // 0: CommandTimeout or ContentTimeout, by stage
-	OnError       Action           // of a fault: TempFail, Continue or Reject
+	When          *config.Cond[*View] // nil: always
+	Timeout       time.Duration       // 0: CommandTimeout or ContentTimeout, by stage
+	OnError       Action              // of a fault: TempFail, Continue or Reject
 	Mode          Mode
 	Always        bool // its refusals count for postmaster and abuse too
 	MaxConcurrent int  // calls at once; 0 is no limit

@@ -1,0 +1,25 @@
+// Package plugins is the list of filter kinds that are built in. A new kind is a
+// line here.
+package plugins
+
+import (
+	"mtad/pipeline"
+	"mtad/plugins/dkim"
+	"mtad/plugins/rbl"
+	"mtad/plugins/spf"
+	"mtad/plugins/thresholds"
+)
+
+// Deps is what kinds need from the rest of the house.
+type Deps struct{}
+
+// Kinds returns every kind of filter, in the order of the reference.
+func Kinds(d Deps) []pipeline.Kind {
+	return []pipeline.Kind{
+		spf.Kind(),
+		dkim.VerifyKind(),
+		dkim.SignKind(),
+		rbl.Kind(),
+		thresholds.Kind(),
+	}
+}
