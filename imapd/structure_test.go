@@ -39,8 +39,10 @@ func TestStructureOfBrokenMail(t *testing.T) {
 		{"nonsense type", "Content-Type: ///\n\nx\n", `("text" "plain" NIL NIL NIL "7bit" 3 1)`},
 		{"encoded message", "Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\nAAAA\n", `("application" "octet-stream" NIL NIL NIL "base64" 6)`},
 		{"quote in a parameter", "Content-Type: text/plain; name=\"a\\\"b\"\n\n", `("text" "plain" ("name" "a\"b") NIL NIL "7bit" 0 0)`},
-		{"message in itself", "Content-Type: message/rfc822\n\nSubject: in\n\nx\n",
-			`("message" "rfc822" NIL NIL NIL "7bit" 18 (NIL "in" NIL NIL NIL NIL NIL NIL NIL NIL) ("text" "plain" NIL NIL NIL "7bit" 3 1) 3)`},
+		{
+			"message in itself", "Content-Type: message/rfc822\n\nSubject: in\n\nx\n",
+			`("message" "rfc822" NIL NIL NIL "7bit" 18 (NIL "in" NIL NIL NIL NIL NIL NIL NIL NIL) ("text" "plain" NIL NIL NIL "7bit" 3 1) 3)`,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
