@@ -131,8 +131,6 @@ func (s *session) run(cmd *command) (reply, error) {
 // fatal is a command's error that ends the session.
 type fatal struct{ error }
 
-func (f fatal) Unwrap() error { return f.error }
-
 // refusal turns a command's error into an answer. Text of an error never
 // reaches the client, but for that of a SyntaxError, which is made for it.
 func (s *session) refusal(err error) (reply, error) {

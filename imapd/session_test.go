@@ -120,9 +120,9 @@ func TestTimeouts(t *testing.T) {
 	}{
 		{"before login", func(c *Config) { c.LoginTimeout = short }, false, ""},
 		{"before login, in a command", func(c *Config) { c.LoginTimeout = short }, false, "a LOGIN "},
-		{"idle", func(c *Config) { c.IdleTimeout = 10 * short }, true, ""},
-		{"in IDLE", func(c *Config) { c.IdleTimeout = 10 * short }, true, "a IDLE\r\n"},
-		{"stalled", func(c *Config) { c.StallTimeout = 10 * short }, true, "a APPEND INBOX {5+}\r\nab"},
+		{"idle", func(c *Config) { c.IdleTimeout = 40 * short }, true, ""},
+		{"in IDLE", func(c *Config) { c.IdleTimeout = 40 * short }, true, "a IDLE\r\n"},
+		{"stalled", func(c *Config) { c.StallTimeout = 40 * short }, true, "a APPEND INBOX {5+}\r\nab"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

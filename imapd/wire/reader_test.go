@@ -92,10 +92,10 @@ func TestBounds(t *testing.T) {
 		rest     string // what the next command begins with
 	}{
 		{"long atom", strings.Repeat("a", 60) + "\r\nnext", func(r *Reader) { r.Atom() }, "", 0, nil, "next"},
-		{"long quoted", `"` + strings.Repeat("a", 60) + "\"\r\nnext", func(r *Reader) { r.String() }, "", 0, nil, "next"},
-		{"synchronising literal", "{60}\r\nnext", func(r *Reader) { r.String() }, "TOOBIG", 0, nil, "next"},
-		{"literal sent unasked", "{60+}\r\n" + strings.Repeat("\n", 60) + " x\r\nnext", func(r *Reader) { r.String() }, "TOOBIG", 0, nil, "next"},
-		{"literal sent unasked, huge", "{600+}\r\nnext", func(r *Reader) { r.String() }, "TOOBIG", 0, ErrFlood, ""},
+		{"long quoted", `"` + strings.Repeat("a", 60) + "\"\r\nnext", func(r *Reader) { r.AString() }, "", 0, nil, "next"},
+		{"synchronising literal", "{60}\r\nnext", func(r *Reader) { r.AString() }, "TOOBIG", 0, nil, "next"},
+		{"literal sent unasked", "{60+}\r\n" + strings.Repeat("\n", 60) + " x\r\nnext", func(r *Reader) { r.AString() }, "TOOBIG", 0, nil, "next"},
+		{"literal sent unasked, huge", "{600+}\r\nnext", func(r *Reader) { r.AString() }, "TOOBIG", 0, ErrFlood, ""},
 		{"flood", strings.Repeat("a", 200) + "\r\n", func(r *Reader) { r.Atom() }, "", 0, ErrFlood, ""},
 		{"two literals after an error", "( {3+}\r\nx\r\n {4}\r\nnext", func(r *Reader) { r.Atom() }, "", 0, nil, "next"},
 		{"deep", "((((a))))\r\nnext", func(r *Reader) {

@@ -27,9 +27,6 @@ func NewWriter(dst io.Writer, b *Buffers) *Writer {
 // Err returns the first error.
 func (w *Writer) Err() error { return w.err }
 
-// Buffered is how many octets wait for Flush.
-func (w *Writer) Buffered() int { return w.n }
-
 // Flush writes what is gathered and gives the buffer back.
 func (w *Writer) Flush() error {
 	w.drain()
