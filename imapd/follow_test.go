@@ -31,8 +31,10 @@ func TestWhatOneDoesTheOtherHears(t *testing.T) {
 		{"a flag that was set", `STORE 2 -FLAGS.SILENT (\Flagged)`, "NOOP", ""},
 		{"reading", "FETCH 1 BODY[]", "NOOP", `* 1 FETCH (UID 1 FLAGS (\Seen \Recent))`},
 		{"peeking", "FETCH 1 BODY.PEEK[]", "NOOP", ""},
-		{"a keyword", "STORE 1 +FLAGS.SILENT (New)", "NOOP",
-			`* FLAGS (\Answered \Flagged \Deleted \Seen \Draft New)|* 1 FETCH (UID 1 FLAGS (\Recent New))`},
+		{
+			"a keyword", "STORE 1 +FLAGS.SILENT (New)", "NOOP",
+			`* FLAGS (\Answered \Flagged \Deleted \Seen \Draft New)|* 1 FETCH (UID 1 FLAGS (\Recent New))`,
+		},
 		{"moving", "MOVE 1,3 Archive", "NOOP", "* 1 EXPUNGE|* 2 EXPUNGE"},
 		{"moving, then fetch", "MOVE 1,3 Archive", "FETCH 2 UID", "* 2 FETCH (UID 2)"},
 		{"moving, then UID fetch", "MOVE 1,3 Archive", "UID FETCH 2 UID", "* 2 FETCH (UID 2)|* 1 EXPUNGE|* 2 EXPUNGE"},
