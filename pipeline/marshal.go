@@ -95,3 +95,17 @@ func (v *View) WithSender(a smtp.Address, p smtp.MailParams) *View {
 	env.Sender, env.Params = a, p
 	return &View{state: s, reads: v.reads}
 }
+
+// WithField is the View with a field on top of the message, and of each
+// recipient's revision of it.
+func (v *View) WithField(raw []byte) *View {
+	s := v.state.edit()
+	add := func(m *message.Message) (*message.Message, bool) {
+		h, _ := m.Header().Insert(0, raw)
+		return m.WithHeader(h), true
+	}
+	if err := s.eachMessage(add); err != nil {
+		return v
+	}
+	return &View{state: s, reads: v.reads}
+}

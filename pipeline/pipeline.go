@@ -45,31 +45,25 @@ func New(name string, steps []*Step, env Env) (*Pipeline, error) {
 // Steps are the steps in order. The slice is to be read only.
 func (p *Pipeline) Steps() []*Step { return p.steps }
 
-// Start starts every filter that is a Runner, in order. If one fails, those
-// already started are closed.
+// Start starts every filter that is a Runner, in order, unless another pipeline
+// holds its step and has started it. If one fails, those before it are let go.
 func (p *Pipeline) Start(ctx context.Context) error {
 	for i, st := range p.steps {
-		r, ok := st.Filter.(Runner)
-		if !ok {
-			continue
-		}
-		if err := r.Start(ctx); err != nil {
+		if err := st.start(ctx); err != nil {
 			err = fmt.Errorf("pipeline %s: start %s: %w", p.Name, st.Name, err)
-			return errors.Join(err, closeSteps(p.steps[:i]))
+			return errors.Join(err, stopSteps(p.steps[:i]))
 		}
 	}
 	return nil
 }
 
-// Close closes every filter that is a Runner.
-func (p *Pipeline) Close() error { return closeSteps(p.steps) }
+// Close closes every filter that no other pipeline holds.
+func (p *Pipeline) Close() error { return stopSteps(p.steps) }
 
-func closeSteps(steps []*Step) error {
+func stopSteps(steps []*Step) error {
 	var errs []error
 	for _, st := range steps {
-		if r, ok := st.Filter.(Runner); ok {
-			errs = append(errs, r.Close())
-		}
+		errs = append(errs, st.stop())
 	}
 	return errors.Join(errs...)
 }

@@ -39,6 +39,7 @@ type Step struct {
 	Always        bool // its refusals count for postmaster and abuse too
 	MaxConcurrent int  // calls at once; 0 is no limit
 
+	life    life
 	breaker breaker
 	sem     chan struct{}
 	stats   stats

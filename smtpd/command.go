@@ -32,6 +32,7 @@ var verbs = map[string]verb{
 	"NOOP":     {(*conn).noop, "NOOP"},
 	"VRFY":     {(*conn).vrfy, "VRFY address"},
 	"EXPN":     {(*conn).expn, ""},
+	"XCLIENT":  {(*conn).xclient, ""},
 	"HELP":     {nil, "HELP"}, // see command: its row can't name this table
 	"QUIT":     {(*conn).quit, "QUIT"},
 }
@@ -130,6 +131,9 @@ func (c *conn) extensions() []string {
 	}
 	if c.cfg.StartTLS != Never && c.flow.Client().TLS == nil {
 		out = append(out, "STARTTLS")
+	}
+	if c.mayXClient() {
+		out = append(out, "XCLIENT ADDR PORT NAME HELO")
 	}
 	if c.mayAuth() {
 		out = append(out, "AUTH PLAIN LOGIN")

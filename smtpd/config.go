@@ -89,6 +89,9 @@ type Config struct {
 	Authenticate func(ctx context.Context, login, password string, from netip.Addr) (user string, err error)
 	// Route says what a recipient is.
 	Route func(ctx context.Context, v *pipeline.View, rcpt smtp.Address) Route
+	// XClient reports whether an address may say by XCLIENT that it is another
+	// client. It may be nil.
+	XClient func(netip.Addr) bool
 	// Hide says which fields of an inbound message filters do not see. It
 	// may be nil.
 	Hide func(message.Field) bool

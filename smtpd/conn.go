@@ -102,7 +102,6 @@ func (c *conn) serve(ctx context.Context) {
 		c.log.Debug("session over before it began", "err", err)
 		return
 	}
-	defer c.release()
 	defer c.close()
 	if c.greet(ctx) {
 		err := c.loop(ctx)
@@ -115,6 +114,7 @@ func (c *conn) serve(ctx context.Context) {
 func (c *conn) close() {
 	c.endTransaction(pipeline.Aborted)
 	c.flow.Close()
+	c.release()
 }
 
 // start sets the session up: TLS if it is implicit, the pipeline, the client's
@@ -136,10 +136,15 @@ func (c *conn) start(ctx context.Context) error {
 	if c.cfg.Names != nil && addr.IsValid() {
 		client.Name, client.Reverse, client.NameTemp = c.cfg.Names(ctx, addr.Addr())
 	}
+	c.enter(client)
+	return nil
+}
+
+// enter begins the way through the pipeline.
+func (c *conn) enter(client pipeline.Client) {
 	p, release := c.cfg.Pipeline()
 	c.flow, c.release = p.Open(client), release
-	c.flow.Record(pipeline.Event{Kind: pipeline.EventSession, Host: addr.String(), Note: "connected to " + c.cfg.Name})
-	return nil
+	c.flow.Record(pipeline.Event{Kind: pipeline.EventSession, Host: client.Addr.String(), Note: "connected to " + c.cfg.Name})
 }
 
 // greet asks the filters about the connection and sends the banner. It reports

@@ -1,0 +1,303 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"mtad/deliver"
+	"mtad/deliver/relay"
+	"mtad/directory"
+	"mtad/dns"
+	"mtad/mailbox"
+	"mtad/pipeline"
+	"mtad/queue"
+	"mtad/smtp"
+	"mtad/smtpd"
+	"mtad/store"
+)
+
+// house is the running server: every room, wired.
+type house struct {
+	path   string // of the configuration
+	log    *slog.Logger
+	level  *slog.LevelVar
+	config atomic.Pointer[loaded]
+	cert   atomic.Pointer[tls.Certificate]
+
+	db        *store.DB
+	directory *directory.Directory
+	mailboxes *mailbox.Store
+	resolver  dns.Resolver
+	relay     *relay.Client
+	router    *deliver.Router
+	agent     *deliver.Agent
+	queue     *queue.Queue
+	set       *pipeline.Set
+
+	mu    sync.Mutex // of reloads
+	built *built
+}
+
+// open opens the store and everything that stands on it; nothing listens yet.
+func open(ctx context.Context, path string, c *loaded, log *slog.Logger, level *slog.LevelVar) (*house, error) {
+	h := &house{path: path, log: log, level: level}
+	h.config.Store(c)
+	if err := h.loadCert(c); err != nil {
+		return nil, err
+	}
+	if err := h.openStore(ctx, c); err != nil {
+		return nil, err
+	}
+	if err := h.openRest(ctx, c); err != nil {
+		return nil, errors.Join(err, h.db.Close())
+	}
+	return h, nil
+}
+
+func (h *house) openStore(ctx context.Context, c *loaded) error {
+	for _, dir := range []string{c.top.DataDir, filepath.Join(c.top.DataDir, "spool")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return exitf(exitIO, "data_dir: %w", err)
+		}
+	}
+	var err error
+	h.db, err = store.Open(filepath.Join(c.top.DataDir, "store"), store.Options{Logger: h.log},
+		mailbox.Schema(), directory.Schema(), queue.Schema())
+	if err != nil {
+		return &exitError{exitTemp, err}
+	}
+	if h.mailboxes, err = mailbox.Open(ctx, h.db, mailbox.Options{Logger: h.log}); err == nil {
+		h.directory, err = directory.New(h.db, directory.Options{Settings: directorySettings(c)})
+	}
+	if err != nil {
+		return errors.Join(err, h.db.Close())
+	}
+	return nil
+}
+
+func directorySettings(c *loaded) directory.Settings {
+	return directory.Settings{DefaultDomain: c.top.DefaultDomain, Postmaster: c.top.Postmaster, Separator: c.top.Delimiter}
+}
+
+func (h *house) openRest(ctx context.Context, c *loaded) error {
+	var err error
+	if h.resolver, err = newResolver(c); err != nil {
+		return err
+	}
+	h.relay = relay.New(relay.Config{Hostname: c.top.Hostname, DNS: h.resolver, Log: h.log, Self: h.self})
+	h.router = deliver.NewRouter(h.directory, c.routing(h.relay))
+	if h.built, err = c.build(h.buildEnv(), nil); err != nil {
+		return err
+	}
+	if err := h.built.start(ctx); err != nil {
+		return err
+	}
+	h.set = pipeline.NewSet(h.built.pipelines)
+	h.agent = deliver.New(deliver.Config{
+		Hostname: c.top.Hostname, DB: h.db, Mailboxes: h.mailboxes, Router: h.router,
+		Delivery:  func() (*pipeline.Pipeline, func()) { return h.set.Acquire(h.config.Load().top.DeliveryName) },
+		Generated: func() (*pipeline.Pipeline, func()) { return h.set.Acquire("generated") },
+		Trace:     h.trace, MaxAge: c.top.MaxAge, MaxAgeNull: c.top.MaxAgeNull,
+		WarnLocal: c.top.WarnLocal, WarnOther: c.top.WarnOther, Log: h.log,
+	})
+	h.queue = queue.New(queue.Config{
+		DB: h.db, Attempt: h.agent.Attempt, Report: h.agent.Report, WarnAfter: h.agent.WarnAfter,
+		PerDest: c.top.PerDest, Log: h.log,
+	})
+	h.agent.SetQueue(h.queue)
+	n, err := h.agent.Replay(ctx)
+	if n > 0 {
+		h.log.Info("acted on messages that were accepted before the last stop", "messages", n)
+	}
+	return err
+}
+
+// newResolver answers from the zone file, if there is one, else asks the name
+// servers.
+func newResolver(c *loaded) (dns.Resolver, error) {
+	if c.top.Zone != "" {
+		z, err := dns.ReadZone(c.top.Zone)
+		if err != nil {
+			return nil, &exitError{exitConfig, err}
+		}
+		return z, nil
+	}
+	return dns.NewClient(dns.ClientConfig{Servers: c.top.Nameservers})
+}
+
+func (h *house) buildEnv() buildEnv {
+	return buildEnv{
+		log: h.log, dns: h.resolver,
+		kv: func(ns string) (pipeline.KV, error) { return h.directory.State(ns) },
+	}
+}
+
+// self reports whether an address is one of the SMTP listeners: mail relayed
+// there would come back.
+func (h *house) self(a netip.AddrPort) bool {
+	for _, l := range h.config.Load().listeners {
+		if l.Protocol != "smtp" {
+			continue
+		}
+		for _, addr := range l.Addr {
+			if listens(addr, a) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// listens reports whether a listener at addr gets connections to a.
+func listens(addr string, a netip.AddrPort) bool {
+	l, err := netip.ParseAddrPort(addr)
+	if err != nil || l.Port() != a.Port() {
+		return false
+	}
+	return l.Addr() == a.Addr() || l.Addr().IsUnspecified() && (a.Addr().IsLoopback() || localAddress(a.Addr()))
+}
+
+// trace keeps what happened to a message.
+func (h *house) trace(t pipeline.Trace) {
+	for _, e := range t.Events {
+		h.log.Debug("event", "id", t.ID, "kind", string(e.Kind), "stage", e.Stage, "step", e.Step,
+			"action", e.Action, "reply", e.Reply, "rcpt", e.Rcpt, "host", e.Host, "note", e.Note, "err", e.Err)
+	}
+}
+
+// loadCert reads the certificate.
+func (h *house) loadCert(c *loaded) error {
+	if c.tls == nil {
+		return nil
+	}
+	cert, err := tls.LoadX509KeyPair(c.tls.Cert, c.tls.Key)
+	if err != nil {
+		return exitf(exitConfig, "tls: %w", err)
+	}
+	h.cert.Store(&cert)
+	return nil
+}
+
+// tlsConfig is for all listeners; a reload changes the certificate under it.
+func (h *house) tlsConfig() *tls.Config {
+	if h.cert.Load() == nil {
+		return nil
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return h.cert.Load(), nil
+		},
+	}
+}
+
+// reload puts the configuration file's new contents in force, or leaves
+// everything as it is. restart names settings that only a restart changes.
+func (h *house) reload(ctx context.Context) (restart []string, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c, err := loadConfig(h.path)
+	if err != nil {
+		return nil, err
+	}
+	next, err := c.build(h.buildEnv(), h.built)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.loadCert(c); err != nil {
+		return nil, err
+	}
+	if err := h.directory.Configure(directorySettings(c)); err != nil {
+		return nil, &exitError{exitConfig, err}
+	}
+	if err := next.start(ctx); err != nil {
+		return nil, &exitError{exitTemp, err}
+	}
+	old := h.config.Swap(c)
+	h.router.SetRouting(c.routing(h.relay))
+	h.built = next
+	h.set.Swap(next.pipelines, func(err error) {
+		if err != nil {
+			h.log.Error("close the filters of an old configuration", "err", err)
+		}
+	})
+	setLevel(h.level, c.top.LogLevel)
+	changed := changedOnRestart(old, c)
+	h.log.Info("configuration reloaded", "file", h.path, "needs_restart", changed)
+	return changed, nil
+}
+
+// route answers the SMTP server's question who a recipient is.
+func (h *house) route(ctx context.Context, v *pipeline.View, rcpt smtp.Address) smtpd.Route {
+	c := v.Client()
+	res, err := h.router.Resolve(ctx, rcpt, c.Trusted || c.Auth != nil)
+	if err != nil {
+		h.log.Error("look up recipient", "rcpt", rcpt.String(), "err", err)
+		return smtpd.Route{Reply: replyLookup}
+	}
+	return smtpd.Route{Class: res.Class, Exempt: res.Exempt, Reply: classReplies[res.Class]}
+}
+
+// authenticate checks a password for SMTP.
+func (h *house) authenticate(ctx context.Context, login, password string, _ netip.Addr) (string, error) {
+	u, err := h.directory.Authenticate(ctx, login, password)
+	if errors.Is(err, directory.ErrBadPassword) {
+		return "", smtpd.ErrCredentials
+	}
+	return u.Address, err
+}
+
+// names looks up a client's name; loopback has the one everybody knows.
+func (h *house) names(ctx context.Context, a netip.Addr) (name, reverse string, temporary bool) {
+	if a.IsLoopback() {
+		return "localhost", "localhost", false
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	return dns.HostName(ctx, h.resolver, a)
+}
+
+// housekeep does what must be done now and then until ctx ends.
+func (h *house) housekeep(ctx context.Context) {
+	t := time.NewTicker(time.Minute)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		if r, err := h.db.Reclaim(ctx); err != nil && ctx.Err() == nil {
+			h.log.Error("reclaim journal space", "err", err)
+		} else if r.Segments > 0 {
+			h.log.Info("reclaimed journal space", "segments", r.Segments)
+		}
+		if _, err := h.directory.Sweep(ctx); err != nil && ctx.Err() == nil {
+			h.log.Error("sweep expired state", "err", err)
+		}
+	}
+}
+
+// close closes everything; nothing may be listening any more.
+func (h *house) close() error {
+	h.agent.Wait()
+	return errors.Join(h.relay.Close(), h.set.Close(), h.db.Close())
+}
+
+func changedOnRestart(before, after *loaded) []string {
+	keys := needsRestart(before, after)
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
+
+var errNoListener = fmt.Errorf("the configuration has no listener: nothing would be served")

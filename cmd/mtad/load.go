@@ -1,0 +1,308 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"mtad/config"
+	"mtad/deliver"
+	"mtad/deliver/relay"
+	"mtad/dns"
+	"mtad/pipeline"
+	"mtad/plugins"
+)
+
+// loaded is a configuration that has been read and checked against itself.
+type loaded struct {
+	file      *config.File
+	top       topSettings
+	tls       *tlsSettings
+	listeners []listener
+	routes    []relay.Route
+	networks  []netip.Prefix
+	pipelines []config.Block
+}
+
+type listener struct {
+	name string
+	listenerSettings
+}
+
+// loadConfig reads and checks a configuration. It builds no filters.
+func loadConfig(path string) (*loaded, error) {
+	file, diags := config.Load(path, schema(), config.Options{})
+	if diags != nil {
+		return nil, diags
+	}
+	c := &loaded{file: file}
+	root := file.Root()
+	diags.Add(root.Decode(&c.top))
+	if c.top.DefaultDomain == "" {
+		c.top.DefaultDomain = c.top.Hostname
+	}
+	c.pipelines = root.Blocks("pipeline")
+	diags.Add(c.readNetworks(root))
+	diags.Add(c.readTLS(root))
+	c.readRoutes(root, &diags)
+	c.readListeners(root, &diags)
+	return c, diags.Err()
+}
+
+func (c *loaded) readNetworks(root config.Block) error {
+	for _, n := range c.top.Networks {
+		p, err := parseNetwork(n)
+		if err != nil {
+			return root.Errorf("mynetworks", "%q is no network: want 192.0.2.0/24 or [2001:db8::]/32", n)
+		}
+		c.networks = append(c.networks, p)
+	}
+	return nil
+}
+
+// parseNetwork reads a network as Postfix writes it: brackets around IPv6, the
+// prefix length optional.
+func parseNetwork(s string) (netip.Prefix, error) {
+	s = strings.NewReplacer("[", "", "]", "").Replace(s)
+	if a, err := netip.ParseAddr(s); err == nil {
+		return a.Prefix(a.BitLen())
+	}
+	p, err := netip.ParsePrefix(s)
+	return p.Masked(), err
+}
+
+// trusted reports whether an address is in mynetworks.
+func (c *loaded) trusted(a netip.Addr) bool {
+	return slices.ContainsFunc(c.networks, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+func (c *loaded) readTLS(root config.Block) error {
+	b, ok := root.Block("tls")
+	if !ok {
+		return nil
+	}
+	c.tls = &tlsSettings{}
+	return b.Decode(c.tls)
+}
+
+func (c *loaded) readRoutes(root config.Block, diags *config.Diagnostics) {
+	var names []string
+	for _, b := range root.Blocks("route") {
+		var s routeSettings
+		if err := b.Decode(&s); err != nil {
+			diags.Add(err)
+			continue
+		}
+		for _, to := range s.To {
+			if _, _, err := net.SplitHostPort(to); err != nil {
+				diags.Add(b.Errorf("to", "%q is not host:port", to))
+			}
+		}
+		security := relay.Security(s.Security)
+		if security == "opportunistic" {
+			security = relay.Opportunistic
+		}
+		names = append(names, b.Name())
+		c.routes = append(c.routes, relay.Route{
+			Name: b.Name(), Hosts: s.To, Security: security, Username: s.Username, Password: string(s.Password),
+		})
+	}
+	if r := c.top.Relayhost; r != "" && !slices.Contains(names, r) {
+		diags.Add(root.Unknown("relayhost", "route", r, names))
+	}
+	for _, domain := range slices.Sorted(maps.Keys(c.top.Transport)) {
+		if r := c.top.Transport[domain]; !slices.Contains(names, r) {
+			diags.Add(root.Unknown("transport", "route", r, names))
+		}
+	}
+}
+
+func (c *loaded) readListeners(root config.Block, diags *config.Diagnostics) {
+	var names []string
+	for _, p := range c.pipelines {
+		names = append(names, p.Name())
+	}
+	for _, b := range root.Blocks("listener") {
+		l := listener{name: b.Name()}
+		if err := b.Decode(&l.listenerSettings); err != nil {
+			diags.Add(err)
+			continue
+		}
+		l.Submission = l.Submission || l.Auth == "required"
+		switch {
+		case l.TLS != "none" && c.tls == nil:
+			diags.Add(b.Errorf("tls", "tls = %q needs a certificate: add a block tls { cert = ..., key = ... }", l.TLS))
+		case l.Protocol == "smtp" && l.Pipeline == "":
+			diags.Add(b.Errorf("", "listener %q needs a pipeline", l.name))
+		case l.Protocol == "smtp" && !slices.Contains(names, l.Pipeline):
+			diags.Add(b.Unknown("pipeline", "pipeline", l.Pipeline, names))
+		}
+		for _, a := range l.Addr {
+			if _, _, err := net.SplitHostPort(a); err != nil {
+				diags.Add(b.Errorf("addr", "%q is not host:port", a))
+			}
+		}
+		c.listeners = append(c.listeners, l)
+	}
+}
+
+// routing is where mail goes.
+func (c *loaded) routing(client *relay.Client) *deliver.Routing {
+	return &deliver.Routing{
+		Hostname: c.top.Hostname, DefaultDomain: c.top.DefaultDomain,
+		Destinations: c.top.Destination.Values(), RelayDomains: c.top.RelayDomains,
+		Routes: c.routes, Transport: c.top.Transport, Relayhost: c.top.Relayhost, Relay: client,
+	}
+}
+
+// buildEnv is what building filters takes from the running house. Its zero value
+// is enough to check a configuration.
+type buildEnv struct {
+	log  *slog.Logger
+	dns  dns.Resolver
+	kv   func(namespace string) (pipeline.KV, error)
+	deps plugins.Deps
+}
+
+// built is a configuration's pipelines, and the blocks they were made of.
+type built struct {
+	pipelines map[string]*pipeline.Pipeline
+	steps     map[string]builtStep // by "pipeline/step"
+}
+
+type builtStep struct {
+	block config.Block
+	step  *pipeline.Step
+}
+
+// build makes the pipelines. Steps whose configuration is that of old are taken
+// from there, with their pools, breakers and counters.
+func (c *loaded) build(env buildEnv, old *built) (*built, error) {
+	if env.log == nil {
+		env.log = slog.New(slog.DiscardHandler)
+	}
+	out := &built{pipelines: map[string]*pipeline.Pipeline{}, steps: map[string]builtStep{}}
+	var diags config.Diagnostics
+	for _, b := range c.pipelines {
+		var steps []*pipeline.Step
+		for _, fb := range b.Blocks("filter") {
+			key := b.Name() + "/" + fb.Name()
+			st, err := c.step(env, old, b.Name(), key, fb)
+			if err != nil {
+				diags.Add(err)
+				continue
+			}
+			steps = append(steps, st)
+			out.steps[key] = builtStep{fb, st}
+		}
+		p, err := pipeline.New(b.Name(), steps, pipeline.Env{Log: env.log})
+		if err != nil {
+			diags.Add(b.Errorf("", "%v", err))
+			continue
+		}
+		out.pipelines[b.Name()] = p
+	}
+	for _, name := range []string{c.top.DeliveryName, "generated"} {
+		if out.pipelines[name] == nil {
+			p, err := pipeline.New(name, nil, pipeline.Env{Log: env.log})
+			if err != nil {
+				return nil, err
+			}
+			out.pipelines[name] = p
+		}
+	}
+	return out, diags.Err()
+}
+
+// step makes one step, or takes it over.
+func (c *loaded) step(env buildEnv, old *built, pipe, key string, b config.Block) (*pipeline.Step, error) {
+	if old != nil {
+		if was, ok := old.steps[key]; ok && was.block.Equal(b) {
+			return was.step, nil
+		}
+	}
+	kind, ok := findKind(env.deps, b.Labels()[0])
+	if !ok {
+		return nil, b.Errorf("", "no filter %q", b.Labels()[0])
+	}
+	if role := c.roles(pipe); kind.Stages&role == 0 {
+		return nil, b.Errorf("", "filter %q is asked at %s; pipeline %q runs %s only, so it would never be asked", kind.Name, kind.Stages, pipe, role)
+	}
+	var s stepSettings
+	if err := b.Decode(&s); err != nil {
+		return nil, err
+	}
+	cond, diags := config.CompileWhen(s.When, pipeline.Variables())
+	if diags != nil {
+		return nil, diags
+	}
+	fenv := pipeline.Env{Log: env.log.With("filter", key), DNS: env.dns, Now: time.Now}
+	if env.kv != nil {
+		var err error
+		if fenv.KV, err = env.kv("filter." + b.Name()); err != nil {
+			return nil, b.Errorf("", "%v", err)
+		}
+	}
+	f, err := kind.New(b, fenv)
+	if err != nil {
+		return nil, err
+	}
+	onError, _ := pipeline.ParseAction(s.OnError)
+	return &pipeline.Step{
+		Name: b.Name(), Kind: kind.Name, Filter: f, When: cond, Timeout: s.Timeout, OnError: onError,
+		Mode:   map[string]pipeline.Mode{"enforce": pipeline.Enforce, "shadow": pipeline.Shadow, "off": pipeline.Off}[s.Mode],
+		Always: s.Always, MaxConcurrent: s.MaxConcurrent,
+	}, nil
+}
+
+// roles are the stages that a pipeline runs: it may serve listeners and local
+// delivery both.
+func (c *loaded) roles(name string) pipeline.Stages {
+	var set pipeline.Stages
+	for _, l := range c.listeners {
+		if l.Pipeline == name {
+			set |= pipeline.ListenerStages
+		}
+	}
+	if name == c.top.DeliveryName {
+		set |= pipeline.DeliveryStages
+	}
+	if name == "generated" {
+		set |= pipeline.GeneratedStages
+	}
+	if set == 0 {
+		set = pipeline.ListenerStages // of a listener that is yet to be written
+	}
+	return set
+}
+
+func findKind(d plugins.Deps, name string) (pipeline.Kind, bool) {
+	for _, k := range plugins.Kinds(d) {
+		if k.Name == name {
+			return k, true
+		}
+	}
+	return pipeline.Kind{}, false
+}
+
+// start starts the pipelines; if one fails, none is left running.
+func (b *built) start(ctx context.Context) error {
+	var started []*pipeline.Pipeline
+	for _, name := range slices.Sorted(maps.Keys(b.pipelines)) {
+		p := b.pipelines[name]
+		if err := p.Start(ctx); err != nil {
+			for _, s := range started {
+				s.Close()
+			}
+			return fmt.Errorf("start: %w", err)
+		}
+		started = append(started, p)
+	}
+	return nil
+}

@@ -1,0 +1,118 @@
+// Command mtad is the mail server and everything that goes with it: one file a
+// subcommand, serve.go wires the house.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"mtad/config"
+)
+
+// Exit codes: 1 is a negative answer, the rest are those of sysexits.h.
+const (
+	exitNo       = 1
+	exitUsage    = 64
+	exitData     = 65
+	exitNoInput  = 66
+	exitNoUser   = 67
+	exitNoDaemon = 69
+	exitBug      = 70
+	exitIO       = 74
+	exitTemp     = 75
+	exitConfig   = 78
+)
+
+// exitError carries an exit code. Its text goes to standard error unless empty.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+func exitf(code int, format string, args ...any) error {
+	return &exitError{code, fmt.Errorf(format, args...)}
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, newRoot()))
+}
+
+// run runs the command line and returns the exit code.
+func run(ctx context.Context, root *cobra.Command) int {
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	var diags config.Diagnostics
+	var diag *config.Diagnostic
+	var ee *exitError
+	switch {
+	case errors.As(err, &diags):
+		diags.Write(os.Stderr, false)
+		return exitConfig
+	case errors.As(err, &diag):
+		config.Diagnostics{diag}.Write(os.Stderr, false)
+		return exitConfig
+	case errors.As(err, &ee):
+		if msg := ee.Error(); msg != "" {
+			fmt.Fprintln(os.Stderr, "mtad:", msg)
+		}
+		return ee.code
+	}
+	fmt.Fprintln(os.Stderr, "mtad:", err)
+	return exitUsage
+}
+
+// global are the flags of every command.
+type global struct {
+	config string // of --config; "" means look for it
+}
+
+func newRoot() *cobra.Command {
+	g := &global{}
+	root := &cobra.Command{
+		Use:           "mtad",
+		Short:         "A mail server: one pipeline of filters, one binary",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.PersistentFlags().StringVarP(&g.config, "config", "c", "", "configuration file (default: ./mtad-dev/mtad.hcl, then /etc/mtad/mtad.hcl)")
+	root.AddCommand(newServe(g), newConfig(g))
+	return root
+}
+
+// Places where the configuration is looked for.
+const (
+	devDir        = "mtad-dev"
+	systemConfig  = "/etc/mtad/mtad.hcl"
+	configName    = "mtad.hcl"
+	controlSocket = "control.sock"
+)
+
+// configPath is the file of --config, of the environment, of dev mode in this
+// directory, or the system's.
+func (g *global) configPath() (string, error) {
+	if g.config != "" {
+		return g.config, nil
+	}
+	if p := os.Getenv("MTAD_CONFIG"); p != "" {
+		return p, nil
+	}
+	for _, p := range []string{devDir + "/" + configName, systemConfig} {
+		if _, err := os.Stat(p); err == nil {
+			return p, nil
+		}
+	}
+	return "", exitf(exitConfig, "no configuration: neither %s/%s nor %s is there; `mtad serve --dev` makes the first, --config names another", devDir, configName, systemConfig)
+}

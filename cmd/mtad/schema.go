@@ -1,0 +1,171 @@
+package main
+
+import (
+	"time"
+
+	"mtad/config"
+	"mtad/pipeline"
+	"mtad/plugins"
+)
+
+// The structs below are what the configuration decodes into; schema describes
+// the same options for everything else. A test holds them together.
+
+type topSettings struct {
+	Hostname       string            `mtad:"hostname"`
+	DataDir        string            `mtad:"data_dir"`
+	DefaultDomain  string            `mtad:"myorigin"`
+	Networks       []string          `mtad:"mynetworks"`
+	Destination    config.Source     `mtad:"mydestination"`
+	RelayDomains   []string          `mtad:"relay_domains"`
+	Relayhost      string            `mtad:"relayhost"`
+	Transport      map[string]string `mtad:"transport"`
+	Delimiter      string            `mtad:"recipient_delimiter"`
+	Postmaster     string            `mtad:"postmaster"`
+	DeliveryName   string            `mtad:"delivery_pipeline"`
+	Zone           string            `mtad:"dns_zone"`
+	Nameservers    []string          `mtad:"nameservers"`
+	HTTP           string            `mtad:"http"`
+	MessageSize    config.Size       `mtad:"message_size_limit"`
+	Recipients     int               `mtad:"recipient_limit"`
+	PerAddress     int               `mtad:"client_connection_limit"`
+	Connections    int               `mtad:"connection_limit"`
+	SoftErrors     int               `mtad:"soft_error_limit"`
+	HardErrors     int               `mtad:"hard_error_limit"`
+	CommandTimeout time.Duration     `mtad:"command_timeout"`
+	SessionTimeout time.Duration     `mtad:"session_timeout"`
+	MaxAge         time.Duration     `mtad:"maximal_queue_lifetime"`
+	MaxAgeNull     time.Duration     `mtad:"bounce_queue_lifetime"`
+	WarnLocal      time.Duration     `mtad:"delay_warning_local"`
+	WarnOther      time.Duration     `mtad:"delay_warning_time"`
+	PerDest        int               `mtad:"destination_concurrency_limit"`
+	LogLevel       string            `mtad:"log_level"`
+	LogFormat      string            `mtad:"log_format"`
+}
+
+type listenerSettings struct {
+	Protocol   string        `mtad:"protocol"`
+	Addr       []string      `mtad:"addr"`
+	TLS        string        `mtad:"tls"`
+	Auth       string        `mtad:"auth"`
+	Pipeline   string        `mtad:"pipeline"`
+	Submission bool          `mtad:"submission"`
+	Strict     bool          `mtad:"strict"`
+	GreetDelay time.Duration `mtad:"greet_delay"`
+	XClient    []string      `mtad:"xclient"`
+}
+
+type tlsSettings struct {
+	Cert string `mtad:"cert"`
+	Key  string `mtad:"key"`
+}
+
+type routeSettings struct {
+	To       []string      `mtad:"to"`
+	Security string        `mtad:"security"`
+	Username string        `mtad:"username"`
+	Password config.Secret `mtad:"password"`
+}
+
+type stepSettings struct {
+	When          *config.When  `mtad:"when"`
+	Timeout       time.Duration `mtad:"timeout"`
+	OnError       string        `mtad:"on_error"`
+	Mode          string        `mtad:"mode"`
+	Always        bool          `mtad:"always"`
+	MaxConcurrent int           `mtad:"max_concurrent"`
+}
+
+// schema is everything that may be written.
+func schema() config.Schema {
+	return config.Schema{
+		Options: topOptions,
+		Blocks: []config.BlockType{
+			{Name: "listener", Labels: []string{"name"}, Repeat: true, Options: listenerOptions, Doc: "A place where clients connect."},
+			{Name: "tls", Options: tlsOptions, Doc: "The server's certificate."},
+			{Name: "route", Labels: []string{"name"}, Repeat: true, Options: routeOptions, Doc: "A way for mail to other hosts: a smarthost, say."},
+			{Name: "pipeline", Labels: []string{"name"}, Repeat: true, Doc: "An ordered list of filters, run as written.", Blocks: []config.BlockType{{
+				Name: "filter", Labels: []string{"type", "name"}, Optional: 1, Repeat: true, Options: stepOptions,
+				Doc: "A step of the pipeline. The name defaults to the type.", Resolve: filterType,
+			}}},
+		},
+	}
+}
+
+// filterType finds the options of a kind of filter.
+func filterType(label string) (*config.BlockType, []string) {
+	var names []string
+	for _, k := range plugins.Kinds(plugins.Deps{}) {
+		if k.Name == label {
+			return &config.BlockType{Name: k.Name, Doc: k.Doc, Options: k.Options}, nil
+		}
+		names = append(names, k.Name)
+	}
+	return nil, names
+}
+
+var topOptions = []config.Option{
+	{Name: "hostname", Type: config.TypeString, Default: "localhost", Doc: "This server's name: in the banner, in EHLO, in Received, and as authserv-id.", Example: `"mx.example.org"`, Postfix: "myhostname"},
+	{Name: "data_dir", Type: config.TypePath, Default: "/var/lib/mtad", Doc: "Where database, journal, spool and control socket are.", Example: `"/var/lib/mtad"`, Postfix: "queue_directory"},
+	{Name: "myorigin", Type: config.TypeString, Default: "", Reload: true, Doc: "The domain of addresses and login names without one. Empty means hostname.", Example: `"example.org"`, Postfix: "myorigin"},
+	{Name: "mynetworks", Type: config.TypeStrings, Default: []string{"127.0.0.0/8", "[::1]/128"}, Reload: true, Doc: "Clients that may send anywhere without a login.", Example: `["127.0.0.0/8", "[::1]/128"]`, Postfix: "mynetworks"},
+	{Name: "mydestination", Type: config.TypeSource, Default: config.Store(), Reload: true, Doc: "The local domains: store() are those of `mtad domain`; a name given here has the addresses of myorigin.", Example: `[store(), "localhost"]`, Postfix: "mydestination"},
+	{Name: "relay_domains", Type: config.TypeStrings, Default: []string{}, Reload: true, Doc: "Domains whose mail is taken from anybody and sent on; \".example.org\" is every subdomain.", Example: `["backup.example"]`, Postfix: "relay_domains"},
+	{Name: "relayhost", Type: config.TypeString, Default: "", Reload: true, Doc: "The route of mail to other hosts. Empty means the MX of each domain.", Example: `"smarthost"`, Postfix: "relayhost"},
+	{Name: "transport", Type: config.TypeStringMap, Default: map[string]string{}, Reload: true, Doc: "The routes of single domains; \".example.org\" is every subdomain, \"*\" the rest.", Example: `{ "example.net" = "smarthost" }`, Postfix: "transport_maps"},
+	{Name: "recipient_delimiter", Type: config.TypeString, Default: "+", Reload: true, Doc: "What stands between a user's name and a detail: alice+lists.", Example: `"+-"`, Postfix: "recipient_delimiter"},
+	{Name: "postmaster", Type: config.TypeString, Default: "", Reload: true, Doc: "Who gets the mail for postmaster and abuse of domains that have none of their own.", Example: `"alice@example.org"`},
+	{Name: "delivery_pipeline", Type: config.TypeString, Default: "delivery", Reload: true, Doc: "The pipeline that each local recipient's mail runs through.", Example: `"delivery"`},
+	{Name: "dns_zone", Type: config.TypePath, Default: "", Doc: "A file of records that answers every DNS question instead of the name servers: for trying things out.", Example: `"zone.txt"`},
+	{Name: "nameservers", Type: config.TypeStrings, Default: []string{}, Doc: "The name servers to ask. Empty means those of /etc/resolv.conf.", Example: `["127.0.0.1:53"]`},
+	{Name: "http", Type: config.TypeString, Default: "", Doc: "Where /metrics is served. Empty means nowhere.", Example: `"127.0.0.1:8025"`},
+	{Name: "message_size_limit", Type: config.TypeSize, Default: 50 * config.MB, Min: 64 * config.KB, Doc: "The largest message taken (RFC 1870).", Example: "50 * MB", Postfix: "message_size_limit", Dovecot: "quota_max_mail_size"},
+	{Name: "recipient_limit", Type: config.TypeInt, Default: 1000, Min: 100, Unit: "recipients", Doc: "Recipients of one transaction (RFC 5321, 4.5.3.1.8: at least 100).", Example: "1000", Postfix: "smtpd_recipient_limit"},
+	{Name: "client_connection_limit", Type: config.TypeInt, Default: 20, Min: 1, Unit: "connections", Doc: "Connections of one IPv4 address or IPv6 /64.", Example: "20", Postfix: "smtpd_client_connection_count_limit", Dovecot: "mail_max_userip_connections"},
+	{Name: "connection_limit", Type: config.TypeInt, Default: 1000, Min: 1, Unit: "connections", Doc: "Connections of one SMTP listener.", Example: "1000", Postfix: "default_process_limit"},
+	{Name: "soft_error_limit", Type: config.TypeInt, Default: 10, Min: 1, Unit: "errors", Doc: "Errors after which a client's commands are answered slowly.", Example: "10", Postfix: "smtpd_soft_error_limit"},
+	{Name: "hard_error_limit", Type: config.TypeInt, Default: 20, Min: 1, Unit: "errors", Doc: "Errors after which a client is disconnected.", Example: "20", Postfix: "smtpd_hard_error_limit"},
+	{Name: "command_timeout", Type: config.TypeDuration, Default: "5m", Min: "1s", Doc: "How long a client may think between commands (RFC 5321, 4.5.3.2: 5 minutes).", Example: `"5m"`, Postfix: "smtpd_timeout"},
+	{Name: "session_timeout", Type: config.TypeDuration, Default: "30m", Min: "1s", Doc: "How long a session may last.", Example: `"30m"`},
+	{Name: "maximal_queue_lifetime", Type: config.TypeDuration, Default: "5d", Min: "0s", Doc: "How long delivery is tried (RFC 5321, 4.5.4.1: 4 to 5 days).", Example: `"5d"`, Postfix: "maximal_queue_lifetime"},
+	{Name: "bounce_queue_lifetime", Type: config.TypeDuration, Default: "1d", Min: "0s", Doc: "How long delivery of a bounce is tried.", Example: `"1d"`, Postfix: "bounce_queue_lifetime"},
+	{Name: "delay_warning_local", Type: config.TypeDuration, Default: "4h", Min: "1m", Doc: "When users of this server are told that their mail is delayed.", Example: `"4h"`},
+	{Name: "delay_warning_time", Type: config.TypeDuration, Default: "24h", Min: "1m", Doc: "When other senders are told.", Example: `"24h"`, Postfix: "delay_warning_time"},
+	{Name: "destination_concurrency_limit", Type: config.TypeInt, Default: 20, Min: 1, Unit: "connections", Doc: "Deliveries to one destination at a time.", Example: "20", Postfix: "default_destination_concurrency_limit"},
+	{Name: "log_level", Type: config.TypeString, Default: "info", Values: []string{"debug", "info", "warn", "error"}, Reload: true, Doc: "The least important messages that are logged.", Example: `"debug"`},
+	{Name: "log_format", Type: config.TypeString, Default: "text", Values: []string{"text", "json"}, Doc: "The form of log lines.", Example: `"json"`},
+}
+
+var listenerOptions = []config.Option{
+	{Name: "protocol", Type: config.TypeString, Default: "smtp", Values: []string{"smtp", "imap"}, Doc: "What is spoken.", Example: `"imap"`},
+	{Name: "addr", Type: config.TypeStrings, Required: true, Doc: "Where to listen: host:port.", Example: `["0.0.0.0:25", "[::]:25"]`, Postfix: "inet_interfaces", Dovecot: "listen"},
+	{Name: "tls", Type: config.TypeString, Default: "none", Values: []string{"none", "opportunistic", "required", "implicit"}, Doc: "Whether TLS is offered, demanded before mail or login, or spoken from the first octet.", Example: `"opportunistic"`, Postfix: "smtpd_tls_security_level", Dovecot: "ssl"},
+	{Name: "auth", Type: config.TypeString, Default: "none", Values: []string{"none", "optional", "required"}, Doc: "Whether clients may, or must, log in. SMTP only.", Example: `"required"`, Postfix: "smtpd_sasl_auth_enable"},
+	{Name: "pipeline", Type: config.TypeString, Default: "", Reload: true, Doc: "The pipeline that this listener's mail runs through. SMTP only, and required there.", Example: `"inbound"`},
+	{Name: "submission", Type: config.TypeBool, Default: false, Doc: "Clients are users: their addresses are not recorded, Date and Message-ID are added (RFC 6409). auth = \"required\" implies it.", Example: "true"},
+	{Name: "strict", Type: config.TypeBool, Default: false, Doc: "Refuse what only people typing by hand send, such as addresses without brackets. Otherwise loopback and submission may.", Example: "true", Postfix: "strict_rfc821_envelopes"},
+	{Name: "greet_delay", Type: config.TypeDuration, Default: "0s", Max: "1m", Doc: "How long the greeting waits for clients that talk first.", Example: `"2s"`, Postfix: "postscreen_greet_wait"},
+	{Name: "xclient", Type: config.TypeStrings, Default: []string{}, Doc: "Networks whose clients may say by XCLIENT that they are others: a proxy, or someone trying things out.", Example: `["127.0.0.1"]`, Postfix: "smtpd_authorized_xclient_hosts"},
+}
+
+var tlsOptions = []config.Option{
+	{Name: "cert", Type: config.TypePath, Required: true, Reload: true, Doc: "The certificate with its chain, PEM.", Example: `"/etc/mtad/cert.pem"`, Postfix: "smtpd_tls_cert_file", Dovecot: "ssl_cert"},
+	{Name: "key", Type: config.TypePath, Required: true, Reload: true, Doc: "Its private key, PEM.", Example: `"/etc/mtad/key.pem"`, Postfix: "smtpd_tls_key_file", Dovecot: "ssl_key"},
+}
+
+var routeOptions = []config.Option{
+	{Name: "to", Type: config.TypeStrings, Required: true, Reload: true, Doc: "The hosts to try, in order: host:port.", Example: `["smtp.relay.example:587"]`},
+	{Name: "security", Type: config.TypeString, Default: "opportunistic", Values: []string{"none", "opportunistic", "encrypt", "verify", "implicit"}, Reload: true, Doc: "What is demanded of TLS: nothing, use it if offered, some, a certificate that fits, or from the first octet with such a certificate.", Example: `"verify"`, Postfix: "smtp_tls_security_level"},
+	{Name: "username", Type: config.TypeString, Default: "", Reload: true, Doc: "The login name there.", Example: `"mx"`, Postfix: "smtp_sasl_password_maps"},
+	{Name: "password", Type: config.TypeSecret, Default: config.Secret(""), Secret: true, Reload: true, Doc: "The password.", Example: `env("RELAY_PASSWORD")`},
+}
+
+// stepOptions are those of every filter.
+var stepOptions = []config.Option{
+	{Name: "when", Type: config.TypeWhen, Reload: true, Doc: "Run the filter only if this holds.", Example: "!auth.ok && size < 1 * MB"},
+	{Name: "timeout", Type: config.TypeDuration, Default: "0s", Min: "0s", Max: "10m", Reload: true, Doc: "How long the filter may take for one answer. 0 is 10 s for a command and 60 s for a message.", Example: `"3s"`, Postfix: "milter_command_timeout"},
+	{Name: "on_error", Type: config.TypeString, Default: pipeline.TempFail.String(), Values: []string{"tempfail", "continue", "reject"}, Reload: true, Doc: "What a fault of the filter means.", Example: `"continue"`, Postfix: "milter_default_action"},
+	{Name: "mode", Type: config.TypeString, Default: "enforce", Values: []string{"enforce", "shadow", "off"}, Reload: true, Doc: "Whether the filter's verdicts are obeyed, only recorded, or the filter is not asked.", Example: `"shadow"`},
+	{Name: "always", Type: config.TypeBool, Default: false, Reload: true, Doc: "Whether its refusals count for postmaster and abuse too, as those of a virus scanner should.", Example: "true"},
+	{Name: "max_concurrent", Type: config.TypeInt, Default: 0, Min: 0, Unit: "calls", Reload: true, Doc: "How many calls of the filter may run at once. 0 is no limit.", Example: "8"},
+}

@@ -1,0 +1,336 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"mtad/config"
+	"mtad/deliver"
+	"mtad/directory"
+	"mtad/imapd"
+	"mtad/mailbox"
+	"mtad/message"
+	"mtad/pipeline"
+	"mtad/smtp"
+	"mtad/smtpd"
+)
+
+func newServe(g *global) *cobra.Command {
+	var dev bool
+	var dir string
+	var base int
+	cmd := &cobra.Command{
+		Use: "serve", Short: "Run the server in the foreground", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !dev {
+				path, err := g.configPath()
+				if err != nil {
+					return err
+				}
+				return serve(cmd.Context(), path, cmd.ErrOrStderr(), nil)
+			}
+			return serveDev(cmd.Context(), dir, base, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	cmd.Flags().BoolVar(&dev, "dev", false, "try it: loopback, high ports, a CA of its own, demo accounts, no root, no DNS")
+	cmd.Flags().StringVar(&dir, "dir", devDir, "where --dev keeps everything")
+	cmd.Flags().IntVar(&base, "base-port", 10000, "what --dev adds to the well-known ports")
+	return cmd
+}
+
+// drainTime is how long a stopping server waits for its clients.
+const drainTime = 10 * time.Second
+
+// serve runs the server until ctx ends. ready is called when everything listens.
+func serve(ctx context.Context, path string, logTo io.Writer, ready func(*house) error) error {
+	c, err := loadConfig(path)
+	if err != nil {
+		return err
+	}
+	if len(c.listeners) == 0 {
+		return &exitError{exitConfig, errNoListener}
+	}
+	level := new(slog.LevelVar)
+	setLevel(level, c.top.LogLevel)
+	log := newLogger(logTo, c.top.LogFormat, level)
+	h, err := open(ctx, path, c, log, level)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := h.close(); err != nil {
+			log.Error("close", "err", err)
+		}
+	}()
+	return h.run(ctx, c, ready)
+}
+
+// run serves until ctx ends or a part fails.
+func (h *house) run(ctx context.Context, c *loaded, ready func(*house) error) error {
+	servers, err := h.listen(c)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	// What listens is drained before what it stands on stops.
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		h.queue.Run(background)
+	}()
+	go h.housekeep(background)
+	go h.reloadOnHangup(background)
+	for _, s := range servers {
+		go func() {
+			if err := s.serve(background); err != nil {
+				stop(fmt.Errorf("listener %s: %w", s.name, err))
+			}
+		}()
+	}
+	if ready != nil {
+		if err := ready(h); err != nil {
+			stop(err)
+		}
+	}
+	h.log.Info("serving", "config", h.path, "data", c.top.DataDir)
+	<-ctx.Done()
+	h.log.Info("stopping")
+	drain, cancel := context.WithTimeout(background, drainTime)
+	defer cancel()
+	for _, s := range servers {
+		s.shutdown(drain)
+	}
+	stopBackground()
+	<-done
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// server is one thing that listens.
+type server struct {
+	name     string
+	serve    func(context.Context) error
+	shutdown func(context.Context)
+}
+
+// listen binds every address, so that a busy port is known before anything
+// runs.
+func (h *house) listen(c *loaded) (servers []server, err error) {
+	var bound []net.Listener
+	defer func() {
+		if err != nil {
+			for _, l := range bound {
+				l.Close()
+			}
+		}
+	}()
+	imap, err := h.newIMAP(c)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range c.listeners {
+		var sockets []net.Listener
+		for _, addr := range l.Addr {
+			nl, err := net.Listen("tcp", addr)
+			if err != nil {
+				return nil, &exitError{exitTemp, busyPort(l.name, addr, err)}
+			}
+			bound = append(bound, nl)
+			sockets = append(sockets, nl)
+		}
+		if l.Protocol == "imap" {
+			servers = append(servers, imapServers(imap, l, sockets)...)
+			continue
+		}
+		srv, err := smtpd.New(h.smtpConfig(c, l))
+		if err != nil {
+			return nil, err
+		}
+		for _, nl := range sockets {
+			servers = append(servers, server{
+				name:  l.name,
+				serve: func(ctx context.Context) error { return unless(srv.Serve(ctx, nl), smtpd.ErrClosed) },
+				shutdown: func(ctx context.Context) {
+					if err := srv.Shutdown(ctx); err != nil {
+						h.log.Warn("clients were cut off", "listener", l.name)
+					}
+				},
+			})
+		}
+	}
+	return servers, nil
+}
+
+func unless(err, expected error) error {
+	if errors.Is(err, expected) {
+		return nil
+	}
+	return err
+}
+
+func busyPort(name, addr string, err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("listener %s: %s is in use by another program; change addr, or with --dev choose other ports with --base-port", name, addr)
+	}
+	if errors.Is(err, syscall.EACCES) {
+		return fmt.Errorf("listener %s: %s: ports below 1024 need root or CAP_NET_BIND_SERVICE", name, addr)
+	}
+	return fmt.Errorf("listener %s: %w", name, err)
+}
+
+// smtpConfig makes a listener's configuration.
+func (h *house) smtpConfig(c *loaded, l listener) smtpd.Config {
+	need := map[string]smtpd.Need{"none": smtpd.Never, "optional": smtpd.Optional, "opportunistic": smtpd.Optional, "required": smtpd.Required}
+	return smtpd.Config{
+		Name: l.name, Hostname: c.top.Hostname,
+		TLS: h.tlsConfig(), StartTLS: need[l.TLS], Implicit: l.TLS == "implicit", Auth: need[l.Auth],
+		Submission: l.Submission, Strict: l.Strict, SMTPUTF8: true, DSN: true, GreetDelay: l.GreetDelay,
+		Limits: smtpd.Limits{
+			MessageSize: int64(c.top.MessageSize), Recipients: c.top.Recipients,
+			Connections: c.top.Connections, PerAddress: c.top.PerAddress,
+			SlowErrors: c.top.SoftErrors, MaxErrors: c.top.HardErrors,
+			CommandTimeout: c.top.CommandTimeout, SessionTimeout: c.top.SessionTimeout,
+		},
+		SpoolDir:     filepath.Join(c.top.DataDir, "spool"),
+		Pipeline:     func() (*pipeline.Pipeline, func()) { return h.set.Acquire(h.pipelineOf(l)) },
+		Names:        h.names,
+		Trusted:      func(a netip.Addr) bool { return h.config.Load().trusted(a) },
+		Authenticate: h.authenticate,
+		Route:        h.route,
+		XClient:      xclient(l),
+		Hide:         h.hide(l),
+		Accept:       h.agent.Accept,
+		Trace:        h.trace,
+		Log:          h.log,
+	}
+}
+
+// pipelineOf is the pipeline that a listener has in the configuration in force.
+func (h *house) pipelineOf(l listener) string {
+	for _, now := range h.config.Load().listeners {
+		if now.name == l.name {
+			return now.Pipeline
+		}
+	}
+	return l.Pipeline
+}
+
+// xclient says who may pretend to be another client.
+func xclient(l listener) func(netip.Addr) bool {
+	return func(a netip.Addr) bool {
+		for _, n := range l.XClient {
+			if p, err := parseNetwork(n); err == nil && p.Contains(a) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// hide says which inbound fields are forgeries of ours: results under our name,
+// and spam verdicts. Users may send what they like.
+func (h *house) hide(l listener) func(message.Field) bool {
+	if l.Submission {
+		return nil
+	}
+	return func(f message.Field) bool {
+		return deliver.Forged(f, h.config.Load().top.Hostname)
+	}
+}
+
+// Replies of the router's classes.
+var (
+	replyLookup  = smtp.NewReply(451, 3, 0, "Can not look up the recipient now")
+	classReplies = map[pipeline.Class]smtp.Reply{
+		pipeline.NoSuch:    smtp.NewReply(550, 1, 1, "No such user here"),
+		pipeline.RelayDeny: smtp.NewReply(550, 7, 1, "Relay access denied"),
+	}
+)
+
+// newIMAP makes the IMAP server, nil if no listener speaks it.
+func (h *house) newIMAP(c *loaded) (*imapd.Server, error) {
+	for _, l := range c.listeners {
+		if l.Protocol == "imap" {
+			return imapd.New(imapd.Config{
+				Mailbox: h.mailboxes, Authenticate: h.imapLogin, TLS: h.tlsConfig(), Logger: h.log,
+				MaxMessageSize: int64(c.top.MessageSize), SpoolDir: filepath.Join(c.top.DataDir, "spool"),
+				MaxPerAddress: c.top.PerAddress,
+			})
+		}
+	}
+	return nil, nil
+}
+
+func imapServers(srv *imapd.Server, l listener, sockets []net.Listener) []server {
+	var out []server
+	for _, nl := range sockets {
+		out = append(out, server{
+			name: l.name,
+			serve: func(ctx context.Context) error {
+				return unless(srv.Serve(ctx, nl, l.TLS == "implicit"), imapd.ErrClosed)
+			},
+			shutdown: func(ctx context.Context) { srv.Shutdown(ctx) },
+		})
+	}
+	return out
+}
+
+// imapLogin checks a password for IMAP.
+func (h *house) imapLogin(ctx context.Context, login, password string, _ netip.AddrPort) (imapd.Account, error) {
+	u, err := h.directory.Authenticate(ctx, login, password)
+	if errors.Is(err, directory.ErrBadPassword) {
+		return imapd.Account{}, imapd.ErrCredentials
+	}
+	return imapd.Account{ID: mailbox.AccountID(u.ID), Name: u.Address}, err
+}
+
+// reloadOnHangup reloads the configuration at SIGHUP.
+func (h *house) reloadOnHangup(ctx context.Context) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+			if _, err := h.reload(ctx); err != nil {
+				h.log.Error("reload: the old configuration stays in force", "err", err)
+			}
+		}
+	}
+}
+
+func needsRestart(before, after *loaded) []string {
+	return config.NeedsRestart(before.file, after.file)
+}
+
+// localAddress reports whether an address is one of this machine's.
+func localAddress(a netip.Addr) bool {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return false
+	}
+	for _, ia := range addrs {
+		if p, err := netip.ParsePrefix(ia.String()); err == nil && p.Addr() == a {
+			return true
+		}
+	}
+	return false
+}
