@@ -30,8 +30,8 @@ type verifySettings struct {
 }
 
 var verifyOptions = []config.Option{
-	{Name: "on_fail", Type: config.TypeScore, Default: 0.0, Reload: true, Doc: "Points for a message with signatures none of which verifies. RFC 6376, 6.1 advises against more than a little: forwarders break signatures.", Example: "score(1)"},
-	{Name: "on_none", Type: config.TypeScore, Default: 0.0, Reload: true, Doc: "Points for a message without a signature.", Example: "score(0.1)"},
+	{Name: "on_fail", Type: config.TypeScore, Default: config.Score(0), Reload: true, Doc: "Points for a message with signatures none of which verifies. RFC 6376, 6.1 advises against more than a little: forwarders break signatures.", Example: "score(1)"},
+	{Name: "on_none", Type: config.TypeScore, Default: config.Score(0), Reload: true, Doc: "Points for a message without a signature.", Example: "score(0.1)"},
 	{Name: "max_signatures", Type: config.TypeInt, Default: 10, Min: 1, Max: 100, Unit: "signatures", Reload: true, Doc: "How many signatures are verified; further ones are not looked at.", Example: "5"},
 }
 

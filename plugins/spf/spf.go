@@ -31,8 +31,8 @@ type settings struct {
 }
 
 var options = []config.Option{
-	{Name: "on_fail", Type: config.TypeScore, Default: 3.0, Reload: true, Doc: "Points for a sender whose domain says that this client may not send for it.", Example: "score(3)"},
-	{Name: "on_softfail", Type: config.TypeScore, Default: 1.0, Reload: true, Doc: "Points where the domain says so with a ~.", Example: "score(1)"},
+	{Name: "on_fail", Type: config.TypeScore, Default: config.Score(3), Reload: true, Doc: "Points for a sender whose domain says that this client may not send for it.", Example: "score(3)"},
+	{Name: "on_softfail", Type: config.TypeScore, Default: config.Score(1), Reload: true, Doc: "Points where the domain says so with a ~.", Example: "score(1)"},
 	{Name: "reject", Type: config.TypeBool, Default: false, Reload: true, Doc: "Whether a fail is refused at once.", Example: "true"},
 }
 
