@@ -41,6 +41,7 @@ type conn struct {
 	flow     *pipeline.Flow
 	release  func()
 	lenient  bool
+	trusted  bool          // in mynetworks
 	end      time.Time     // of the session
 	wait     time.Duration // for the next octet
 	hurrying atomic.Bool   // Shutdown wants us gone
@@ -58,8 +59,8 @@ func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{
 		srv: s, cfg: &s.cfg, raw: nc, net: nc,
 		prefix: prefixOf(addr.Addr()),
-		end:    time.Now().Add(s.cfg.Limits.SessionTimeout),
-		wait:   s.cfg.Limits.CommandTimeout,
+		end:    time.Now().Add(s.cfg.Limits.SessionTimeout), trusted: s.cfg.Trusted(addr.Addr()),
+		wait: s.cfg.Limits.CommandTimeout,
 	}
 	c.lenient = !s.cfg.Strict && (s.cfg.Submission || addr.Addr().IsLoopback())
 	c.r = bufio.NewReaderSize(deadlineReader{c}, 4096)

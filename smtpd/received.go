@@ -30,15 +30,16 @@ func (c *conn) traceFields(m *message.Message) [][]byte {
 }
 
 // received builds the Received field. On submission it tells neither the
-// client's address nor its name.
+// client's address nor its name: a user may be where nobody is to know.
 func (c *conn) received() []byte {
 	v := c.flow.View()
 	cl := v.Client()
 	var b strings.Builder
-	b.WriteString("Received: ")
+	from := "localhost"
 	if !c.cfg.Submission {
-		fmt.Fprintf(&b, "from %s (%s)\r\n\t", cl.Helo, clientName(cl))
+		from = fmt.Sprintf("%s (%s)", cl.Helo, clientName(cl))
 	}
+	fmt.Fprintf(&b, "Received: from %s\r\n\t", from)
 	fmt.Fprintf(&b, "by %s (mtad) with %s id %s", cl.Hostname, protocol(cl, v.SenderParams().UTF8), v.ID())
 	if t := cl.TLS; t != nil {
 		fmt.Fprintf(&b, "\r\n\t(%s, %s, %d bits)", t.Version, t.Cipher, t.Bits)

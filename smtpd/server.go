@@ -114,7 +114,7 @@ func (s *Server) admit(c *conn) smtp.Reply {
 		return smtp.NewReply(421, 3, 2, s.cfg.Hostname+" Shutting down")
 	case len(s.conns) >= lim.Connections:
 		return smtp.NewReply(421, 4, 5, s.cfg.Hostname+" Too many connections, try again later")
-	case s.perAddr[c.prefix] >= lim.PerAddress:
+	case s.perAddr[c.prefix] >= lim.PerAddress && !c.trusted:
 		return smtp.NewReply(421, 7, 0, s.cfg.Hostname+" Too many connections from your address")
 	}
 	s.conns[c] = struct{}{}

@@ -30,6 +30,9 @@ func (c *conn) xclient(ctx context.Context, arg string) error {
 	if err := readXClient(&next, arg); err != nil {
 		return c.refuse(ctx, smtp.NewReply(501, 5, 4, "Syntax: XCLIENT ADDR=address [PORT=n] [NAME=name] [HELO=name]"))
 	}
+	if next.Name == "" && next.Reverse == "" && !next.NameTemp && c.cfg.Names != nil {
+		next.Name, next.Reverse, next.NameTemp = c.cfg.Names(ctx, next.Addr.Addr())
+	}
 	next.Trusted = c.cfg.Trusted(next.Addr.Addr())
 	c.close()
 	c.enter(next)
