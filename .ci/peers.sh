@@ -1,0 +1,27 @@
+#!/bin/sh
+# Installs, on Debian and as root, the programs that the end-to-end tests talk
+# to, without letting any of them start a service.
+set -eu
+[ "$(id -u)" = 0 ] || { echo "make peers: needs root, it installs Debian packages" >&2; exit 1; }
+command -v apt-get >/dev/null || { echo "make peers: needs apt-get, that is, Debian" >&2; exit 1; }
+
+packages="postfix swaks mutt isync curl tmux telnet expect python3 procps strace
+	dovecot-imapd dovecot-lmtpd dovecot-sieve opendkim opendkim-tools spamass-milter spamassassin spamd spamc python3-grpcio"
+
+# invoke-rc.d asks policy-rc.d whether a service may start: 101 is no. One that
+# is there already is put back.
+policy=/usr/sbin/policy-rc.d
+if [ -e $policy ]; then
+	saved=$(mktemp)
+	cp -p $policy "$saved"
+	trap 'cp -p "$saved" $policy; rm -f "$saved"' EXIT
+else
+	trap 'rm -f $policy' EXIT
+fi
+printf '#!/bin/sh\nexit 101\n' >$policy
+chmod 755 $policy
+
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -q
+# shellcheck disable=SC2086
+apt-get install -q -y --no-install-recommends $packages

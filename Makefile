@@ -1,0 +1,40 @@
+# make build | test | lint | bench | peers | fuzz
+# Only Go and a C compiler are needed, and no root but for peers.
+
+GO ?= go
+# A program of tools/go.mod, built once into .cache.
+TOOLS = $(CURDIR)/.cache/bin
+
+.PHONY: build test lint bench peers fuzz proto clean
+
+build:
+	$(GO) build -o mtad ./cmd/mtad
+
+# Everything that can be checked here. What needs a program that is not
+# installed is skipped, and named at the end.
+test: lint
+	$(GO) vet -tags e2e ./...
+	$(GO) run ./internal/testrun -race -tags e2e -timeout 10m ./...
+
+lint: $(TOOLS)/golangci-lint
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(TOOLS)/golangci-lint run --build-tags e2e ./...
+
+$(TOOLS)/golangci-lint: tools/go.mod
+	@echo "building golangci-lint: two to three minutes, once"
+	cd tools && $(GO) build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# The programs of other people that tests talk to. Their services are not started.
+peers:
+	.ci/peers.sh
+
+# Every fuzzer for FUZZTIME.
+FUZZTIME ?= 20s
+fuzz:
+	.ci/fuzz.sh $(FUZZTIME)
+
+clean:
+	rm -rf mtad .cache bench-out
