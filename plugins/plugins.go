@@ -5,6 +5,7 @@ package plugins
 import (
 	"mtad/pipeline"
 	"mtad/plugins/dkim"
+	"mtad/plugins/lua"
 	"mtad/plugins/rbl"
 	"mtad/plugins/spf"
 	"mtad/plugins/thresholds"
@@ -20,6 +21,7 @@ func Kinds(d Deps) []pipeline.Kind {
 		dkim.VerifyKind(),
 		dkim.SignKind(),
 		rbl.Kind(),
+		lua.Kind(),
 		thresholds.Kind(),
 	}
 }

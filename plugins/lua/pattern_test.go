@@ -1,0 +1,124 @@
+package lua
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/yuin/gopher-lua/pm"
+)
+
+func TestPatterns(t *testing.T) {
+	for _, c := range []struct {
+		src, pat string
+		want     string // "start,end capture capture"; "" is no match
+	}{
+		{"hello world", "o w", "4,7"},
+		{"hello", "l+", "2,4"},
+		{"hello", "l-o", "2,5"},
+		{"hello", "^h.*o$", "0,5"},
+		{"key = value", "(%w+)%s*=%s*(%w+)", "0,11 key value"},
+		{"f(a(b)c)d", "%b()", "1,8"},
+		{"THE (quick) fox", "%f[%a]%a+", "0,3"},
+		{`"x" and 'y'`, `(["'])(.-)%1`, `0,3 " x`},
+		{"a]b", "[]]", "1,2"},
+		{"a-b", "[a%-]+", "0,2"},
+		{"abc", "[^a-b]", "2,3"},
+		{"abc", "()b()", "1,2 @2 @3"},
+		{"abc", "x*", "0,0"},
+		{"", "^$", "0,0"},
+		{"abc", "d", ""},
+		{"a.b", "%.", "1,2"},
+		{"x\x00y", "%z", "1,2"},
+	} {
+		m := newMatcher(c.src, c.pat)
+		s, e := search(m, 0)
+		if got := describe(m, s, e); got != c.want || m.err != nil {
+			t.Errorf("%q in %q: %q, %v; want %q", c.pat, c.src, got, m.err, c.want)
+		}
+	}
+}
+
+func describe(m *matcher, s, e int) string {
+	if s < 0 {
+		return ""
+	}
+	out := itoa(s) + "," + itoa(e)
+	for _, c := range m.captures {
+		if c.length == capturePosition {
+			out += " @" + itoa(c.start+1)
+		} else {
+			out += " " + m.src[c.start:c.start+c.length]
+		}
+	}
+	return out
+}
+
+func itoa(n int) string {
+	if n < 10 {
+		return string(rune('0' + n))
+	}
+	return itoa(n/10) + itoa(n%10)
+}
+
+func TestMalformedPatterns(t *testing.T) {
+	for _, pat := range []string{"[a", "%", "(a", "a)", "%1", "[%", "%b", "%bx", "%f", "%fa", strings.Repeat("()", 40)} {
+		m := newMatcher("aaa (b)", pat)
+		s, e := search(m, 0)
+		if m.err == nil && s >= 0 {
+			for _, c := range m.captures {
+				if c.length == captureOpen {
+					m.err = errPatternCapture
+				}
+			}
+		}
+		if m.err == nil {
+			t.Errorf("%q: matched %d,%d without an error", pat, s, e)
+		}
+	}
+}
+
+func TestBudget(t *testing.T) {
+	m := newMatcher(strings.Repeat("a", 2000), ".-.-.-.-.-b")
+	if s, _ := search(m, 0); s >= 0 || !errors.Is(m.err, errPatternBudget) {
+		t.Errorf("%d, %v", s, m.err)
+	}
+}
+
+// FuzzPattern compares with gopher-lua's own matcher, which has no budget: hence
+// the short texts.
+func FuzzPattern(f *testing.F) {
+	for _, s := range [][2]string{{"hello", "l+"}, {"key=v", "(%w+)=(%w*)"}, {"a(b)c", "%b()"}, {"x y", "%f[%w]%w"}, {"aXa", "^[%l]-(%u)"}, {"aa", "(a)%1"}} {
+		f.Add(s[0], s[1])
+	}
+	f.Fuzz(func(t *testing.T, src, pat string) {
+		if len(src) > 30 || len(pat) > 12 || strings.Contains(pat, "%f") {
+			return
+		}
+		m := newMatcher(src, pat)
+		s, e := search(m, 0)
+		open := false
+		for _, c := range m.captures {
+			open = open || c.length == captureOpen
+		}
+		theirs, err := find1(pat, src)
+		if m.err != nil || err != nil || open {
+			return // what is malformed is told apart differently
+		}
+		switch {
+		case len(theirs) == 0 && s >= 0, len(theirs) > 0 && s < 0:
+			t.Errorf("%q in %q: ours %d,%d, theirs %v", pat, src, s, e, theirs)
+		case len(theirs) > 0 && (theirs[0].Capture(0) != s || theirs[0].Capture(1) != e):
+			t.Errorf("%q in %q: ours %d,%d, theirs %d,%d", pat, src, s, e, theirs[0].Capture(0), theirs[0].Capture(1))
+		}
+	})
+}
+
+func find1(pat, src string) (m []*pm.MatchData, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = errPatternSyntax
+		}
+	}()
+	return pm.Find(pat, []byte(src), 0, 1)
+}
