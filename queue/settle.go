@@ -104,8 +104,11 @@ type Selector struct {
 	Sender  string // the whole address, or @domain
 	Rcpt    string
 	Dest    string
+	Domain  string // of the recipient
+	State   string // as Item.State says it
 	Held    *bool
 	Before  time.Time // created before
+	After   time.Time // created after
 }
 
 // ErrNone says that a selector chose nothing.
@@ -117,8 +120,11 @@ func (s *Selector) matches(it *Item) bool {
 	case s.Sender != "" && !matchAddress(it.Sender, s.Sender):
 	case s.Rcpt != "" && !matchAddress(it.Rcpt, s.Rcpt):
 	case s.Dest != "" && it.Dest != s.Dest:
+	case s.Domain != "" && !matchAddress(it.Rcpt, "@"+s.Domain):
+	case s.State != "" && s.State != it.State():
 	case s.Held != nil && *s.Held != (it.Hold != ""):
 	case !s.Before.IsZero() && !it.Created.Before(s.Before):
+	case !s.After.IsZero() && !it.Created.After(s.After):
 	default:
 		return true
 	}
