@@ -1,0 +1,192 @@
+package sieve
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// text is a string of a script, ready to be used: a constant, or parts that
+// variables are put between (RFC 5229, 3).
+type text struct {
+	lit   string
+	parts []textPart // nil for a constant
+}
+
+// textPart is a literal, a variable or a match variable.
+type textPart struct {
+	lit  string
+	from source
+	n    int // slot, or index of the match variable
+}
+
+// The capabilities that change what strings mean.
+const (
+	capEncoded   = "encoded-character"
+	capVariables = "variables"
+)
+
+type source uint8
+
+const (
+	fromLiteral source = iota
+	fromSlot
+	fromMatch
+)
+
+// text compiles a string: encoded characters first, then variables (RFC 5229,
+// 3.1).
+func (c *checker) text(s phrase) text {
+	lit := s.text
+	if c.required[capEncoded] {
+		lit = c.decode(lit, s.at)
+	}
+	if !c.required[capVariables] || !strings.Contains(lit, "${") {
+		return text{lit: lit}
+	}
+	return c.references(lit, s.at)
+}
+
+// value is the text with its variables filled in.
+func (t text) value(m *machine) (string, error) {
+	if t.parts == nil {
+		return t.lit, nil
+	}
+	return t.expand(m, m.limits.StringSize, errString)
+}
+
+// expand fills in variables up to limit octets; past it the text is cut short
+// and over returned.
+func (t text) expand(m *machine, limit int, over error) (string, error) {
+	if t.parts == nil {
+		return t.lit, nil
+	}
+	var b strings.Builder
+	for _, p := range t.parts {
+		s := p.lit
+		switch p.from {
+		case fromSlot:
+			s = m.vars[p.n]
+		case fromMatch:
+			s = m.captures.get(p.n)
+		}
+		if err := m.spend(len(s) + 1); err != nil {
+			return "", err
+		}
+		if b.Len()+len(s) > limit {
+			b.WriteString(s[:limit-b.Len()])
+			return clip(b.String(), limit), over
+		}
+		b.WriteString(s)
+	}
+	return b.String(), nil
+}
+
+// clip cuts s to at most n octets without cutting a character in two.
+func clip(s string, n int) string {
+	if len(s) > n {
+		s = s[:n]
+	}
+	for i := 1; i <= min(3, len(s)); i++ {
+		c := s[len(s)-i]
+		if utf8.RuneStart(c) {
+			if c >= utf8.RuneSelf && !utf8.FullRuneInString(s[len(s)-i:]) {
+				return s[:len(s)-i]
+			}
+			break
+		}
+	}
+	return s
+}
+
+// values fills in a list of texts.
+func values(m *machine, list []text) ([]string, error) {
+	out := make([]string, len(list))
+	for i, t := range list {
+		s, err := t.value(m)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = s
+	}
+	return out, nil
+}
+
+// encodedCharacter is ${hex:...} and ${unicode:...} in strings.
+var encodedCharacter = extension{name: capEncoded, rfc: "5228"}
+
+// decode replaces encoded characters (RFC 5228, 2.4.2.4). What does not follow
+// the grammar stays as it is.
+func (c *checker) decode(s string, at span) string {
+	i := strings.Index(s, "${")
+	if i < 0 {
+		return s
+	}
+	var b strings.Builder
+	for ; i >= 0; i = strings.Index(s, "${") {
+		b.WriteString(s[:i])
+		s = s[i:]
+		octets, rest, ok := decodeOne(s)
+		if !ok {
+			b.WriteString(s[:2])
+			s = s[2:]
+			continue
+		}
+		if octets == nil {
+			c.errorf(at, "%s is no Unicode character", quoted(s[:len(s)-len(rest)])).Hint = "characters are 0 to D7FF and E000 to 10FFFF"
+		}
+		b.Write(octets)
+		s = rest
+	}
+	b.WriteString(s)
+	return b.String()
+}
+
+// decodeOne decodes the encoding at the start of s. octets are nil if it names
+// a character there is none of.
+func decodeOne(s string) (octets []byte, rest string, ok bool) {
+	body, rest, ok := strings.Cut(s[2:], "}")
+	if !ok {
+		return nil, s, false
+	}
+	kind, digits, ok := strings.Cut(body, ":")
+	unicode := strings.EqualFold(kind, "unicode")
+	if !ok || !unicode && !strings.EqualFold(kind, "hex") {
+		return nil, s, false
+	}
+	words := strings.FieldsFunc(digits, func(r rune) bool { return r == ' ' || r == '\t' || r == '\r' || r == '\n' })
+	octets = []byte{}
+	wrong := false
+	for _, w := range words {
+		n, good := hexNumber(w)
+		switch {
+		case !good || !unicode && len(w) > 2:
+			return nil, s, false
+		case !unicode:
+			octets = append(octets, byte(n))
+		case !utf8.ValidRune(rune(n)):
+			wrong = true
+		default:
+			octets = utf8.AppendRune(octets, rune(n))
+		}
+	}
+	// Both forms may be empty but for blanks in the grammar's hex form only.
+	if len(words) == 0 {
+		return nil, s, false
+	}
+	if wrong {
+		octets = nil
+	}
+	return octets, rest, true
+}
+
+// hexNumber reads hexadecimal digits; more than 10FFFF becomes 110000.
+func hexNumber(s string) (n int, ok bool) {
+	for i := range len(s) {
+		d := strings.IndexByte("0123456789abcdef", s[i]|0x20)
+		if s[i] < '0' || d < 0 {
+			return 0, false
+		}
+		n = min(n<<4|d, 0x110000)
+	}
+	return n, true
+}

@@ -1,0 +1,236 @@
+package sieve
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// variables is RFC 5229.
+var variables = extension{
+	name: capVariables, rfc: "5229",
+	commands: []commandRow{{
+		signature: signature{
+			name:   "set",
+			groups: []group{groupCase, groupFirst, groupQuote, groupLength},
+			params: []param{{name: "name", kind: kindString, literal: true}, {name: "value", kind: kindString}},
+		},
+		build: buildSet,
+	}},
+	tests: []testRow{{
+		signature: signature{name: "string", groups: []group{groupComparator, groupMatch}, params: namesAndKeys("source")},
+		build:     buildString,
+	}},
+	tags: []tagRow{
+		{name: "lower", group: groupCase},
+		{name: "upper", group: groupCase},
+		{name: "lowerfirst", group: groupFirst},
+		{name: "upperfirst", group: groupFirst},
+		{name: "quotewildcard", group: groupQuote},
+		{name: "length", group: groupLength},
+	},
+}
+
+// The modifiers of set by precedence; of one precedence only one may be given
+// (RFC 5229, 4.1).
+const (
+	groupCase   group = "case"
+	groupFirst  group = "case of the first letter"
+	groupQuote  group = "quoting"
+	groupLength group = "length"
+)
+
+// modifiers are what the tags of set do, the first applied first.
+var modifiers = []struct {
+	name   string
+	change func(string) string
+}{
+	{"lower", asciiLower},
+	{"upper", asciiUpper},
+	{"lowerfirst", func(s string) string { return first(s, asciiLower) }},
+	{"upperfirst", func(s string) string { return first(s, asciiUpper) }},
+	{"quotewildcard", quoteWildcard},
+	{"length", func(s string) string { return strconv.Itoa(utf8.RuneCountInString(s)) }},
+}
+
+func first(s string, change func(string) string) string {
+	if s == "" {
+		return s
+	}
+	return change(s[:1]) + s[1:]
+}
+
+var wildcards = strings.NewReplacer(`*`, `\*`, `?`, `\?`, `\`, `\\`)
+
+func quoteWildcard(s string) string { return wildcards.Replace(s) }
+
+// maxMatchVariable is the highest match variable; RFC 5229, 6 wants 9.
+const maxMatchVariable = 99
+
+// references finds the variables in a string. What is no reference stays as it
+// is (RFC 5229, 3).
+func (c *checker) references(s string, at span) text {
+	var parts []textPart
+	literal := func(s string) {
+		if n := len(parts); n > 0 && parts[n-1].from == fromLiteral {
+			parts[n-1].lit += s
+		} else if s != "" {
+			parts = append(parts, textPart{lit: s})
+		}
+	}
+	for s != "" {
+		i := strings.Index(s, "${")
+		if i < 0 {
+			literal(s)
+			break
+		}
+		literal(s[:i])
+		s = s[i:]
+		name, rest, ok := strings.Cut(s[2:], "}")
+		part, known := c.reference(name, at)
+		if !ok || !known {
+			literal(s[:2])
+			s = s[2:]
+			continue
+		}
+		parts = append(parts, part)
+		s = rest
+	}
+	switch {
+	case len(parts) == 0:
+		return text{}
+	case len(parts) == 1 && parts[0].from == fromLiteral:
+		return text{lit: parts[0].lit}
+	}
+	return text{parts: parts}
+}
+
+// reference resolves the name in ${name}; false if it is none.
+func (c *checker) reference(name string, at span) (textPart, bool) {
+	if name != "" && strings.Trim(name, "0123456789") == "" {
+		n, err := strconv.Atoi(name)
+		if err != nil || n > maxMatchVariable {
+			c.errorf(at, "there is no match variable %s", quoted(name)).Hint = "the last one is ${" + strconv.Itoa(maxMatchVariable) + "}"
+			return textPart{}, false
+		}
+		return textPart{from: fromMatch, n: n}, true
+	}
+	space, variable, dotted := strings.Cut(name, ".")
+	if !dotted {
+		slot, ok := c.slot(name, at)
+		return textPart{from: fromSlot, n: slot}, ok
+	}
+	for variable, dotted = "."+variable, true; dotted; {
+		variable, dotted = strings.CutPrefix(variable, ".")
+		word, rest, _ := strings.Cut(variable, ".")
+		if !isIdentifier(word) && strings.Trim(word, "0123456789") != "" {
+			return textPart{}, false
+		}
+		if variable = rest; variable == "" {
+			break
+		}
+		variable, dotted = "."+variable, true
+	}
+	if isIdentifier(space) {
+		c.errorf(at, "there are no variables %s.*", space)
+	}
+	return textPart{}, false
+}
+
+func isIdentifier(s string) bool {
+	for i := range len(s) {
+		if !isNameStart(s[i]) && (i == 0 || !isDigit(s[i])) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// slot is the place of a variable; false if it can not have one.
+func (c *checker) slot(name string, at span) (int, bool) {
+	if !isIdentifier(name) {
+		return 0, false
+	}
+	name = asciiLower(name)
+	slot, ok := c.slots[name]
+	if !ok {
+		if len(c.slots) >= c.opts.Limits.Variables {
+			c.errorf(at, "more than %d variables", c.opts.Limits.Variables)
+			return 0, false
+		}
+		slot = len(c.slots)
+		c.slots[name] = slot
+	}
+	return slot, true
+}
+
+// variable is the slot of a variable that an argument names.
+func (c *checker) variable(v value) (slot int, ok bool) {
+	name := v.texts[0].lit
+	slot, ok = c.slot(name, v.at)
+	if !ok {
+		c.errorf(v.at, "%s is not the name of a variable", quoted(name)).Hint = "names are made of letters, digits and _, and do not begin with a digit"
+	}
+	return slot, ok
+}
+
+var errCut = errors.New("cut short")
+
+// buildSet stores a value; one that is too long is cut short (RFC 5229, 6).
+func buildSet(c *checker, b *bound) action {
+	slot, ok := c.variable(b.vals[0])
+	if !ok {
+		return nil
+	}
+	var changes []func(string) string
+	for _, m := range modifiers {
+		if slices.ContainsFunc(b.tags, func(t boundTag) bool { return t.row.name == m.name }) {
+			changes = append(changes, m.change)
+		}
+	}
+	from, limit := b.vals[1].texts[0], c.opts.Limits.VariableSize
+	if s, ok := b.vals[1].constant(); ok && len(s) > limit {
+		c.warnf(b.vals[1].at, "the value is cut to %d octets", limit)
+	}
+	return func(m *machine) error {
+		s, err := from.expand(m, limit, errCut)
+		if err != nil && !errors.Is(err, errCut) {
+			return err
+		}
+		s = clip(s, limit)
+		for _, change := range changes {
+			if err := m.spend(len(s)); err != nil {
+				return err
+			}
+			s = clip(change(s), limit)
+		}
+		m.vars[slot] = s
+		return nil
+	}
+}
+
+// buildString compares strings of the script (RFC 5229, 5).
+func buildString(c *checker, b *bound) test {
+	list, q := b.vals[0].texts, c.matcher(b, b.vals[1])
+	return func(m *machine) (bool, error) {
+		n := 0
+		for _, t := range list {
+			s, err := t.value(m)
+			if err != nil {
+				return false, err
+			}
+			if s != "" {
+				n++
+			}
+			if q.how.count {
+				continue
+			}
+			if ok, err := q.match(m, &subject{text: s}); ok || err != nil {
+				return ok, err
+			}
+		}
+		return q.counted(m, n)
+	}
+}
