@@ -67,9 +67,9 @@ var copying = extension{
 
 // buildRequire notes capabilities; it does nothing when run (RFC 5228, 3.2).
 func buildRequire(c *checker, b *bound) action {
-	for _, t := range b.vals[0].texts {
+	for i, t := range b.vals[0].texts {
 		if !c.offered(t.lit) {
-			p := c.errorf(b.vals[0].at, "there is no extension %s here", quoted(t.lit))
+			p := c.errorf(b.args[0].list[i].at, "there is no extension %s here", quoted(t.lit))
 			p.Hint = didYouMean(t.lit, slices.DeleteFunc(c.reg.names(), func(s string) bool { return !c.offered(s) }))
 			continue
 		}

@@ -34,6 +34,7 @@ type lexer struct {
 	report *report
 	text   string
 	i      int
+	cut    bool // a string or a comment did not end
 }
 
 func (l *lexer) peek(ahead int) byte {
@@ -102,6 +103,7 @@ func (l *lexer) comment() {
 		return
 	}
 	l.report.errorf(span{start, start + 2}, "this comment does not end").Hint = "add */"
+	l.cut = true
 	l.i = len(l.text)
 }
 
@@ -163,6 +165,7 @@ func (l *lexer) quoted() token {
 		end = len(l.text) - start
 	}
 	l.report.errorf(span{start, start + min(end, 20)}, "this string does not end").Hint = `add a closing "`
+	l.cut = true
 	return token{kind: tokenString, text: b.String(), at: span{start, l.i}}
 }
 
@@ -227,6 +230,7 @@ func (l *lexer) multiline(start int) token {
 		b.WriteString("\r\n")
 	}
 	l.report.errorf(span{start, start + len("text:")}, "this text does not end").Hint = `end it with a line that holds only "."`
+	l.cut = true
 	return token{kind: tokenString, text: b.String(), at: span{start, l.i}}
 }
 

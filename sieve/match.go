@@ -172,7 +172,7 @@ func (q *matcher) match(m *machine, s *subject) (bool, error) {
 			fresh.prepare(q, value)
 			k = &fresh
 		}
-		if err := m.spend(1 + (len(s.text)+len(k.value))/16); err != nil {
+		if err := m.spend(1 + (len(s.text)+len(k.value))/8); err != nil {
 			return false, err
 		}
 		if ok, err := q.how.match(m, q, k, s); ok || err != nil {

@@ -113,6 +113,10 @@ func (p *parser) command(depth int) *node {
 	case p.is('{'):
 		return p.body(n, depth)
 	}
+	if p.lex.cut {
+		n.bad = true
+		return n // the string that does not end was reported
+	}
 	behind := span{p.last.end, p.last.end}
 	if row := p.reg.commands[n.name]; row != nil && row.block {
 		p.errorf(behind, "%s wants a block here", n.name).Hint = "write { ... }"
@@ -138,7 +142,7 @@ func (p *parser) body(n *node, depth int) *node {
 	p.advance()
 	n.open = true
 	n.block = p.commands(depth + 1)
-	if !p.take('}') {
+	if !p.take('}') && !p.lex.cut {
 		p.errorf(open, "this block does not end").Hint = "add }"
 		return n
 	}
@@ -178,10 +182,12 @@ func (p *parser) test(depth int) (*node, bool) {
 	n := &node{name: p.tok.text, at: p.tok.at}
 	if depth > p.limit {
 		p.errorf(n.at, "tests are nested more than %d deep", p.limit)
+		n.bad = true
 		return n, false
 	}
 	p.advance()
-	return n, p.arguments(n, depth+1)
+	n.bad = !p.arguments(n, depth+1)
+	return n, !n.bad
 }
 
 // testList reads tests in parentheses.
