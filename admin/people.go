@@ -1,0 +1,147 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"net/url"
+
+	"mtad/directory"
+	"mtad/mailbox"
+	"mtad/smtp"
+)
+
+func (s *Server) domains(ctx context.Context, _ url.Values) ([]Domain, error) {
+	found, err := s.cfg.Directory.Domains(ctx)
+	out := []Domain{}
+	for _, d := range found {
+		out = append(out, Domain{d.Name, d.Class.String()})
+	}
+	return out, err
+}
+
+// classes are the names of what the server does for a domain.
+var classes = map[string]directory.DomainClass{
+	"": directory.Local, "local": directory.Local, "relay": directory.Relay,
+}
+
+func (s *Server) addDomain(ctx context.Context, d Domain) (none, error) {
+	class, ok := classes[d.Class]
+	if !ok {
+		return none{}, &Error{Usage, "class is one of local, relay"}
+	}
+	return none{}, s.cfg.Directory.AddDomain(ctx, d.Name, class)
+}
+
+func (s *Server) removeDomain(ctx context.Context, d Domain) (none, error) {
+	return none{}, s.cfg.Directory.RemoveDomain(ctx, d.Name)
+}
+
+func userOf(u directory.User) User {
+	return User{ID: u.ID, Address: u.Address, Disabled: u.Disabled, Created: u.Created}
+}
+
+func (s *Server) users(ctx context.Context, q url.Values) ([]User, error) {
+	found, err := s.cfg.Directory.Users(ctx, q.Get("domain"))
+	out := []User{}
+	for _, u := range found {
+		out = append(out, userOf(u))
+	}
+	return out, err
+}
+
+// oneUser is an account with its folders and its active script.
+func (s *Server) oneUser(ctx context.Context, q url.Values) (User, error) {
+	u, err := s.cfg.Directory.User(ctx, q.Get("address"))
+	if err != nil {
+		return User{}, err
+	}
+	out := userOf(u)
+	folders, err := s.cfg.Mailboxes.Folders(ctx, mailbox.AccountID(u.ID))
+	if err != nil {
+		return User{}, err
+	}
+	for _, f := range folders {
+		st, err := s.cfg.Mailboxes.Status(ctx, f.ID)
+		if err != nil {
+			return User{}, err
+		}
+		out.Folders = append(out.Folders, Folder{f.Name, st.Messages, st.Unseen, st.Size})
+	}
+	out.Script, _, _, err = s.cfg.Directory.ActiveScript(ctx, u.ID)
+	if errors.Is(err, directory.ErrNoScript) {
+		err = nil
+	}
+	return out, err
+}
+
+func (s *Server) addUser(ctx context.Context, c Credentials) (User, error) {
+	u, err := s.cfg.Directory.AddUser(ctx, c.Address, c.Password)
+	if err != nil {
+		return User{}, err
+	}
+	return userOf(u), s.cfg.Mailboxes.Provision(ctx, mailbox.AccountID(u.ID))
+}
+
+func (s *Server) setPassword(ctx context.Context, c Credentials) (none, error) {
+	return none{}, s.cfg.Directory.SetPassword(ctx, c.Address, c.Password)
+}
+
+func (s *Server) disableUser(ctx context.Context, d Disable) (none, error) {
+	return none{}, s.cfg.Directory.Disable(ctx, d.Address, d.Disabled)
+}
+
+// removeUser removes an account and all its mail.
+func (s *Server) removeUser(ctx context.Context, c Credentials) (User, error) {
+	u, err := s.cfg.Directory.RemoveUser(ctx, c.Address)
+	if err != nil {
+		return User{}, err
+	}
+	return userOf(u), s.cfg.Mailboxes.DeleteAccount(ctx, mailbox.AccountID(u.ID))
+}
+
+func (s *Server) aliases(ctx context.Context, q url.Values) ([]Alias, error) {
+	found, err := s.cfg.Directory.Aliases(ctx, q.Get("domain"))
+	out := []Alias{}
+	for _, a := range found {
+		out = append(out, Alias(a))
+	}
+	return out, err
+}
+
+func (s *Server) addAlias(ctx context.Context, a Alias) (none, error) {
+	if len(a.Targets) == 0 {
+		return none{}, &Error{Usage, "an alias needs a target"}
+	}
+	return none{}, s.cfg.Directory.AddAlias(ctx, a.Address, a.Targets...)
+}
+
+func (s *Server) removeAlias(ctx context.Context, a Alias) (none, error) {
+	return none{}, s.cfg.Directory.RemoveAlias(ctx, a.Address, a.Targets...)
+}
+
+// route says what the router makes of an address, for a client that may not
+// relay.
+func (s *Server) route(ctx context.Context, q url.Values) (Route, error) {
+	addr, err := smtp.ParseAddress(q.Get("address"))
+	if err != nil {
+		return Route{}, &Error{BadData, err.Error()}
+	}
+	res, err := s.cfg.Router.Resolve(ctx, addr, false)
+	if err != nil {
+		return Route{}, err
+	}
+	out := Route{Address: addr.String(), Class: string(res.Class), Exempt: res.Exempt, Targets: []Target{}}
+	found, err := s.cfg.Router.Expand(ctx, addr)
+	if err != nil {
+		return Route{}, err
+	}
+	for _, t := range found {
+		target := Target{Address: t.Addr.String(), Account: t.Account}
+		if t.Account == 0 {
+			r := s.cfg.Router.RelayRoute(t.Addr.Domain)
+			target.Route, target.Hosts, target.TLS = r.Name, r.Hosts, string(r.Security)
+		}
+		out.Targets = append(out.Targets, target)
+	}
+	return out, nil
+}

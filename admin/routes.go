@@ -1,0 +1,102 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+)
+
+// route is one call. streams is for answers without an end that is known.
+type route struct {
+	method, path string
+	call         func(s *Server, w http.ResponseWriter, r *http.Request) error
+	streams      bool
+}
+
+// routes is every call there is. A name once published keeps its meaning; what
+// changes it gets another version.
+func routes() []route {
+	return []route{
+		{"GET", "/v1/status", get((*Server).status), false},
+		{"POST", "/v1/reload", post((*Server).reload), false},
+		{"POST", "/v1/stop", post((*Server).stop), false},
+
+		{"GET", "/v1/traces", get((*Server).lastTraces), false},
+		{"GET", "/v1/traces/one", get((*Server).oneTrace), false},
+		{"GET", "/v1/traces/live", (*Server).liveTraces, true},
+
+		{"GET", "/v1/queue", get((*Server).queueItems), false},
+		{"GET", "/v1/queue/message", (*Server).queueMessage, false},
+		{"POST", "/v1/queue/retry", post((*Server).queueRetry), false},
+		{"POST", "/v1/queue/delete", post((*Server).queueDelete), false},
+
+		{"GET", "/v1/domains", get((*Server).domains), false},
+		{"POST", "/v1/domains/add", post((*Server).addDomain), false},
+		{"POST", "/v1/domains/remove", post((*Server).removeDomain), false},
+
+		{"GET", "/v1/users", get((*Server).users), false},
+		{"GET", "/v1/users/one", get((*Server).oneUser), false},
+		{"POST", "/v1/users/add", post((*Server).addUser), false},
+		{"POST", "/v1/users/password", post((*Server).setPassword), false},
+		{"POST", "/v1/users/disable", post((*Server).disableUser), false},
+		{"POST", "/v1/users/remove", post((*Server).removeUser), false},
+
+		{"GET", "/v1/aliases", get((*Server).aliases), false},
+		{"POST", "/v1/aliases/add", post((*Server).addAlias), false},
+		{"POST", "/v1/aliases/remove", post((*Server).removeAlias), false},
+		{"GET", "/v1/route", get((*Server).route), false},
+
+		{"GET", "/v1/scripts", get((*Server).scripts), false},
+		{"GET", "/v1/scripts/one", get((*Server).oneScript), false},
+		{"POST", "/v1/scripts/put", post((*Server).putScript), false},
+		{"POST", "/v1/scripts/activate", post((*Server).activateScript), false},
+		{"POST", "/v1/scripts/delete", post((*Server).deleteScript), false},
+	}
+}
+
+type call = func(*Server, http.ResponseWriter, *http.Request) error
+
+// get makes a call of a function that reads.
+func get[Out any](fn func(*Server, context.Context, url.Values) (Out, error)) call {
+	return func(s *Server, w http.ResponseWriter, r *http.Request) error {
+		out, err := fn(s, r.Context(), r.URL.Query())
+		if err != nil {
+			return err
+		}
+		return write(w, out)
+	}
+}
+
+// post makes a call of a function that changes something.
+func post[In, Out any](fn func(*Server, context.Context, In) (Out, error)) call {
+	return func(s *Server, w http.ResponseWriter, r *http.Request) error {
+		var in In
+		d := json.NewDecoder(r.Body)
+		d.DisallowUnknownFields()
+		if err := d.Decode(&in); err != nil && !errors.Is(err, io.EOF) {
+			return &Error{Usage, fmt.Sprintf("the call's argument: %v", err)}
+		}
+		out, err := fn(s, r.Context(), in)
+		if err != nil {
+			return err
+		}
+		return write(w, out)
+	}
+}
+
+func write(w http.ResponseWriter, out any) error {
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(out)
+}
+
+// empty answers a list that JSON shows as [] where there is nothing.
+func empty[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}

@@ -1,0 +1,67 @@
+package admin
+
+import (
+	"context"
+	"net/url"
+
+	"mtad/directory"
+)
+
+func scriptOf(s directory.Script) Script {
+	return Script{Name: s.Name, Size: s.Size, Active: s.Active, Changed: s.Changed}
+}
+
+func (s *Server) scripts(ctx context.Context, q url.Values) ([]Script, error) {
+	u, err := s.cfg.Directory.User(ctx, q.Get("user"))
+	if err != nil {
+		return nil, err
+	}
+	found, err := s.cfg.Directory.Scripts(ctx, u.ID)
+	out := []Script{}
+	for _, one := range found {
+		out = append(out, scriptOf(one))
+	}
+	return out, err
+}
+
+// oneScript is a script with its text.
+func (s *Server) oneScript(ctx context.Context, q url.Values) (Script, error) {
+	u, err := s.cfg.Directory.User(ctx, q.Get("user"))
+	if err != nil {
+		return Script{}, err
+	}
+	name := q.Get("name")
+	text, err := s.cfg.Directory.ScriptText(ctx, u.ID, name)
+	return Script{User: u.Address, Name: name, Size: int64(len(text)), Text: text}, err
+}
+
+// putScript stores a script that the checker has nothing against.
+func (s *Server) putScript(ctx context.Context, in Script) (none, error) {
+	u, err := s.cfg.Directory.User(ctx, in.User)
+	if err != nil {
+		return none{}, err
+	}
+	if s.cfg.CheckScript != nil {
+		if problems := s.cfg.CheckScript(in.Text); problems != "" {
+			return none{}, &Error{BadData, problems}
+		}
+	}
+	return none{}, s.cfg.Directory.PutScript(ctx, u.ID, in.Name, in.Text)
+}
+
+// activateScript makes a script the one that runs; with the name "" none does.
+func (s *Server) activateScript(ctx context.Context, in Script) (none, error) {
+	u, err := s.cfg.Directory.User(ctx, in.User)
+	if err != nil {
+		return none{}, err
+	}
+	return none{}, s.cfg.Directory.ActivateScript(ctx, u.ID, in.Name)
+}
+
+func (s *Server) deleteScript(ctx context.Context, in Script) (none, error) {
+	u, err := s.cfg.Directory.User(ctx, in.User)
+	if err != nil {
+		return none{}, err
+	}
+	return none{}, s.cfg.Directory.DeleteScript(ctx, u.ID, in.Name)
+}

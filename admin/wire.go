@@ -1,0 +1,187 @@
+package admin
+
+import (
+	"time"
+
+	"mtad/pipeline"
+	"mtad/trace"
+)
+
+// Status is the state of the server.
+type Status struct {
+	Info
+	Listeners []Listener    `json:"listeners"`
+	Queue     QueueStatus   `json:"queue"`
+	Journal   JournalStatus `json:"journal"`
+	Traces    trace.Stats   `json:"traces"`
+	Steps     []Step        `json:"steps"`
+}
+
+// Info is what does not change while the server runs.
+type Info struct {
+	Version  string    `json:"version"`
+	PID      int       `json:"pid"`
+	Started  time.Time `json:"started"`
+	Config   string    `json:"config"` // the file
+	DataDir  string    `json:"data_dir"`
+	Hostname string    `json:"hostname"`
+}
+
+// Listener is a place where clients connect.
+type Listener struct {
+	Name        string   `json:"name"`
+	Protocol    string   `json:"protocol"`
+	Addr        []string `json:"addr"`
+	TLS         string   `json:"tls"`
+	Connections int      `json:"connections"` // of IMAP: those of all its listeners
+}
+
+// QueueStatus counts the queue's items.
+type QueueStatus struct {
+	Items int `json:"items"`
+	Held  int `json:"held"` // of them
+}
+
+// JournalStatus is what is accepted and not in the database yet.
+type JournalStatus struct {
+	Records int   `json:"records"`
+	Octets  int64 `json:"octets"`
+}
+
+// Step is a filter's place in a pipeline, with its counters.
+type Step struct {
+	Pipeline    string           `json:"pipeline"`
+	Step        string           `json:"step"`
+	Kind        string           `json:"kind"`
+	Calls       int64            `json:"calls"`
+	Actions     map[string]int64 `json:"actions"`
+	Faults      int64            `json:"faults"`
+	Skipped     int64            `json:"skipped"` // not asked: the breaker was open
+	Mean        time.Duration    `json:"mean"`    // nanoseconds a call
+	BreakerOpen bool             `json:"breaker_open"`
+}
+
+// Reloaded is the answer to a reload.
+type Reloaded struct {
+	NeedsRestart []string `json:"needs_restart"` // settings that changed and wait for a restart
+}
+
+// Trace is what happened to a message.
+type Trace struct {
+	ID     string           `json:"id"`
+	Events []pipeline.Event `json:"events"`
+}
+
+// Item is one recipient in the queue.
+type Item struct {
+	ID       string    `json:"id"` // of the message
+	Row      int64     `json:"row"`
+	Sender   string    `json:"sender"`
+	Rcpt     string    `json:"rcpt"`
+	Dest     string    `json:"dest"`
+	State    string    `json:"state"` // ready, deferred, held
+	Created  time.Time `json:"created"`
+	Next     time.Time `json:"next"`
+	Expires  time.Time `json:"expires"`
+	Attempts int       `json:"attempts"`
+	Hold     string    `json:"hold"`
+	Reply    string    `json:"reply"` // of the last attempt
+	Host     string    `json:"host"`
+}
+
+// Selector chooses items of the queue. Empty fields choose all.
+type Selector struct {
+	ID     string    `json:"id,omitempty"`
+	From   string    `json:"from,omitempty"` // address, or @domain
+	To     string    `json:"to,omitempty"`
+	Domain string    `json:"domain,omitempty"` // of the recipient
+	Status string    `json:"status,omitempty"` // ready, deferred, held
+	Before time.Time `json:"before,omitzero"`  // came before
+	After  time.Time `json:"after,omitzero"`   // came after
+}
+
+// Change chooses what is to be changed.
+type Change struct {
+	Selector
+	All    bool `json:"all,omitempty"`     // an empty Selector is meant
+	DryRun bool `json:"dry_run,omitempty"` // only count
+}
+
+// Counts are what a change concerned.
+type Counts struct {
+	Items    int  `json:"items"`
+	Messages int  `json:"messages"`
+	DryRun   bool `json:"dry_run"`
+}
+
+// Domain is one that the server takes mail for.
+type Domain struct {
+	Name  string `json:"name"`
+	Class string `json:"class"` // local, relay
+}
+
+// User is an account.
+type User struct {
+	ID       int64     `json:"id"`
+	Address  string    `json:"address"`
+	Disabled bool      `json:"disabled"`
+	Created  time.Time `json:"created"`
+	Folders  []Folder  `json:"folders,omitempty"`
+	Script   string    `json:"script,omitempty"` // the active one
+}
+
+// Folder is a mailbox of a user.
+type Folder struct {
+	Name     string `json:"name"`
+	Messages uint32 `json:"messages"`
+	Unseen   uint32 `json:"unseen"`
+	Size     int64  `json:"size"` // octets
+}
+
+// Credentials are a user and a new password.
+type Credentials struct {
+	Address  string `json:"address"`
+	Password string `json:"password"`
+}
+
+// Disable says whether a user may log in.
+type Disable struct {
+	Address  string `json:"address"`
+	Disabled bool   `json:"disabled"`
+}
+
+// Alias is an address that leads to others.
+type Alias struct {
+	Address string   `json:"address"`
+	Targets []string `json:"targets"`
+}
+
+// Script is a user's Sieve script.
+type Script struct {
+	User    string    `json:"user,omitempty"`
+	Name    string    `json:"name"`
+	Size    int64     `json:"size"`
+	Active  bool      `json:"active"`
+	Changed time.Time `json:"changed,omitzero"`
+	Text    string    `json:"text,omitempty"`
+}
+
+// Route says what becomes of mail for an address.
+type Route struct {
+	Address string   `json:"address"`
+	Class   string   `json:"class"`  // local, alias, relay, unknown, denied: for a client that may not relay
+	Exempt  bool     `json:"exempt"` // postmaster or abuse
+	Targets []Target `json:"targets"`
+}
+
+// Target is where mail for an address ends.
+type Target struct {
+	Address string   `json:"address"`
+	Account int64    `json:"account,omitempty"` // 0: elsewhere
+	Route   string   `json:"route,omitempty"`   // of the configuration; "" is the domain's MX
+	Hosts   []string `json:"hosts,omitempty"`   // of the route
+	TLS     string   `json:"tls,omitempty"`     // what is demanded of it
+}
+
+// none is for calls without an argument or an answer.
+type none struct{}
