@@ -24,6 +24,7 @@ import (
 	"mtad/smtp"
 	"mtad/smtpd"
 	"mtad/store"
+	"mtad/trace"
 )
 
 // house is the running server: every room, wired.
@@ -43,6 +44,9 @@ type house struct {
 	agent     *deliver.Agent
 	queue     *queue.Queue
 	set       *pipeline.Set
+	traces    *trace.Log
+	control   *control
+	listening []listening
 
 	mu    sync.Mutex // of reloads
 	built *built
@@ -59,7 +63,7 @@ func open(ctx context.Context, path string, c *loaded, log *slog.Logger, level *
 		return nil, err
 	}
 	if err := h.openRest(ctx, c); err != nil {
-		return nil, errors.Join(err, h.db.Close())
+		return nil, errors.Join(err, h.traces.Close(), h.db.Close())
 	}
 	return h, nil
 }
@@ -76,11 +80,14 @@ func (h *house) openStore(ctx context.Context, c *loaded) error {
 	if err != nil {
 		return &exitError{exitTemp, err}
 	}
+	if h.traces, err = trace.Open(filepath.Join(c.top.DataDir, traceFile), trace.Options{Logger: h.log}); err != nil {
+		return errors.Join(&exitError{exitIO, err}, h.db.Close())
+	}
 	if h.mailboxes, err = mailbox.Open(ctx, h.db, mailbox.Options{Logger: h.log}); err == nil {
 		h.directory, err = directory.New(h.db, directory.Options{Settings: directorySettings(c)})
 	}
 	if err != nil {
-		return errors.Join(err, h.db.Close())
+		return errors.Join(err, h.traces.Close(), h.db.Close())
 	}
 	return nil
 }
@@ -169,6 +176,10 @@ func listens(addr string, a netip.AddrPort) bool {
 
 // trace keeps what happened to a message.
 func (h *house) trace(t pipeline.Trace) {
+	h.traces.Add(t)
+	if !h.log.Enabled(context.Background(), slog.LevelDebug) {
+		return
+	}
 	for _, e := range t.Events {
 		h.log.Debug("event", "id", t.ID, "kind", string(e.Kind), "stage", e.Stage, "step", e.Step,
 			"action", e.Action, "reply", e.Reply, "rcpt", e.Rcpt, "host", e.Host, "note", e.Note, "err", e.Err)
@@ -291,7 +302,7 @@ func (h *house) housekeep(ctx context.Context) {
 // close closes everything; nothing may be listening any more.
 func (h *house) close() error {
 	h.agent.Wait()
-	return errors.Join(h.relay.Close(), h.set.Close(), h.db.Close())
+	return errors.Join(h.relay.Close(), h.set.Close(), h.db.Close(), h.traces.Close(), h.control.close())
 }
 
 func changedOnRestart(before, after *loaded) []string {

@@ -79,12 +79,15 @@ func serve(ctx context.Context, path string, logTo io.Writer, ready func(*house)
 
 // run serves until ctx ends or a part fails.
 func (h *house) run(ctx context.Context, c *loaded, ready func(*house) error) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	if err := h.openControl(c, func() { stop(nil) }); err != nil {
+		return err
+	}
 	servers, err := h.listen(c)
 	if err != nil {
 		return err
 	}
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
 	// What listens is drained before what it stands on stops.
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
@@ -101,6 +104,7 @@ func (h *house) run(ctx context.Context, c *loaded, ready func(*house) error) er
 			}
 		}()
 	}
+	h.serveControl(stop)
 	if ready != nil {
 		if err := ready(h); err != nil {
 			stop(err)
@@ -109,6 +113,7 @@ func (h *house) run(ctx context.Context, c *loaded, ready func(*house) error) er
 	h.log.Info("serving", "config", h.path, "data", c.top.DataDir)
 	<-ctx.Done()
 	h.log.Info("stopping")
+	h.control.server.Drain()
 	drain, cancel := context.WithTimeout(background, drainTime)
 	defer cancel()
 	for _, s := range servers {
@@ -156,12 +161,14 @@ func (h *house) listen(c *loaded) (servers []server, err error) {
 		}
 		if l.Protocol == "imap" {
 			servers = append(servers, imapServers(imap, l, sockets)...)
+			h.listening = append(h.listening, listening{l, imap.Connections})
 			continue
 		}
 		srv, err := smtpd.New(h.smtpConfig(c, l))
 		if err != nil {
 			return nil, err
 		}
+		h.listening = append(h.listening, listening{l, srv.Connections})
 		for _, nl := range sockets {
 			servers = append(servers, server{
 				name:  l.name,
