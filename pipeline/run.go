@@ -58,7 +58,7 @@ func (f *Flow) step(ctx context.Context, i int, st *Step, s Stage) (fate Fate, s
 	}
 	st.stats.observe(took)
 	if err == nil {
-		err = f.check(st, s, verdict)
+		err = f.check(i, st, s, verdict)
 	}
 	if err != nil {
 		verdict = f.fault(st, s, err, &ev)
@@ -181,7 +181,7 @@ func call(ctx context.Context, st *Step, s Stage, v *View, session Session) (a a
 }
 
 // check finds verdicts that no filter may give.
-func (f *Flow) check(st *Step, s Stage, v Verdict) error {
+func (f *Flow) check(i int, st *Step, s Stage, v Verdict) error {
 	switch {
 	case v.Action >= actionCount:
 		return fmt.Errorf("pipeline: %s: action %d does not exist", st.Name, v.Action)
@@ -194,7 +194,11 @@ func (f *Flow) check(st *Step, s Stage, v Verdict) error {
 	case !v.Reply.IsZero() && v.Action.Refuses() && !validReply(v.Action, v.Reply):
 		return fmt.Errorf("pipeline: %s: %s with the reply %s", st.Name, v.Action, v.Reply)
 	}
-	access, ok := st.Filter.(Access)
+	var asked any = st.Filter
+	if f.sessions[i] != nil {
+		asked = f.sessions[i]
+	}
+	access, ok := asked.(Access)
 	if !ok {
 		return nil
 	}

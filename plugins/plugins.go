@@ -5,6 +5,7 @@ package plugins
 import (
 	"mtad/pipeline"
 	"mtad/plugins/dkim"
+	"mtad/plugins/external"
 	"mtad/plugins/lua"
 	"mtad/plugins/rbl"
 	"mtad/plugins/spf"
@@ -22,6 +23,7 @@ func Kinds(d Deps) []pipeline.Kind {
 		dkim.SignKind(),
 		rbl.Kind(),
 		lua.Kind(),
+		external.Kind(),
 		thresholds.Kind(),
 	}
 }

@@ -1,0 +1,231 @@
+package external
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"mtad/config"
+	"mtad/message"
+	"mtad/pipeline"
+	"mtad/smtp"
+)
+
+// build builds a program of this tree once a test binary.
+func build(t testing.TB, pkg string) string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), filepath.Base(pkg))
+	if b, err := exec.Command("go", "build", "-o", out, pkg).CombinedOutput(); err != nil {
+		t.Fatalf("go build %s: %v\n%s", pkg, err, b)
+	}
+	return out
+}
+
+// start makes a running pipeline of one step.
+func start(t testing.TB, body string) (*pipeline.Pipeline, error) {
+	t.Helper()
+	b, diags := config.ParseBlock(body, config.BlockType{Options: options})
+	if diags != nil {
+		return nil, diags
+	}
+	f, err := newFilter(b, pipeline.Env{})
+	if err != nil {
+		return nil, err
+	}
+	st := &pipeline.Step{Name: "ext", Kind: "external", Filter: f, OnError: pipeline.TempFail, Timeout: 2 * time.Second}
+	p, err := pipeline.New("test", []*pipeline.Step{st}, pipeline.Env{})
+	if err != nil {
+		return nil, err
+	}
+	if err := p.Start(context.Background()); err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() { p.Close() })
+	return p, nil
+}
+
+// send runs one message through a flow and returns its fate and the message.
+func send(t testing.TB, f *pipeline.Flow, subject, body string) (pipeline.Fate, *pipeline.View, pipeline.Trace) {
+	t.Helper()
+	ctx := context.Background()
+	f.Begin(message.NewID(time.Now()), smtp.Address{Local: "a", Domain: "b.test"}, smtp.MailParams{})
+	if fate := f.Run(ctx, pipeline.Mail); fate.Refused() {
+		return fate, f.View(), f.End(ctx, pipeline.Refused)
+	}
+	m, err := message.Parse(message.FromBytes([]byte("Subject: " + subject + "\r\n\r\n" + body)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.SetMessage(m, nil, nil)
+	fate := f.Run(ctx, pipeline.Message)
+	v := f.View()
+	return fate, v, f.End(ctx, pipeline.Accepted)
+}
+
+func TestVerdicts(t *testing.T) {
+	path := build(t, "./testdata/odd")
+	p, err := start(t, fmt.Sprintf("path = %q", path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	big := strings.Repeat("0123456789abcdef0123456789abcdef\r\n", 20000)
+	for _, c := range []struct{ subject, body, want string }{
+		{"reject", "", "reject 554 5.7.9 not today"},
+		{"size", big, fmt.Sprintf("X-Size: %d", len("Subject: size\r\n\r\n")+len(big))},
+		{"env", "", "X-Env: 0"},
+		{"error", "", ": on purpose"},
+		{"panic", "", ": panic: on purpose"},
+		{"undeclared", "", "err undeclared edit"},
+		{"hang", "", "err did not answer in time"},
+		{"nothing", "", "note stage message"},
+	} {
+		f := p.Open(pipeline.Client{})
+		fate, v, trace := send(t, f, c.subject, c.body)
+		if got := story(fate, v, trace); !strings.Contains(got, c.want) {
+			t.Errorf("%s: %s; want %q", c.subject, got, c.want)
+		}
+		f.Close()
+	}
+}
+
+func story(fate pipeline.Fate, v *pipeline.View, trace pipeline.Trace) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s\n", fate.Action, fate.Reply)
+	for _, e := range trace.Events {
+		fmt.Fprintf(&b, "err %s note %s\n", strings.ReplaceAll(e.Err, "filter: ", ""), e.Note)
+		if strings.Contains(e.Err, "undeclared edit") {
+			b.WriteString("err undeclared edit\n")
+		}
+		if strings.Contains(e.Err, "in time") {
+			b.WriteString("err did not answer in time\n")
+		}
+	}
+	if m := v.Message(); m != nil {
+		for _, fl := range m.Header().Fields() {
+			b.Write(fl.Raw)
+		}
+	}
+	return b.String()
+}
+
+// A session keeps its state from one transaction to the next, and is told how
+// each ended.
+func TestSession(t *testing.T) {
+	p, err := start(t, fmt.Sprintf("path = %q", build(t, "./testdata/odd")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := p.Open(pipeline.Client{})
+	defer f.Close()
+	send(t, f, "first", "")
+	_, v, _ := send(t, f, "count", "")
+	if got, _ := v.Message().Header().Get("X-Count"); got != "4 1" {
+		t.Errorf("asked and ended: %q, want 4 1", got)
+	}
+}
+
+// A program that dies takes one verdict with it: the step's on_error. The next
+// session meets its successor.
+func TestDeath(t *testing.T) {
+	p, err := start(t, fmt.Sprintf("path = %q", build(t, "./testdata/odd")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := p.Open(pipeline.Client{})
+	defer f.Close()
+	if fate, _, _ := send(t, f, "die", ""); fate.Action != pipeline.TempFail {
+		t.Fatalf("died: %v", fate)
+	}
+	proc := p.Steps()[0].Filter.(*filter).proc
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := proc.running(context.Background()); err == nil {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("not started again: %v", err)
+		}
+	}
+	if fate, _, _ := send(t, f, "nothing", ""); fate.Action != pipeline.Continue {
+		t.Fatalf("after the restart: %v", fate)
+	}
+}
+
+func TestStartErrors(t *testing.T) {
+	odd := build(t, "./testdata/odd")
+	sum := sha256.Sum256([]byte("something else"))
+	text := filepath.Join(t.TempDir(), "text")
+	if err := os.WriteFile(text, []byte("no program"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for body, want := range map[string]string{
+		fmt.Sprintf(`path = %q
+		config = { fail = "map is missing" }`, odd): "map is missing",
+		fmt.Sprintf("path = %q\nsha256 = %q", odd, hex.EncodeToString(sum[:])): "checksum",
+		fmt.Sprintf("path = %q\nsha256 = \"zz\"", odd):                         "64 hexadecimal digits",
+		fmt.Sprintf("path = %q", text):                                         "can not be executed",
+		`path = "/bin/true"`:                                                   "start /bin/true",
+		`path = "/nonexistent"`:                                                "no such file",
+	} {
+		if _, err := start(t, body); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v; want %q in it", body, err, want)
+		}
+	}
+}
+
+// The example scores the hosts of links.
+func TestURLRep(t *testing.T) {
+	dir := t.TempDir()
+	table := filepath.Join(dir, "map.json")
+	if err := os.WriteFile(table, []byte(`{"bad.example": 5, "odd.example": 1.5}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := start(t, fmt.Sprintf("path = %q\nconfig = { map = %q }", build(t, "../../examples/urlrep"), table))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := p.Open(pipeline.Client{})
+	defer f.Close()
+	_, v, _ := send(t, f, "x", "see http://WWW.bad.example/a and https://bad.example/b\r\nhttps://odd.example https://good.example\r\n")
+	if got := v.Score(); got != 6.5 {
+		t.Errorf("score %v, want 6.5: %v", got, v.Scores())
+	}
+}
+
+func TestReadme(t *testing.T) {
+	b, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	exs := regexp.MustCompile("(?s)```hcl\nfilter[^{]*\\{(.*?)\n\\}\n```").FindAllStringSubmatch(string(b), -1)
+	if len(exs) == 0 {
+		t.Error("README.md has no example")
+	}
+	for _, ex := range exs {
+		if _, diags := config.ParseBlock(ex[1], config.BlockType{Options: options}); diags != nil {
+			t.Errorf("example: %v", diags)
+		}
+	}
+	if err := config.CheckStruct(options, &settings{}); err != nil {
+		t.Error(err)
+	}
+}
+
+func BenchmarkMessage(b *testing.B) {
+	p, err := start(b, fmt.Sprintf("path = %q", build(b, "./testdata/odd")))
+	if err != nil {
+		b.Fatal(err)
+	}
+	f := p.Open(pipeline.Client{})
+	defer f.Close()
+	b.ReportAllocs()
+	for b.Loop() {
+		send(b, f, "nothing", "hello\r\n")
+	}
+}

@@ -1,0 +1,151 @@
+package external
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"mtad/message"
+	"mtad/pipeline"
+	"mtad/sdk/mtadpb"
+)
+
+// session is one SMTP session's stream to the program. If the program dies the
+// next call begins a new stream with the program that took its place.
+type session struct {
+	filter *filter
+	stream mtadpb.Filter_SessionClient
+	cancel context.CancelFunc
+}
+
+// connect begins a stream that lives until Close.
+func (s *session) connect(ctx context.Context) error {
+	service, err := s.filter.proc.running(ctx)
+	if err != nil {
+		return err
+	}
+	sctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stream, err := service.Session(sctx)
+	if err != nil {
+		cancel()
+		return fmt.Errorf("external: %s: %w", s.filter.name, err)
+	}
+	s.stream, s.cancel = stream, cancel
+	return nil
+}
+
+// Stages are those of the manifest.
+func (s *session) Stages() pipeline.Stages { return s.filter.Stages() }
+
+// Access is what the manifest declares.
+func (s *session) Access(st pipeline.Stage) (reads, writes pipeline.Facts) {
+	return s.filter.Access(st)
+}
+
+// Filter asks the program and hands it octets until it has a verdict.
+func (s *session) Filter(ctx context.Context, st pipeline.Stage, v *pipeline.View) (pipeline.Verdict, error) {
+	if s.stream == nil {
+		if err := s.connect(ctx); err != nil {
+			return pipeline.Verdict{}, err
+		}
+	}
+	stop := context.AfterFunc(ctx, s.cancel)
+	verdict, err := s.exchange(st, v)
+	if !stop() || err != nil {
+		s.drop() // the stream is at no known place
+	}
+	switch {
+	case err == nil:
+		return verdict, nil
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	}
+	return pipeline.Verdict{}, fmt.Errorf("external: %s: %w", s.filter.name, err)
+}
+
+// errEnded says that the program closed the stream.
+var errEnded = errors.New("the program ended the session")
+
+func (s *session) exchange(st pipeline.Stage, v *pipeline.View) (pipeline.Verdict, error) {
+	ask := &mtadpb.ToPlugin{Kind: &mtadpb.ToPlugin_Ask{Ask: &mtadpb.Ask{Stage: st.String(), View: viewOut(v)}}}
+	if err := s.stream.Send(ask); err != nil {
+		return pipeline.Verdict{}, s.cause(err)
+	}
+	for {
+		in, err := s.stream.Recv()
+		if err != nil {
+			return pipeline.Verdict{}, s.cause(err)
+		}
+		switch k := in.GetKind().(type) {
+		case *mtadpb.FromPlugin_Verdict:
+			return verdictIn(k.Verdict)
+		case *mtadpb.FromPlugin_Pull:
+			out := &mtadpb.ToPlugin{Kind: &mtadpb.ToPlugin_Chunk{Chunk: chunk(v.Message(), k.Pull)}}
+			if err := s.stream.Send(out); err != nil {
+				return pipeline.Verdict{}, s.cause(err)
+			}
+		default:
+			return pipeline.Verdict{}, errors.New("neither a verdict nor a pull")
+		}
+	}
+}
+
+// cause finds out why a stream broke: Send says only EOF.
+func (s *session) cause(err error) error {
+	if !errors.Is(err, io.EOF) {
+		return err
+	}
+	if _, rerr := s.stream.Recv(); rerr != nil && !errors.Is(rerr, io.EOF) {
+		return rerr
+	}
+	return errEnded
+}
+
+// maxChunk is the most that one pull is answered with.
+const maxChunk = 256 << 10
+
+// chunk is octets of the message as the filter may see it.
+func chunk(m *message.Message, p *mtadpb.Pull) *mtadpb.Chunk {
+	if m == nil {
+		return &mtadpb.Chunk{Error: "there is no message, or the manifest does not declare that it reads header or body"}
+	}
+	b := m.Bytes()
+	if p.GetOffset() < 0 || p.GetOffset() > b.Size() {
+		return &mtadpb.Chunk{Error: "offset outside the message"}
+	}
+	part := message.Section(b, p.GetOffset(), min(max(p.GetLength(), 1), maxChunk))
+	data, err := message.ReadAll(part)
+	if err != nil {
+		return &mtadpb.Chunk{Error: "the message can not be read"}
+	}
+	return &mtadpb.Chunk{Data: data, Eof: p.GetOffset()+int64(len(data)) >= b.Size()}
+}
+
+// End tells the program how the transaction ended.
+func (s *session) End(_ context.Context, o pipeline.Outcome) error {
+	if s.stream == nil {
+		return nil
+	}
+	err := s.stream.Send(&mtadpb.ToPlugin{Kind: &mtadpb.ToPlugin_End{End: &mtadpb.End{Outcome: o.String()}}})
+	if err != nil {
+		s.drop()
+	}
+	return nil // a program that died since has nothing to be told
+}
+
+// Close ends the session.
+func (s *session) Close() error {
+	if s.stream != nil {
+		s.stream.CloseSend()
+		s.drop()
+	}
+	return nil
+}
+
+func (s *session) drop() {
+	if s.cancel != nil {
+		s.cancel()
+	}
+	s.stream, s.cancel = nil, nil
+}
