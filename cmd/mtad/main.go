@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mtad/admin"
 	"mtad/config"
 )
 
@@ -57,20 +58,27 @@ func run(ctx context.Context, root *cobra.Command) int {
 	var diags config.Diagnostics
 	var diag *config.Diagnostic
 	var ee *exitError
+	var answer *admin.Error
 	switch {
 	case errors.As(err, &diags):
-		diags.Write(os.Stderr, false)
+		diags.Write(root.ErrOrStderr(), false)
 		return exitConfig
 	case errors.As(err, &diag):
-		config.Diagnostics{diag}.Write(os.Stderr, false)
+		config.Diagnostics{diag}.Write(root.ErrOrStderr(), false)
 		return exitConfig
 	case errors.As(err, &ee):
 		if msg := ee.Error(); msg != "" {
-			fmt.Fprintln(os.Stderr, "mtad:", msg)
+			fmt.Fprintln(root.ErrOrStderr(), "mtad:", msg)
 		}
 		return ee.code
+	case errors.As(err, &answer):
+		if answer.Code != admin.BadConfig {
+			answer.Text = "mtad: " + answer.Text
+		}
+		fmt.Fprintln(root.ErrOrStderr(), answer.Text)
+		return int(answer.Code)
 	}
-	fmt.Fprintln(os.Stderr, "mtad:", err)
+	fmt.Fprintln(root.ErrOrStderr(), "mtad:", err)
 	return exitUsage
 }
 
@@ -88,7 +96,9 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.PersistentFlags().StringVarP(&g.config, "config", "c", "", "configuration file (default: ./mtad-dev/mtad.hcl, then /etc/mtad/mtad.hcl)")
-	root.AddCommand(newServe(g), newConfig(g))
+	root.AddCommand(
+		newServe(g), newConfig(g), newSMTP(g), newTrace(g), newVersion(),
+	)
 	return root
 }
 

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// format is the flag -o of every command that reads.
+type format string
+
+// addFormat gives a command the flag.
+func addFormat(cmd *cobra.Command) *format {
+	f := format("table")
+	cmd.Flags().VarP(&f, "output", "o", "table, json or ndjson")
+	return &f
+}
+
+func (f *format) String() string { return string(*f) }
+
+// Type is the flag's placeholder in help texts.
+func (f *format) Type() string { return "format" }
+
+// Set checks the flag's value.
+func (f *format) Set(s string) error {
+	switch s {
+	case "table", "json", "ndjson":
+		*f = format(s)
+		return nil
+	}
+	return fmt.Errorf("want table, json or ndjson")
+}
+
+// printOne prints one thing, by fn if that is to be a table.
+func printOne(w io.Writer, f format, v any, fn func(io.Writer) error) error {
+	switch f {
+	case "json":
+		return printJSON(w, v)
+	case "ndjson":
+		return json.NewEncoder(w).Encode(v)
+	}
+	return fn(w)
+}
+
+// printList prints a list: as JSON one array, as ndjson a line each, else by fn.
+func printList[T any](w io.Writer, f format, list []T, fn func(io.Writer) error) error {
+	switch f {
+	case "json":
+		return printJSON(w, list)
+	case "ndjson":
+		enc := json.NewEncoder(w)
+		for i := range list {
+			if err := enc.Encode(list[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return fn(w)
+}
+
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// printTable prints a line of headings and a line for each row. Cells are made
+// safe for terminals.
+func printTable(w io.Writer, head []string, rows [][]string) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, row := range append([][]string{head}, rows...) {
+		for i, cell := range row {
+			cell = clean(cell)
+			if cell == "" {
+				cell = "-"
+			}
+			if i < len(row)-1 {
+				cell += "\t"
+			}
+			fmt.Fprint(tw, cell)
+		}
+		fmt.Fprintln(tw)
+	}
+	return tw.Flush()
+}
+
+// clean makes text from anywhere fit for one line of a terminal.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			return ' '
+		case !unicode.IsGraphic(r):
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+}
+
+// colored reports whether w is a terminal that may be coloured.
+func colored(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
+}
+
+// colors for what is good, bad, in doubt, and less important.
+const (
+	colorGood = "\x1b[32m"
+	colorBad  = "\x1b[31m"
+	colorWarn = "\x1b[33m"
+	colorDim  = "\x1b[2m"
+	colorOff  = "\x1b[0m"
+)
+
+// ago is a time as a distance: "3m", "2h", "4d".
+func ago(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "now"
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}
+
+// took is how long something lasted, with three digits or so.
+func took(d time.Duration) string {
+	switch {
+	case d < time.Millisecond:
+		return fmt.Sprintf("%.2f ms", float64(d)/float64(time.Millisecond))
+	case d < 10*time.Millisecond:
+		return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	}
+	return ago(d)
+}
