@@ -70,8 +70,7 @@ func (c *checker) commands(nodes []*node) block {
 		}
 		row := c.reg.commands[n.name]
 		if run := c.command(n, row, before); run != nil {
-			line, _, _ := c.place(n.at.start)
-			out = append(out, statement{int32(line), run})
+			out = append(out, statement{int32(c.line(n.at.start)), run})
 		}
 		if row != nil && row.ends {
 			ended = n.name

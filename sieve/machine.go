@@ -8,7 +8,8 @@ import (
 )
 
 // Message is what a script sees of a message. Neither method touches the body.
-// What they return is read only and must stay valid during the run.
+// What they return is read only and must stay valid during the run. Names of
+// fields come in any case.
 type Message interface {
 	// Header returns the values of every field of that name, in order:
 	// unfolded, white space at the ends removed, encoded words decoded to
@@ -125,9 +126,16 @@ type header struct {
 	values []subject
 }
 
+// addresses are a field's mailboxes, and the parts of them asked for so far.
 type addresses struct {
 	name   string
 	values []Address
+	parts  []addressParts
+}
+
+type addressParts struct {
+	part   *tagRow
+	values []subject
 }
 
 // Run runs the script over a message. It may be called by many goroutines at
@@ -205,14 +213,31 @@ func (m *machine) header(name string) ([]subject, error) {
 }
 
 // mailboxes are the addresses of a field.
-func (m *machine) mailboxes(name string) ([]Address, error) {
+func (m *machine) mailboxes(name string) (*addresses, error) {
 	name = asciiUpper(name)
 	for i := range m.addresses {
 		if m.addresses[i].name == name {
-			return m.addresses[i].values, nil
+			return &m.addresses[i], nil
 		}
 	}
 	list := m.env.Message.Addresses(name)
-	m.addresses = append(m.addresses, addresses{name, list})
-	return list, m.spend(8 * len(list))
+	m.addresses = append(m.addresses, addresses{name: name, values: list})
+	return &m.addresses[len(m.addresses)-1], m.spend(8 * len(list))
+}
+
+// of is the part of each address that has it.
+func (a *addresses) of(m *machine, part *tagRow) ([]subject, error) {
+	for _, p := range a.parts {
+		if p.part == part {
+			return p.values, nil
+		}
+	}
+	out := make([]subject, 0, len(a.values))
+	for _, one := range a.values {
+		if s, ok := part.part(one, &m.script.opts); ok {
+			out = append(out, subject{text: s})
+		}
+	}
+	a.parts = append(a.parts, addressParts{part, out})
+	return out, m.spend(8 * len(out))
 }

@@ -182,6 +182,16 @@ func (q *matcher) match(m *machine, s *subject) (bool, error) {
 	return false, nil
 }
 
+// matchAny compares several values with every key.
+func (q *matcher) matchAny(m *machine, list []subject) (bool, error) {
+	for i := range list {
+		if ok, err := q.match(m, &list[i]); ok || err != nil {
+			return ok, err
+		}
+	}
+	return false, nil
+}
+
 func isKey(_ *machine, q *matcher, k *key, s *subject) (bool, error) {
 	if q.by.fold == nil {
 		return q.by.order(s.text, k.value) == 0, nil

@@ -133,7 +133,7 @@ func (p *parser) command(depth int) *node {
 // body reads the block of a command.
 func (p *parser) body(n *node, depth int) *node {
 	open := p.tok.at
-	if depth >= p.limit {
+	if depth > p.limit {
 		p.errorf(open, "blocks are nested more than %d deep", p.limit)
 		n.bad = true
 		p.recover()

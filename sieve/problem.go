@@ -2,6 +2,7 @@ package sieve
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -127,6 +128,7 @@ type report struct {
 	problems Problems
 	errors   int
 	full     bool
+	lines    []int // where each line begins
 }
 
 func (r *report) errorf(at span, format string, args ...any) *Problem {
@@ -155,14 +157,29 @@ func (r *report) add(s Severity, at span, message string) *Problem {
 // place finds the line of an offset.
 func (r *report) place(offset int) (line, column int, source string) {
 	offset = min(offset, len(r.text))
-	start := strings.LastIndexByte(r.text[:offset], '\n') + 1
-	end := len(r.text)
-	if i := strings.IndexByte(r.text[start:], '\n'); i >= 0 {
-		end = start + i
+	line = r.line(offset)
+	start, end := r.lines[line-1], len(r.text)
+	if line < len(r.lines) {
+		end = r.lines[line] - 1
 	}
-	line = 1 + strings.Count(r.text[:start], "\n")
-	column = 1 + utf8.RuneCountInString(r.text[start:offset])
-	return line, column, visible(r.text[start:end])
+	return line, 1 + utf8.RuneCountInString(r.text[start:offset]), visible(r.text[start:end])
+}
+
+// line is the number of the line that an offset is on.
+func (r *report) line(offset int) int {
+	if r.lines == nil {
+		r.lines = append(r.lines, 0)
+		for i := range len(r.text) {
+			if r.text[i] == '\n' {
+				r.lines = append(r.lines, i+1)
+			}
+		}
+	}
+	i, found := slices.BinarySearch(r.lines, offset)
+	if found {
+		return i + 1
+	}
+	return i
 }
 
 // visible is a line of a script as it may be shown on a terminal.

@@ -40,8 +40,8 @@ func until(decisive bool) func(*checker, *bound) test {
 }
 
 func buildExists(c *checker, b *bound) test {
-	names := b.vals[0].texts
 	c.checkNames(b.vals[0])
+	names := upperNames(b.vals[0].texts)
 	return func(m *machine) (bool, error) {
 		for _, t := range names {
 			name, err := t.value(m)
@@ -71,6 +71,16 @@ func (c *checker) checkNames(names value) {
 	}
 }
 
+// upperNames are header names as the machine keeps them, which spares it the
+// work on constants.
+func upperNames(list []text) []text {
+	out := slices.Clone(list)
+	for i := range out {
+		out[i].lit = asciiUpper(out[i].lit)
+	}
+	return out
+}
+
 // buildSize compares the message's size (RFC 5228, 5.9).
 func buildSize(c *checker, b *bound) test {
 	limit := b.vals[0].num
@@ -87,8 +97,8 @@ func buildSize(c *checker, b *bound) test {
 
 // buildHeader compares header fields (RFC 5228, 5.7).
 func buildHeader(c *checker, b *bound) test {
-	names, q := b.vals[0].texts, c.matcher(b, b.vals[1])
 	c.checkNames(b.vals[0])
+	names, q := upperNames(b.vals[0].texts), c.matcher(b, b.vals[1])
 	return func(m *machine) (bool, error) {
 		n := 0
 		for _, t := range names {
@@ -103,10 +113,8 @@ func buildHeader(c *checker, b *bound) test {
 			if n += len(fields); q.how.count {
 				continue
 			}
-			for i := range fields {
-				if ok, err := q.match(m, &fields[i]); ok || err != nil {
-					return ok, err
-				}
+			if ok, err := q.matchAny(m, fields); ok || err != nil {
+				return ok, err
 			}
 		}
 		return q.counted(m, n)
@@ -138,6 +146,7 @@ func buildAddress(c *checker, b *bound) test {
 			}
 		}
 	}
+	names = upperNames(names)
 	return func(m *machine) (bool, error) {
 		n := 0
 		for _, t := range names {
@@ -145,41 +154,34 @@ func buildAddress(c *checker, b *bound) test {
 			if err != nil {
 				return false, err
 			}
-			if !holdsAddresses(name) {
+			if t.parts != nil && !holdsAddresses(name) {
 				continue
 			}
 			list, err := m.mailboxes(name)
 			if err != nil {
 				return false, err
 			}
-			if n += len(list); q.how.count {
+			if n += len(list.values); q.how.count {
 				continue
 			}
-			for _, a := range list {
-				if ok, err := q.address(m, a, part); ok || err != nil {
-					return ok, err
-				}
+			parts, err := list.of(m, part)
+			if err != nil {
+				return false, err
+			}
+			if ok, err := q.matchAny(m, parts); ok || err != nil {
+				return ok, err
 			}
 		}
 		return q.counted(m, n)
 	}
 }
 
-// address compares a part of an address.
-func (q *matcher) address(m *machine, a Address, part func(Address, *Options) (string, bool)) (bool, error) {
-	value, ok := part(a, &m.script.opts)
-	if !ok {
-		return false, nil
-	}
-	return q.match(m, &subject{text: value})
-}
-
 // part is the address part that a test asks for; the whole if it does not say.
-func (b *bound) part() func(Address, *Options) (string, bool) {
+func (b *bound) part() *tagRow {
 	if t := b.given(groupPart); t != nil {
-		return t.row.part
+		return t.row
 	}
-	return addressTags[0].part
+	return &addressTags[0]
 }
 
 // envelope is the capability of that name (RFC 5228, 5.4).
@@ -226,7 +228,9 @@ func buildEnvelope(c *checker, b *bound) test {
 			case q.how.count:
 				n++
 			default:
-				ok, err = q.address(m, a, part)
+				if value, has := part.part(a, &m.script.opts); has {
+					ok, err = q.match(m, &subject{text: value})
+				}
 			}
 			if ok || err != nil {
 				return ok, err

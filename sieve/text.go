@@ -144,22 +144,30 @@ func (c *checker) decode(s string, at span) string {
 // decodeOne decodes the encoding at the start of s. octets are nil if it names
 // a character there is none of.
 func decodeOne(s string) (octets []byte, rest string, ok bool) {
-	body, rest, ok := strings.Cut(s[2:], "}")
-	if !ok {
+	unicode := false
+	switch {
+	case hasFold(s, "${hex:"):
+		rest = s[len("${hex:"):]
+	case hasFold(s, "${unicode:"):
+		rest, unicode = s[len("${unicode:"):], true
+	default:
 		return nil, s, false
 	}
-	kind, digits, ok := strings.Cut(body, ":")
-	unicode := strings.EqualFold(kind, "unicode")
-	if !ok || !unicode && !strings.EqualFold(kind, "hex") {
+	n := 0
+	for n < len(rest) && strings.IndexByte(hexAndBlanks, rest[n]) >= 0 {
+		n++
+	}
+	words := strings.Fields(rest[:n])
+	if n == len(rest) || rest[n] != '}' || len(words) == 0 {
 		return nil, s, false
 	}
-	words := strings.FieldsFunc(digits, func(r rune) bool { return r == ' ' || r == '\t' || r == '\r' || r == '\n' })
+	rest = rest[n+1:]
 	octets = []byte{}
 	wrong := false
 	for _, w := range words {
-		n, good := hexNumber(w)
+		n := hexNumber(w)
 		switch {
-		case !good || !unicode && len(w) > 2:
+		case !unicode && len(w) > 2:
 			return nil, s, false
 		case !unicode:
 			octets = append(octets, byte(n))
@@ -169,24 +177,23 @@ func decodeOne(s string) (octets []byte, rest string, ok bool) {
 			octets = utf8.AppendRune(octets, rune(n))
 		}
 	}
-	// Both forms may be empty but for blanks in the grammar's hex form only.
-	if len(words) == 0 {
-		return nil, s, false
-	}
 	if wrong {
 		octets = nil
 	}
 	return octets, rest, true
 }
 
+const hexAndBlanks = "0123456789abcdefABCDEF \t\r\n"
+
+func hasFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+}
+
 // hexNumber reads hexadecimal digits; more than 10FFFF becomes 110000.
-func hexNumber(s string) (n int, ok bool) {
+func hexNumber(s string) int {
+	n := 0
 	for i := range len(s) {
-		d := strings.IndexByte("0123456789abcdef", s[i]|0x20)
-		if s[i] < '0' || d < 0 {
-			return 0, false
-		}
-		n = min(n<<4|d, 0x110000)
+		n = min(n<<4|strings.IndexByte("0123456789abcdef", s[i]|0x20), 0x110000)
 	}
-	return n, true
+	return n
 }

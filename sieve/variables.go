@@ -73,36 +73,37 @@ const maxMatchVariable = 99
 // is (RFC 5229, 3).
 func (c *checker) references(s string, at span) text {
 	var parts []textPart
-	literal := func(s string) {
-		if n := len(parts); n > 0 && parts[n-1].from == fromLiteral {
-			parts[n-1].lit += s
-		} else if s != "" {
-			parts = append(parts, textPart{lit: s})
-		}
-	}
-	for s != "" {
-		i := strings.Index(s, "${")
-		if i < 0 {
-			literal(s)
+	done, i := 0, 0 // what is in parts; where to look on
+	for {
+		n := strings.Index(s[i:], "${")
+		if n < 0 {
 			break
 		}
-		literal(s[:i])
-		s = s[i:]
-		name, rest, ok := strings.Cut(s[2:], "}")
-		part, known := c.reference(name, at)
-		if !ok || !known {
-			literal(s[:2])
-			s = s[2:]
+		start := i + n
+		i = start + 2
+		end := i
+		for end < len(s) && (isNameStart(s[end]) || isDigit(s[end]) || s[end] == '.') {
+			end++
+		}
+		if end == len(s) || s[end] != '}' {
 			continue
 		}
+		part, ok := c.reference(s[i:end], at)
+		if !ok {
+			continue
+		}
+		if start > done {
+			parts = append(parts, textPart{lit: s[done:start]})
+		}
 		parts = append(parts, part)
-		s = rest
+		i = end + 1
+		done = i
 	}
-	switch {
-	case len(parts) == 0:
-		return text{}
-	case len(parts) == 1 && parts[0].from == fromLiteral:
-		return text{lit: parts[0].lit}
+	if len(parts) == 0 {
+		return text{lit: s}
+	}
+	if done < len(s) {
+		parts = append(parts, textPart{lit: s[done:]})
 	}
 	return text{parts: parts}
 }
@@ -117,25 +118,17 @@ func (c *checker) reference(name string, at span) (textPart, bool) {
 		}
 		return textPart{from: fromMatch, n: n}, true
 	}
-	space, variable, dotted := strings.Cut(name, ".")
-	if !dotted {
+	words := strings.Split(name, ".")
+	if len(words) == 1 {
 		slot, ok := c.slot(name, at)
 		return textPart{from: fromSlot, n: slot}, ok
 	}
-	for variable, dotted = "."+variable, true; dotted; {
-		variable, dotted = strings.CutPrefix(variable, ".")
-		word, rest, _ := strings.Cut(variable, ".")
-		if !isIdentifier(word) && strings.Trim(word, "0123456789") != "" {
+	for i, w := range words {
+		if !isIdentifier(w) && (i == 0 || w == "" || strings.Trim(w, "0123456789") != "") {
 			return textPart{}, false
 		}
-		if variable = rest; variable == "" {
-			break
-		}
-		variable, dotted = "."+variable, true
 	}
-	if isIdentifier(space) {
-		c.errorf(at, "there are no variables %s.*", space)
-	}
+	c.errorf(at, "there are no variables %s.*", clip(words[0], maxQuoted)).Hint = "no extension here brings them"
 	return textPart{}, false
 }
 

@@ -1,0 +1,77 @@
+package sieve
+
+import (
+	"context"
+	"testing"
+)
+
+// exampleScript is a user's script of twenty rules.
+const exampleScript = `require ["fileinto", "envelope", "imap4flags", "variables", "copy"];
+if header :contains "X-Spam-Flag" "YES" { fileinto "Junk"; stop; }
+if address :is "from" "boss@example.com" { addflag "\\Flagged"; }
+if address :is "from" ["al@example.net", "bo@example.net", "cy@example.net"] { addflag "$Friend"; }
+if header :matches "subject" "[*] *" { set "list" "${1}"; }
+if header :contains "list-id" "golang-nuts" { fileinto "lists/go"; stop; }
+if header :contains "list-id" "linux-kernel" { fileinto "lists/lkml"; stop; }
+if header :contains "list-id" "debian-devel" { fileinto "lists/debian"; stop; }
+if header :contains "list-id" "postfix-users" { fileinto "lists/postfix"; stop; }
+if header :contains "subject" ["invoice", "receipt", "order"] { fileinto "bills"; stop; }
+if header :contains "subject" "newsletter" { fileinto "news"; stop; }
+if header :matches "subject" "*unsubscribe*now*" { discard; stop; }
+if allof (header :contains "subject" "build", header :contains "subject" "failed") { fileinto "ci"; stop; }
+if address :domain :is "from" ["github.example", "gitlab.example"] { fileinto "code"; stop; }
+if address :localpart :is "from" ["no-reply", "noreply", "donotreply"] { fileinto "robots"; stop; }
+if anyof (address :contains "to" "+shop", address :contains "cc" "+shop") { fileinto "shop"; stop; }
+if envelope :is "from" "" { fileinto "bounces"; stop; }
+if size :over 20M { fileinto "large"; stop; }
+if header :is "precedence" "bulk" { fileinto "bulk"; stop; }
+if not exists "date" { fileinto "odd"; stop; }
+if address :is ["to", "cc"] "me@example.org" { addflag "$ToMe"; } else { fileinto :copy "others"; }
+`
+
+var exampleMessage = fields{
+	"FROM":    {"dora@example.com"},
+	"TO":      {"me@example.org"},
+	"CC":      {"x@example.com"},
+	"SUBJECT": {"Re: The plan for next week, and some questions about the house"},
+	"DATE":    {"Mon, 2 Nov 2026 10:00:00 +0000"},
+}
+
+func BenchmarkCompile(b *testing.B) {
+	b.ReportAllocs()
+	b.SetBytes(int64(len(exampleScript)))
+	for b.Loop() {
+		if s, problems := Compile(exampleScript, Options{}); s == nil {
+			b.Fatal(problems)
+		}
+	}
+}
+
+func BenchmarkRun(b *testing.B) {
+	s := compile(b, exampleScript, Options{})
+	env := Env{Message: exampleMessage, Envelope: Envelope{addr("dora@example.com"), addr("me@example.org")}}
+	b.ReportAllocs()
+	for b.Loop() {
+		r, err := s.Run(context.Background(), env)
+		if err != nil || len(r.Actions) != 1 {
+			b.Fatal(r, err)
+		}
+	}
+}
+
+// BenchmarkGlob is the slowest a pattern can make a message's header.
+func BenchmarkGlob(b *testing.B) {
+	s := compile(b, `if header :matches "subject" "*?b?b?b?b?b?b?b?c*" { discard; }`, Options{})
+	long := make([]byte, 64<<10)
+	for i := range long {
+		long[i] = "ab"[i%2]
+	}
+	env := Env{Message: fields{"SUBJECT": {string(long)}}}
+	b.SetBytes(int64(len(long)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := s.Run(context.Background(), env); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
