@@ -1,0 +1,264 @@
+package milter
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"mtad/config"
+	"mtad/message"
+	"mtad/pipeline"
+	"mtad/smtp"
+)
+
+// blockType is a filter block: the options of every step are not ours.
+var blockType = config.BlockType{Name: "filter", Options: options}
+
+// newTestFilter makes a filter from the inside of its block.
+func newTestFilter(t testing.TB, body string) *filter {
+	t.Helper()
+	b, diags := config.ParseBlock(body, blockType)
+	if err := diags.Err(); err != nil {
+		t.Fatal(err)
+	}
+	f, err := newFilter(b, pipeline.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.(*filter).Close() })
+	return f.(*filter)
+}
+
+// newTestPipeline makes a pipeline with one step.
+func newTestPipeline(t testing.TB, steps ...*pipeline.Step) *pipeline.Pipeline {
+	t.Helper()
+	p, err := pipeline.New("test", steps, pipeline.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func step(f pipeline.Filter) *pipeline.Step {
+	return &pipeline.Step{Name: "milter", Kind: "milter", Filter: f, OnError: pipeline.TempFail}
+}
+
+var testClient = pipeline.Client{
+	Session: "s1", Protocol: "smtp", Hostname: "mx.example.org",
+	Addr: netip.MustParseAddrPort("192.0.2.7:4711"), Local: netip.MustParseAddrPort("192.0.2.1:25"),
+	Name: "client.example.net", Reverse: "client.example.net",
+}
+
+// mail is one transaction to drive through a pipeline.
+type mail struct {
+	client  pipeline.Client
+	from    string
+	params  string
+	to      []string
+	data    string
+	early   bool // the filters are asked at Message alone
+	noTrace bool
+}
+
+const testReceived = "Received: from client.example.net\r\n\tby mx.example.org; Mon, 1 Jan 2024 00:00:00 +0000\r\n"
+
+// result is what came of it.
+type result struct {
+	fate    pipeline.Fate
+	stage   pipeline.Stage
+	view    *pipeline.View
+	trace   pipeline.Trace
+	message string
+}
+
+func address1(t testing.TB, s string) smtp.Address {
+	t.Helper()
+	if s == "" {
+		return smtp.Address{}
+	}
+	a, err := smtp.ParseAddress(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// drive sends the mail through the pipeline, as smtpd does.
+func drive(t testing.TB, p *pipeline.Pipeline, m mail) result {
+	t.Helper()
+	flow := p.Open(m.client)
+	defer flow.Close()
+	return transact(t, flow, m)
+}
+
+func transact(t testing.TB, flow *pipeline.Flow, m mail) (r result) {
+	t.Helper()
+	ctx := context.Background()
+	run := func(s pipeline.Stage) bool {
+		if m.early && s < pipeline.Message {
+			return true
+		}
+		r.stage = s
+		r.fate = flow.Run(ctx, s)
+		return r.fate.Action == pipeline.Continue
+	}
+	outcome := pipeline.Refused
+	defer func() {
+		r.view = flow.View()
+		if msg := r.view.Message(); msg != nil {
+			b, err := message.ReadAll(msg.Bytes())
+			if err != nil {
+				t.Error(err)
+			}
+			r.message = string(bytes.Clone(b))
+		}
+		r.trace = flow.Trace()
+		flow.End(ctx, outcome)
+	}()
+	if !run(pipeline.Connect) {
+		return r
+	}
+	flow.SetClient(func(c *pipeline.Client) {
+		if !m.early {
+			c.Helo, c.ESMTP = "client.example.net", true
+		}
+	})
+	if !run(pipeline.Helo) {
+		return r
+	}
+	params, err := smtp.ParseMailParams(m.params, func(string) bool { return true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	flow.Begin(message.ID(12345), address1(t, m.from), params)
+	if !run(pipeline.Mail) {
+		return r
+	}
+	for _, to := range m.to {
+		class, addr, ok := strings.Cut(to, ":")
+		if !ok {
+			class, addr = "local", to
+		}
+		flow.AddRcpt(pipeline.Recipient{Addr: address1(t, addr), Class: pipeline.Class(class)})
+		if !run(pipeline.Rcpt) {
+			if r.fate.Action == pipeline.Discard {
+				return r
+			}
+			flow.DropRcpt()
+		} else if class == "unknown" {
+			flow.DropRcpt()
+		}
+	}
+	if len(flow.View().Rcpts()) == 0 || !run(pipeline.Data) {
+		return r
+	}
+	msg, err := message.Parse(message.FromBytes([]byte(m.data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var trace [][]byte
+	if !m.noTrace {
+		trace = [][]byte{[]byte(testReceived)}
+	}
+	flow.SetMessage(msg, trace, nil)
+	if run(pipeline.Message) {
+		outcome = pipeline.Accepted
+	}
+	return r
+}
+
+// explain is a trace's steps, for messages of tests.
+func explain(tr pipeline.Trace) string {
+	var b strings.Builder
+	for _, e := range tr.Events {
+		b.WriteString(e.Stage + ": " + e.Action + " " + e.Reply + " " + e.Err + "\n")
+		for _, m := range e.Mods {
+			b.WriteString("  " + m + "\n")
+		}
+	}
+	return b.String()
+}
+
+// program skips the test where a program is not installed.
+func program(t testing.TB, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		for _, dir := range []string{"/usr/sbin", "/usr/lib/postfix/sbin"} {
+			if p := filepath.Join(dir, name); fileExists(p) {
+				return p
+			}
+		}
+		t.Skip(name + " not installed")
+	}
+	return path
+}
+
+func fileExists(p string) bool {
+	_, err := os.Stat(p)
+	return err == nil
+}
+
+// daemon starts a program and ends it, by its process, with the test. It is
+// ready when something listens at one of the addresses.
+func daemon(t testing.TB, network, addr string, argv ...string) {
+	t.Helper()
+	var log bytes.Buffer
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Stdout, cmd.Stderr = &log, &log
+	cmd.WaitDelay = 2 * time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan struct{})
+	go func() { cmd.Wait(); close(exited) }()
+	t.Cleanup(func() {
+		cmd.Process.Signal(os.Interrupt)
+		cmd.Process.Signal(os.Kill)
+		<-exited
+		if t.Failed() {
+			t.Logf("%s said:\n%s", argv[0], log.String())
+		}
+	})
+	deadline := time.Now().Add(60 * time.Second)
+	for {
+		c, err := net.DialTimeout(network, addr, time.Second)
+		if err == nil {
+			c.Close()
+			return
+		}
+		select {
+		case <-exited:
+			t.Fatalf("%s ended at once: %s", argv[0], log.String())
+		case <-time.After(20 * time.Millisecond): // nothing tells us that it listens
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s does not listen at %s", argv[0], addr)
+		}
+	}
+}
+
+// shortDir is a directory whose path is short enough for a socket.
+func shortDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "milter")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+func writeFile(t testing.TB, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,86 @@
+package milter
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"mtad/pipeline"
+)
+
+const gtube = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
+
+// spamassMilter runs a private spamd, with local tests only, and spamass-milter
+// in front of it.
+func spamassMilter(t *testing.T, args ...string) (socket string) {
+	t.Helper()
+	milter, spamd := program(t, "spamass-milter"), program(t, "spamd")
+	program(t, "spamc")
+	dir := shortDir(t)
+	spamdSocket := filepath.Join(dir, "spamd")
+	run := []string{spamd, "-L", "-x", "--max-children=1", "--socketpath=" + spamdSocket, "--socketmode=0600", "--helper-home-dir=" + dir}
+	if os.Getuid() == 0 {
+		run = append(run, "-u", "nobody") // spamd refuses to work as root
+	}
+	daemon(t, "unix", spamdSocket, run...)
+	socket = filepath.Join(dir, "milter")
+	argv := append([]string{milter, "-p", socket}, args...)
+	daemon(t, "unix", socket, append(argv, "--", "-U", spamdSocket)...)
+	return socket
+}
+
+func TestSpamassMilter(t *testing.T) {
+	socket := spamassMilter(t)
+	p := newTestPipeline(t, patient(newTestFilter(t, `connect = "unix:`+socket+`"`)))
+	m := mail{client: testClient, from: "alice@example.org", to: []string{"bob@example.net"}, data: plainMail}
+
+	r := drive(t, p, m)
+	if v, ok := r.view.Message().Header().Get("X-Spam-Status"); !ok || !strings.HasPrefix(v, "No") {
+		t.Fatalf("X-Spam-Status: %q\n%s%s", v, explain(r.trace), r.message)
+	}
+	if !strings.HasSuffix(r.message, "\r\n\r\nHello,\r\n\r\nworld.  \r\n") {
+		t.Errorf("the body of ham was changed:\n%s", r.message)
+	}
+
+	// It marks spam: the Subject, a new Content-Type, and a report for a body.
+	m.data = strings.Replace(plainMail, "Hello", gtube, 1)
+	r = drive(t, p, m)
+	h := r.view.Message().Header()
+	if v, _ := h.Get("X-Spam-Flag"); v != "YES" {
+		t.Fatalf("X-Spam-Flag: %q\n%s%s", v, explain(r.trace), r.message)
+	}
+	if v, _ := h.Get("Content-Type"); !strings.HasPrefix(v, "multipart/mixed") {
+		t.Errorf("Content-Type: %q", v)
+	}
+	if strings.Contains(strings.ReplaceAll(r.message, "\r\n", ""), "\n") {
+		t.Error("the new body has bare line feeds")
+	}
+	if !strings.Contains(r.message, gtube) || !strings.Contains(r.message, "Content analysis details") {
+		t.Errorf("the report is not there:\n%s", r.message)
+	}
+}
+
+func TestSpamassMilterRejects(t *testing.T) {
+	socket := spamassMilter(t, "-r", "15")
+	p := newTestPipeline(t, patient(newTestFilter(t, `connect = "unix:`+socket+`"`)))
+	m := mail{
+		client: testClient, from: "alice@example.org", to: []string{"bob@example.net"},
+		data: strings.Replace(plainMail, "Hello", gtube, 1),
+	}
+	for _, early := range []bool{false, true} {
+		m.early = early
+		r := drive(t, p, m)
+		if r.fate.Action != pipeline.Reject || r.fate.Reply.String() != "550 5.7.1 Blocked by SpamAssassin" {
+			t.Errorf("%v\n%s", r.fate, explain(r.trace))
+		}
+	}
+}
+
+// patient is a step that gives the milter as long as SpamAssassin may need.
+func patient(f *filter) *pipeline.Step {
+	st := step(f)
+	f.ContentTimeout, st.Timeout = time.Minute, time.Minute
+	return st
+}
