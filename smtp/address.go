@@ -235,8 +235,10 @@ func parseQuoted(s string) (local, rest string, err error) {
 		switch {
 		case c == '"' && b.Len() == 0:
 			return "", s, fmt.Errorf("smtp: empty local-part: %w", ErrSyntax)
-		case c == '"':
+		case c == '"' && utf8.ValidString(b.String()):
 			return b.String(), s[i+1:], nil
+		case c == '"':
+			return "", s, fmt.Errorf("smtp: local-part is not UTF-8: %w", ErrSyntax)
 		case c == '\\' && i+1 < len(s):
 			i++
 			c = s[i]
