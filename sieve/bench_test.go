@@ -2,6 +2,7 @@ package sieve
 
 import (
 	"context"
+	"strings"
 	"testing"
 )
 
@@ -56,6 +57,30 @@ func BenchmarkRun(b *testing.B) {
 		if err != nil || len(r.Actions) != 1 {
 			b.Fatal(r, err)
 		}
+	}
+}
+
+// BenchmarkBudget is the time that the default budget of steps is worth, in the
+// worst kinds of work.
+func BenchmarkBudget(b *testing.B) {
+	long := strings.Repeat("ab", 120_000)
+	for name, test := range map[string]string{
+		"glob":     `header :matches "x" "*` + strings.Repeat("?b", 2000) + `c*"`,
+		"marks":    `header :matches "x" "*?b?c*"`,
+		"contains": `header :contains "x" "` + strings.Repeat("ab", 1000) + `c"`,
+		"is":       `header :is "x" "c"`,
+		"octet":    `header :contains :comparator "i;octet" "x" "bb"`,
+	} {
+		b.Run(name, func(b *testing.B) {
+			s := compile(b, "if anyof ("+strings.Repeat(test+", ", 20)+"false) { discard; }", Options{})
+			env := Env{Message: fields{"X": {long}}}
+			var steps int64
+			for b.Loop() {
+				r, _ := s.Run(context.Background(), env)
+				steps += r.Steps
+			}
+			b.ReportMetric(float64(b.Elapsed().Seconds())/float64(steps)*float64(DefaultLimits.Steps), "s/budget")
+		})
 	}
 }
 

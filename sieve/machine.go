@@ -49,7 +49,7 @@ type Limits struct {
 	Nesting      int   // of blocks in blocks, and of tests in tests; RFC 5228, 2.10.7 wants 15
 	Actions      int   // taken on one message
 	Redirects    int   // taken on one message
-	Steps        int64 // work of one run; a step is some nanoseconds, 10^9 a few seconds
+	Steps        int64 // work of one run; the default is one to three seconds of it
 	Variables    int   // distinct ones; RFC 5229, 6 wants 128
 	VariableSize int   // octets of one; RFC 5229, 6 wants 4,000
 	StringSize   int   // octets of a string with variables in it

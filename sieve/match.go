@@ -199,8 +199,20 @@ func isKey(_ *machine, q *matcher, k *key, s *subject) (bool, error) {
 	return len(s.text) == len(k.folded) && s.fold(q.by) == k.folded, nil
 }
 
-func containsKey(_ *machine, q *matcher, k *key, s *subject) (bool, error) {
-	return strings.Contains(s.fold(q.by), k.folded), nil
+func containsKey(m *machine, q *matcher, k *key, s *subject) (bool, error) {
+	i, err := find(m, s.fold(q.by), k.folded)
+	return i >= 0, err
+}
+
+// find is where sub begins in s, -1 if it does not occur. The search is linear
+// in the length of s, and charged.
+func find(m *machine, s, sub string) (int, error) {
+	i := strings.Index(s, sub)
+	seen := i
+	if i < 0 {
+		seen = len(s)
+	}
+	return i, m.spend(1 + seen/4)
 }
 
 func matchesKey(m *machine, q *matcher, k *key, s *subject) (bool, error) {
@@ -308,13 +320,13 @@ func place(m *machine, segment []piece, s string, pos int, floats, last bool) (a
 	case len(segment) == 0:
 		return pos, 0, nil
 	case len(segment) == 1 && segment[0].wild == 0:
-		if i := strings.Index(s[pos:], segment[0].lit); i >= 0 {
-			return pos + i, width, nil
+		if at, err = find(m, s[pos:], segment[0].lit); at >= 0 {
+			at += pos
 		}
-		return -1, 0, nil
+		return at, width, err
 	}
 	for at := pos; at <= end; at++ {
-		if err := m.spend(1 + width/16); err != nil {
+		if err := m.spend(1 + len(segment) + width/16); err != nil {
 			return -1, 0, err
 		}
 		if segmentAt(segment, s[at:]) {

@@ -100,6 +100,10 @@ func TestSeparator(t *testing.T) {
 	}
 }
 
+// slow is far more than anything here takes, and far less than what does
+// quadratic work.
+const slow = 20 * time.Second
+
 func TestCompileBounds(t *testing.T) {
 	many := func(n int, f string) string {
 		var b strings.Builder
@@ -147,7 +151,7 @@ func TestCompileBounds(t *testing.T) {
 			if len(problems) > maxProblems || (tt.want == "") != (len(problems) == 0) || !strings.Contains(got, tt.want) {
 				t.Errorf("got %s", got)
 			}
-			if d := time.Since(begin); d > 2*time.Second {
+			if d := time.Since(begin); d > slow {
 				t.Errorf("took %v", d)
 			}
 		})
@@ -170,13 +174,13 @@ func TestRunBounds(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := compile(t, tt.text, Options{Limits: Limits{Steps: 20_000_000}})
+			s := compile(t, tt.text, Options{Limits: Limits{Steps: 5_000_000}})
 			begin := time.Now()
 			r, err := s.Run(context.Background(), Env{Message: m})
 			if errors.Is(err, ErrLimit) != tt.limit || len(r.Actions) != 1 || !r.Actions[0].Implicit {
 				t.Errorf("got %v, %v after %d steps", r.Actions, err, r.Steps)
 			}
-			if d := time.Since(begin); d > 3*time.Second {
+			if d := time.Since(begin); d > slow {
 				t.Errorf("took %v", d)
 			}
 		})
