@@ -80,8 +80,8 @@ func (sc *scanner) address(inGroup bool) (a Address, group, ok bool) {
 	case sc.peek() == '@':
 		a.Local = strings.Join(words, "")
 		sc.i++
-		a.Domain = sc.domain()
-		if c := sc.skipCFWS(); c != "" {
+		var c string
+		if a.Domain, c = sc.domain(); c != "" {
 			comment = c
 		}
 	default:
@@ -107,14 +107,11 @@ func (sc *scanner) phrase() (words []string, comment string) {
 			words = append(words, sc.quoted())
 			continue
 		}
-		start := sc.i
-		for !sc.done() && strings.IndexByte(" \t\r\n()<>@,;:\"", sc.s[sc.i]) < 0 {
-			sc.i++
-		}
-		if sc.i == start {
+		word := sc.atom()
+		if word == "" {
 			return words, comment
 		}
-		words = append(words, sc.s[start:sc.i])
+		words = append(words, word)
 	}
 	return words, comment
 }
@@ -131,23 +128,41 @@ func (sc *scanner) angle() (a Address) {
 	words, _ := sc.phrase()
 	a.Local = strings.Join(words, "")
 	if sc.take('@') {
-		a.Domain = sc.domain()
+		a.Domain, _ = sc.domain()
 	}
 	sc.skipTo('>')
 	sc.take('>')
 	return a
 }
 
-// domain reads a domain or a literal.
-func (sc *scanner) domain() string {
+// domain reads a domain or a literal, and the comment behind it. White space may
+// stand around its dots (RFC 5322, 4.4), and ends it elsewhere.
+func (sc *scanner) domain() (domain, comment string) {
 	sc.skipCFWS()
 	if sc.peek() == '[' {
 		d := sc.until("]")
 		if sc.take(']') {
 			d += "]"
 		}
-		return d
+		return d, sc.skipCFWS()
 	}
-	words, _ := sc.phrase()
-	return strings.Join(words, "")
+	var b strings.Builder
+	for {
+		word := sc.atom()
+		b.WriteString(word)
+		comment = sc.skipCFWS()
+		dotted := strings.HasSuffix(word, ".") || sc.peek() == '.'
+		if word == "" || !dotted {
+			return b.String(), comment
+		}
+	}
+}
+
+// atom reads what delimits nothing, dots included.
+func (sc *scanner) atom() string {
+	start := sc.i
+	for !sc.done() && strings.IndexByte(" \t\r\n()<>@,;:\"", sc.s[sc.i]) < 0 {
+		sc.i++
+	}
+	return sc.s[start:sc.i]
 }
