@@ -97,7 +97,9 @@ func newRoot() *cobra.Command {
 	}
 	root.PersistentFlags().StringVarP(&g.config, "config", "c", "", "configuration file (default: ./mtad-dev/mtad.hcl, then /etc/mtad/mtad.hcl)")
 	root.AddCommand(
-		newServe(g), newConfig(g), newSMTP(g), newTrace(g), newVersion(),
+		newServe(g), newStatus(g), newReload(g), newStop(g), newConfig(g), newFilter(),
+		newQueue(g), newTrace(g), newDomain(g), newUser(g), newAlias(g), newRoute(g), newSieve(g),
+		newSMTP(g), newVersion(),
 	)
 	return root
 }

@@ -45,7 +45,7 @@ func printOne(w io.Writer, f format, v any, fn func(io.Writer) error) error {
 	case "json":
 		return printJSON(w, v)
 	case "ndjson":
-		return json.NewEncoder(w).Encode(v)
+		return printLine(w, v)
 	}
 	return fn(w)
 }
@@ -56,9 +56,8 @@ func printList[T any](w io.Writer, f format, list []T, fn func(io.Writer) error)
 	case "json":
 		return printJSON(w, list)
 	case "ndjson":
-		enc := json.NewEncoder(w)
 		for i := range list {
-			if err := enc.Encode(list[i]); err != nil {
+			if err := printLine(w, list[i]); err != nil {
 				return err
 			}
 		}
@@ -69,7 +68,15 @@ func printList[T any](w io.Writer, f format, list []T, fn func(io.Writer) error)
 
 func printJSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// printLine prints a value as JSON on one line.
+func printLine(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
 }
 
@@ -139,6 +146,8 @@ func ago(d time.Duration) string {
 // took is how long something lasted, with three digits or so.
 func took(d time.Duration) string {
 	switch {
+	case d < 10*time.Microsecond:
+		return "<0.01 ms"
 	case d < time.Millisecond:
 		return fmt.Sprintf("%.2f ms", float64(d)/float64(time.Millisecond))
 	case d < 10*time.Millisecond:

@@ -239,4 +239,3 @@ func (s *sending) helloName() string {
 	}
 	return "localhost"
 }
-

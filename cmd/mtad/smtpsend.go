@@ -42,8 +42,13 @@ func (s *sending) run(ctx context.Context) error {
 		}
 	}
 	var refused error
-	for range s.count {
+	for i := range s.count {
 		show.brief = s.count > 1
+		if i > 0 && refused != nil {
+			if err := c.Reset(); err != nil {
+				return refusal(err)
+			}
+		}
 		if err := s.send(c, show); err != nil {
 			refused = err
 			if !isReply(err) {
@@ -51,11 +56,13 @@ func (s *sending) run(ctx context.Context) error {
 			}
 		}
 	}
-	if refused != nil {
-		return refusal(refused)
-	}
 	show.brief = false
-	return refusal(c.Quit())
+	if refused == nil || isReply(refused) {
+		if err := c.Quit(); refused == nil {
+			refused = err
+		}
+	}
+	return refusal(refused)
 }
 
 // open connects, pretends, and begins TLS.
@@ -163,7 +170,7 @@ func (s *sending) tlsConfig() *tls.Config {
 func (s *sending) send(c *gosmtp.Client, show *dialogue) error {
 	data := s.message(time.Now())
 	if err := c.Mail(s.from, s.mailOptions(c, data)); err != nil {
-		return errors.Join(err, c.Reset())
+		return err
 	}
 	var refused error
 	left := 0
@@ -175,11 +182,11 @@ func (s *sending) send(c *gosmtp.Client, show *dialogue) error {
 		left++
 	}
 	if left == 0 {
-		return errors.Join(refused, c.Reset())
+		return refused
 	}
 	w, err := c.Data()
 	if err != nil {
-		return errors.Join(err, c.Reset())
+		return err
 	}
 	show.mute = true
 	defer func() { show.mute = false }()
@@ -251,4 +258,3 @@ func headerAddress(from string) string {
 	}
 	return from
 }
-

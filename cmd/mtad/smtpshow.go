@@ -17,6 +17,7 @@ type dialogue struct {
 	line  []byte
 	brief bool // print nothing but refusals
 	mute  bool // message data goes by
+	more  bool // lines of a reply go by whose first was printed
 }
 
 // Write is given what is sent and what is received, mixed.
@@ -37,10 +38,17 @@ func (d *dialogue) Write(b []byte) (int, error) {
 
 func (d *dialogue) print(line string) {
 	isReply := len(line) > 3 && line[0] >= '2' && line[0] <= '5' && (line[3] == ' ' || line[3] == '-')
+	more := d.more
+	d.more = isReply && line[0] == '2' && line[3] == '-'
 	switch {
+	case isReply && more: // what EHLO offers, say
 	case d.brief && (!isReply || line[0] < '4'):
 	case isReply:
-		fmt.Fprintf(d.w, "< %s\n", clean(line))
+		text := line
+		if d.more {
+			text += " ..."
+		}
+		fmt.Fprintf(d.w, "< %s\n", clean(text))
 	case strings.HasPrefix(line, "AUTH PLAIN "):
 		fmt.Fprintln(d.w, "> AUTH PLAIN ...")
 	default:

@@ -13,7 +13,7 @@ import (
 const (
 	wordWidth = 8  // session, connect, mail ...
 	nameWidth = 12 // of the step
-	textWidth = 64 // of edits, which are cut into several lines
+	pageWidth = 88 // of a line without its time; longer texts are cut into several
 )
 
 // line is how people see an event.
@@ -24,6 +24,7 @@ type line struct {
 	what   string
 	detail string
 	took   time.Duration
+	said   string   // a reply that is among more
 	more   []string // edits and errors, a line each
 }
 
@@ -43,6 +44,14 @@ func (l *line) text(p paint) string {
 	return strings.TrimRight(s, " ")
 }
 
+// reply is the reply that belongs to an event, for its only line.
+func (l *line) reply(p paint) string {
+	if l.said == "" {
+		return ""
+	}
+	return "  " + p.dim(l.said)
+}
+
 // lineOf finds the words for an event. All text in it is made safe for a
 // terminal.
 func lineOf(e pipeline.Event) line {
@@ -52,8 +61,11 @@ func lineOf(e pipeline.Event) line {
 		return line{word: string(e.Kind), what: join(e.Rcpt, e.Host, e.Action, e.Reply, e.Note)}
 	}
 	l := tell(&e)
+	if e.Kind != pipeline.EventReply && e.Reply != "250" {
+		l.said = e.Reply
+	}
 	if e.Err != "" {
-		l.more = append(l.more, wrap("! ", firstLine(e.Err))...)
+		l.more = append(l.more, below("! ", e.Err)...)
 	}
 	return l
 }
@@ -83,13 +95,14 @@ var tellers = map[pipeline.EventKind]func(*pipeline.Event) line{
 		if e.Reply == "250" {
 			return line{word: "rcpt", what: "to <" + e.Rcpt + ">", detail: e.Note}
 		}
-		return line{word: "rcpt", what: "to <" + e.Rcpt + ">", more: wrap("", e.Reply)}
+		return line{word: "rcpt", what: "to <" + e.Rcpt + ">", more: below("", e.Reply), tone: toneOfReply(e.Reply)}
 	},
 	pipeline.EventReply: func(e *pipeline.Event) line {
-		return line{word: "reply", tone: toneOfReply(e.Reply), what: e.Reply, detail: by(e.Step), more: nonEmpty(e.Note)}
+		text := fold(join(e.Reply, by(e.Step), e.Note), pageWidth-wordWidth-1)
+		return line{word: "reply", tone: toneOfReply(e.Reply), what: text[0], more: pad(wordWidth+1, text[1:])}
 	},
 	pipeline.EventQueue: func(e *pipeline.Event) line {
-		return line{word: "queue", what: e.Note, detail: e.Host, more: nonEmpty(e.Reply)}
+		return line{word: "queue", what: e.Note, detail: e.Host, more: below("", e.Reply)}
 	},
 	pipeline.EventDeliver: func(e *pipeline.Event) line {
 		to := "<" + e.Rcpt + ">"
@@ -102,9 +115,9 @@ var tellers = map[pipeline.EventKind]func(*pipeline.Event) line{
 		tone := map[string]string{"delivered": colorGood, "failed": colorBad}[e.Action]
 		l := line{word: "relay", tone: tone, what: e.Action, detail: "<" + e.Rcpt + ">", took: e.Took}
 		if e.Host != "" {
-			l.more = wrap("", "to "+join(e.Host, e.Note))
+			l.more = below("to ", join(e.Host, e.Note))
 		}
-		l.more = append(l.more, wrap("said ", e.Reply)...)
+		l.more = append(l.more, below("said ", e.Reply)...)
 		return l
 	},
 	pipeline.EventMade: func(e *pipeline.Event) line {
@@ -135,44 +148,56 @@ func tellStep(e *pipeline.Event) line {
 	if e.Masked {
 		notes = append(notes, "not obeyed: postmaster's mail is spared")
 	}
-	l.detail = join(notes...)
-	if e.Note != "" {
-		l.detail = join(l.detail, e.Note)
-	}
+	l.detail = join(append(notes, e.Note)...)
 	if e.Reply != "" {
-		l.more = append(l.more, wrap("", e.Reply)...)
+		l.more = append(l.more, below("", e.Reply)...)
 	}
 	for _, m := range e.Mods {
-		l.more = append(l.more, wrap("* ", m)...)
+		l.more = append(l.more, below("* ", m)...)
 	}
 	return l
 }
 
-// indent is where the lines below an event begin.
-const indent = wordWidth + 1 + nameWidth + 1
-
-// wrap cuts text into lines of textWidth, at spaces where there are some.
-func wrap(mark, text string) []string {
-	var out []string
-	pad := strings.Repeat(" ", indent)
-	for text != "" {
-		cut := len(text)
-		if utf8.RuneCountInString(text) > textWidth {
-			cut = cutAt(text)
-		}
-		out = append(out, pad+mark+strings.TrimSpace(text[:cut]))
-		text = strings.TrimSpace(text[cut:])
+// below makes the lines that stand under an event, as far in as a step's verdict.
+func below(mark, text string) []string {
+	if text == "" {
+		return nil
+	}
+	const in = wordWidth + 1 + nameWidth + 1
+	out := fold(text, pageWidth-in-len(mark))
+	for i := range out {
+		out[i] = mark + out[i]
 		mark = strings.Repeat(" ", len(mark))
 	}
-	return out
+	return pad(in, out)
 }
 
-// cutAt is where a text that is too long is cut: behind textWidth characters or
-// at the last space before.
-func cutAt(text string) int {
+// pad moves lines n columns in.
+func pad(n int, lines []string) []string {
+	for i := range lines {
+		lines[i] = strings.Repeat(" ", n) + lines[i]
+	}
+	return lines
+}
+
+// fold cuts text into lines of at most width characters, at spaces where there
+// are some. There is always one.
+func fold(text string, width int) []string {
+	var out []string
+	for utf8.RuneCountInString(text) > width {
+		cut := cutAt(text, width)
+		out = append(out, strings.TrimSpace(text[:cut]))
+		text = strings.TrimSpace(text[cut:])
+	}
+	return append(out, text)
+}
+
+// cutAt is where a text that is too long is cut: behind width characters or at
+// the last space before.
+func cutAt(text string, width int) int {
 	n := 0
 	for i := range text {
-		if n == textWidth {
+		if n == width {
 			if space := strings.LastIndexByte(text[:i], ' '); space > 0 {
 				return space
 			}
@@ -181,13 +206,6 @@ func cutAt(text string) int {
 		n++
 	}
 	return len(text)
-}
-
-func nonEmpty(s string) []string {
-	if s == "" {
-		return nil
-	}
-	return wrap("", s)
 }
 
 func firstLine(s string) string {

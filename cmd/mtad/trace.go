@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -73,7 +72,7 @@ func newTraceLive(g *global) *cobra.Command {
 		w := cmd.OutOrStdout()
 		return c.LiveTraces(ctx, func(t admin.Trace) error {
 			if *f != "table" {
-				return json.NewEncoder(w).Encode(t)
+				return printLine(w, t)
 			}
 			return printLive(w, t)
 		})
@@ -86,7 +85,8 @@ func printLive(w io.Writer, t admin.Trace) error {
 	p := paint{colored(w)}
 	for _, e := range t.Events {
 		l := lineOf(e)
-		if _, err := fmt.Fprintf(w, "%s %s %s\n", e.Time.Local().Format("15:04:05.000"), p.dim(clean(t.ID)), l.text(p)); err != nil {
+		at := e.Time.Local().Format("15:04:05.000")
+		if _, err := fmt.Fprintf(w, "%s %s %s%s\n", at, p.dim(clean(t.ID)), l.text(p), l.reply(p)); err != nil {
 			return err
 		}
 	}
