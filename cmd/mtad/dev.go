@@ -211,11 +211,11 @@ func (d *dev) writeMail(key ed25519.PrivateKey) error {
 
 // seed makes the demo accounts, once.
 func seed(ctx context.Context, h *house) error {
-	err := h.directory.AddDomain(ctx, devDomain, directory.Local)
-	if errors.Is(err, directory.ErrExists) {
-		return nil
+	domains, err := h.directory.Domains(ctx)
+	if err != nil || len(domains) > 0 {
+		return err
 	}
-	if err != nil {
+	if err := h.directory.AddDomain(ctx, devDomain, directory.Local); err != nil {
 		return err
 	}
 	for _, name := range devUsers {
