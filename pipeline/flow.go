@@ -11,16 +11,17 @@ import (
 // Flow is one connection's way through a pipeline. Its methods are called one
 // after the other, by the goroutine that serves the connection.
 type Flow struct {
-	p        *Pipeline
-	state    *state
-	sessions []Session
-	silent   []bool // Done for this transaction
-	forever  []bool // Done for the session
-	refused  Fate   // of the session; sticks
-	before   *state // to go back to if the recipient is refused
-	session  log
-	log      log
-	open     bool // a transaction is under way
+	p         *Pipeline
+	state     *state
+	sessions  []Session
+	silent    []bool // Done for this transaction
+	forever   []bool // Done for the session
+	refused   Fate   // of the session; sticks
+	refusedAt Stage
+	before    *state // to go back to if the recipient is refused
+	session   log
+	log       log
+	open      bool // a transaction is under way
 }
 
 // Open begins a flow for a client. Close must be called at its end.

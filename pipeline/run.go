@@ -25,6 +25,9 @@ func (f Fate) Refused() bool { return f.Action.Refuses() }
 // edits of those that did not refuse are in the flow's View afterwards. The
 // context bounds the whole stage; each step has its own time-out inside it.
 func (f *Flow) Run(ctx context.Context, s Stage) Fate {
+	if s == Helo && f.refusedAt == Helo {
+		f.refused = Fate{} // a new HELO is a new question
+	}
 	if f.refused.Refused() && s < Message {
 		return f.refused
 	}
@@ -32,7 +35,7 @@ func (f *Flow) Run(ctx context.Context, s Stage) Fate {
 		fate, stop := f.step(ctx, i, st, s)
 		if stop {
 			if fate.Refused() && s.session() {
-				f.refused = fate
+				f.refused, f.refusedAt = fate, s
 			}
 			return fate
 		}
