@@ -39,32 +39,49 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Text }
 
-// sentinels are the errors of the rooms below, and what they mean here. The
-// first that fits counts.
+// sentinels are the errors of the rooms below, and what they mean to a person;
+// "" is the error's own words. The first that fits counts.
 var sentinels = []struct {
 	err  error
 	code Code
+	text string
 }{
-	{directory.ErrNoUser, NoUser},
-	{directory.ErrNoAlias, NoUser},
-	{directory.ErrNoDomain, NoHost},
-	{directory.ErrNoScript, NoInput},
-	{directory.ErrExists, No},
-	{directory.ErrInUse, No},
-	{directory.ErrLoop, No},
-	{directory.ErrBadAddress, BadData},
-	{directory.ErrBadName, BadData},
-	{directory.ErrWeak, BadData},
-	{directory.ErrTooMany, BadData},
-	{directory.ErrTooBig, BadData},
-	{queue.ErrNone, No},
-	{trace.ErrNone, No},
-	{store.ErrNoMessage, No},
-	{store.ErrClosed, Temporary},
-	{store.ErrUnavailable, Temporary},
-	{trace.ErrClosed, Temporary},
-	{context.DeadlineExceeded, Temporary},
-	{context.Canceled, Temporary},
+	{directory.ErrNoUser, NoUser, "no such user; `mtad user list` shows who there is"},
+	{directory.ErrNoAlias, NoUser, "no such alias; `mtad alias list` shows what there is"},
+	{directory.ErrNoDomain, NoHost, "not one of the domains that mail is taken for; `mtad domain add` adds one"},
+	{directory.ErrNoScript, NoInput, "no such script; `mtad sieve list` shows what there is"},
+	{directory.ErrExists, No, "is there already"},
+	{directory.ErrLoop, No, "the aliases lead in a circle"},
+	{directory.ErrBadAddress, BadData, "not an address or domain that can be"},
+	{directory.ErrBadName, BadData, "not a name that can be: 1 to 512 octets of text"},
+	{directory.ErrWeak, BadData, "the password is empty or too long"},
+	{directory.ErrTooMany, BadData, "too many of them"},
+	{directory.ErrTooBig, BadData, "larger than 1 MB"},
+	{queue.ErrNone, No, "nothing in the queue fits that"},
+	{trace.ErrNone, No, "no trace"},
+	{store.ErrNoMessage, No, "no such message"},
+	{store.ErrClosed, Temporary, "the server is stopping"},
+	{trace.ErrClosed, Temporary, "the server is stopping"},
+	{store.ErrUnavailable, Temporary, "the database can't be used now; the server's log says why"},
+	{context.DeadlineExceeded, Temporary, "that took too long; try again"},
+	{context.Canceled, Temporary, "broken off"},
+}
+
+// subjectError says what an error is about: an address, a name.
+type subjectError struct {
+	subject string
+	err     error
+}
+
+func (e *subjectError) Error() string { return e.subject + ": " + e.err.Error() }
+func (e *subjectError) Unwrap() error { return e.err }
+
+// about says what an error, if there is one, is about.
+func about(subject string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &subjectError{subject, err}
 }
 
 // errorOf finds the code of an error.
@@ -81,9 +98,14 @@ func errorOf(err error) *Error {
 	case errors.As(err, &diag):
 		return &Error{BadConfig, config.Diagnostics{diag}.Error()}
 	}
+	var subject *subjectError
 	for _, s := range sentinels {
-		if errors.Is(err, s.err) {
-			return &Error{s.code, err.Error()}
+		switch {
+		case !errors.Is(err, s.err):
+		case errors.As(err, &subject):
+			return &Error{s.code, subject.subject + ": " + s.text}
+		default:
+			return &Error{s.code, s.text}
 		}
 	}
 	return &Error{Bug, err.Error()}

@@ -29,11 +29,15 @@ func (s *Server) addDomain(ctx context.Context, d Domain) (none, error) {
 	if !ok {
 		return none{}, &Error{Usage, "class is one of local, relay"}
 	}
-	return none{}, s.cfg.Directory.AddDomain(ctx, d.Name, class)
+	return none{}, about(d.Name, s.cfg.Directory.AddDomain(ctx, d.Name, class))
 }
 
 func (s *Server) removeDomain(ctx context.Context, d Domain) (none, error) {
-	return none{}, s.cfg.Directory.RemoveDomain(ctx, d.Name)
+	err := s.cfg.Directory.RemoveDomain(ctx, d.Name)
+	if errors.Is(err, directory.ErrInUse) {
+		return none{}, &Error{No, d.Name + " still has accounts; remove them first"}
+	}
+	return none{}, about(d.Name, err)
 }
 
 func userOf(u directory.User) User {
@@ -53,7 +57,7 @@ func (s *Server) users(ctx context.Context, q url.Values) ([]User, error) {
 func (s *Server) oneUser(ctx context.Context, q url.Values) (User, error) {
 	u, err := s.cfg.Directory.User(ctx, q.Get("address"))
 	if err != nil {
-		return User{}, err
+		return User{}, about(q.Get("address"), err)
 	}
 	out := userOf(u)
 	folders, err := s.cfg.Mailboxes.Folders(ctx, mailbox.AccountID(u.ID))
@@ -77,24 +81,24 @@ func (s *Server) oneUser(ctx context.Context, q url.Values) (User, error) {
 func (s *Server) addUser(ctx context.Context, c Credentials) (User, error) {
 	u, err := s.cfg.Directory.AddUser(ctx, c.Address, c.Password)
 	if err != nil {
-		return User{}, err
+		return User{}, about(c.Address, err)
 	}
 	return userOf(u), s.cfg.Mailboxes.Provision(ctx, mailbox.AccountID(u.ID))
 }
 
 func (s *Server) setPassword(ctx context.Context, c Credentials) (none, error) {
-	return none{}, s.cfg.Directory.SetPassword(ctx, c.Address, c.Password)
+	return none{}, about(c.Address, s.cfg.Directory.SetPassword(ctx, c.Address, c.Password))
 }
 
 func (s *Server) disableUser(ctx context.Context, d Disable) (none, error) {
-	return none{}, s.cfg.Directory.Disable(ctx, d.Address, d.Disabled)
+	return none{}, about(d.Address, s.cfg.Directory.Disable(ctx, d.Address, d.Disabled))
 }
 
 // removeUser removes an account and all its mail.
 func (s *Server) removeUser(ctx context.Context, c Credentials) (User, error) {
 	u, err := s.cfg.Directory.RemoveUser(ctx, c.Address)
 	if err != nil {
-		return User{}, err
+		return User{}, about(c.Address, err)
 	}
 	return userOf(u), s.cfg.Mailboxes.DeleteAccount(ctx, mailbox.AccountID(u.ID))
 }
@@ -112,11 +116,11 @@ func (s *Server) addAlias(ctx context.Context, a Alias) (none, error) {
 	if len(a.Targets) == 0 {
 		return none{}, &Error{Usage, "an alias needs a target"}
 	}
-	return none{}, s.cfg.Directory.AddAlias(ctx, a.Address, a.Targets...)
+	return none{}, about(a.Address, s.cfg.Directory.AddAlias(ctx, a.Address, a.Targets...))
 }
 
 func (s *Server) removeAlias(ctx context.Context, a Alias) (none, error) {
-	return none{}, s.cfg.Directory.RemoveAlias(ctx, a.Address, a.Targets...)
+	return none{}, about(a.Address, s.cfg.Directory.RemoveAlias(ctx, a.Address, a.Targets...))
 }
 
 // route says what the router makes of an address, for a client that may not
@@ -128,12 +132,12 @@ func (s *Server) route(ctx context.Context, q url.Values) (Route, error) {
 	}
 	res, err := s.cfg.Router.Resolve(ctx, addr, false)
 	if err != nil {
-		return Route{}, err
+		return Route{}, about(addr.String(), err)
 	}
 	out := Route{Address: addr.String(), Class: string(res.Class), Exempt: res.Exempt, Targets: []Target{}}
 	found, err := s.cfg.Router.Expand(ctx, addr)
 	if err != nil {
-		return Route{}, err
+		return Route{}, about(addr.String(), err)
 	}
 	for _, t := range found {
 		target := Target{Address: t.Addr.String(), Account: t.Account}

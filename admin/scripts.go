@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"net/url"
 
 	"mtad/directory"
@@ -11,8 +12,14 @@ func scriptOf(s directory.Script) Script {
 	return Script{Name: s.Name, Size: s.Size, Active: s.Active, Changed: s.Changed}
 }
 
+// owner finds the user whose script it is.
+func (s *Server) owner(ctx context.Context, address string) (directory.User, error) {
+	u, err := s.cfg.Directory.User(ctx, address)
+	return u, about(address, err)
+}
+
 func (s *Server) scripts(ctx context.Context, q url.Values) ([]Script, error) {
-	u, err := s.cfg.Directory.User(ctx, q.Get("user"))
+	u, err := s.owner(ctx, q.Get("user"))
 	if err != nil {
 		return nil, err
 	}
@@ -26,18 +33,18 @@ func (s *Server) scripts(ctx context.Context, q url.Values) ([]Script, error) {
 
 // oneScript is a script with its text.
 func (s *Server) oneScript(ctx context.Context, q url.Values) (Script, error) {
-	u, err := s.cfg.Directory.User(ctx, q.Get("user"))
+	u, err := s.owner(ctx, q.Get("user"))
 	if err != nil {
 		return Script{}, err
 	}
 	name := q.Get("name")
 	text, err := s.cfg.Directory.ScriptText(ctx, u.ID, name)
-	return Script{User: u.Address, Name: name, Size: int64(len(text)), Text: text}, err
+	return Script{User: u.Address, Name: name, Size: int64(len(text)), Text: text}, about(name, err)
 }
 
 // putScript stores a script that the checker has nothing against.
 func (s *Server) putScript(ctx context.Context, in Script) (none, error) {
-	u, err := s.cfg.Directory.User(ctx, in.User)
+	u, err := s.owner(ctx, in.User)
 	if err != nil {
 		return none{}, err
 	}
@@ -46,22 +53,26 @@ func (s *Server) putScript(ctx context.Context, in Script) (none, error) {
 			return none{}, &Error{BadData, problems}
 		}
 	}
-	return none{}, s.cfg.Directory.PutScript(ctx, u.ID, in.Name, in.Text)
+	return none{}, about(in.Name, s.cfg.Directory.PutScript(ctx, u.ID, in.Name, in.Text))
 }
 
 // activateScript makes a script the one that runs; with the name "" none does.
 func (s *Server) activateScript(ctx context.Context, in Script) (none, error) {
-	u, err := s.cfg.Directory.User(ctx, in.User)
+	u, err := s.owner(ctx, in.User)
 	if err != nil {
 		return none{}, err
 	}
-	return none{}, s.cfg.Directory.ActivateScript(ctx, u.ID, in.Name)
+	return none{}, about(in.Name, s.cfg.Directory.ActivateScript(ctx, u.ID, in.Name))
 }
 
 func (s *Server) deleteScript(ctx context.Context, in Script) (none, error) {
-	u, err := s.cfg.Directory.User(ctx, in.User)
+	u, err := s.owner(ctx, in.User)
 	if err != nil {
 		return none{}, err
 	}
-	return none{}, s.cfg.Directory.DeleteScript(ctx, u.ID, in.Name)
+	err = s.cfg.Directory.DeleteScript(ctx, u.ID, in.Name)
+	if errors.Is(err, directory.ErrInUse) {
+		return none{}, &Error{No, in.Name + " is active; activate another, or none, first"}
+	}
+	return none{}, about(in.Name, err)
 }

@@ -28,10 +28,11 @@ func (h *house) openControl(c *loaded, stop func()) error {
 	server, err := admin.New(admin.Config{
 		Info: admin.Info{
 			Version: version(), PID: os.Getpid(), Started: time.Now().Truncate(time.Second),
-			Config: h.path, DataDir: c.top.DataDir, Hostname: c.top.Hostname,
+			Config: absolute(h.path), DataDir: absolute(c.top.DataDir), Hostname: c.top.Hostname,
 		},
 		DB: h.db, Queue: h.queue, Directory: h.directory, Mailboxes: h.mailboxes, Router: h.router, Traces: h.traces,
 		Steps: h.stepStats, Listeners: h.listenerStatus, Reload: h.reload, Stop: stop, Log: h.log,
+		CheckScript: checkScript,
 	})
 	if err != nil {
 		return err
@@ -47,6 +48,14 @@ func (h *house) openControl(c *loaded, stop func()) error {
 	}
 	h.control = ctl
 	return nil
+}
+
+// absolute is a path as everybody understands it.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
 }
 
 // serveControl answers until close. failed is told why if it ends earlier.

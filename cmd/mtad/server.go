@@ -64,10 +64,14 @@ func printSteps(w io.Writer, list []admin.Step) error {
 		if s.BreakerOpen {
 			state = "left alone: it failed repeatedly"
 		}
+		mean := ""
+		if s.Calls > 0 {
+			mean = took(s.Mean)
+		}
 		no := s.Actions["reject"] + s.Actions["tempfail"] + s.Actions["disconnect"]
 		rows = append(rows, []string{
 			s.Pipeline, s.Step, s.Kind, strconv.FormatInt(s.Calls, 10), strconv.FormatInt(no, 10),
-			strconv.FormatInt(s.Faults, 10), took(s.Mean), state,
+			strconv.FormatInt(s.Faults, 10), mean, state,
 		})
 	}
 	return printTable(w, []string{"PIPELINE", "FILTER", "TYPE", "CALLS", "REFUSED", "FAULTS", "MEAN", "STATE"}, rows)

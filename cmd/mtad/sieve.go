@@ -10,11 +10,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"mtad/admin"
+	"mtad/sieve"
 )
 
 func newSieve(g *global) *cobra.Command {
 	cmd := &cobra.Command{Use: "sieve", Short: "Users' Sieve scripts"}
-	cmd.AddCommand(newSieveList(g), newSieveGet(g), newSievePut(g), newSieveActivate(g), newSieveDelete(g))
+	cmd.AddCommand(newSieveList(g), newSieveGet(g), newSievePut(g), newSieveActivate(g), newSieveCheck(), newSieveDelete(g))
 	return cmd
 }
 
@@ -108,6 +109,42 @@ func newSieveActivate(g *global) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&off, "none", false, "no script is to run")
 	return cmd
+}
+
+func newSieveCheck() *cobra.Command {
+	return &cobra.Command{
+		Use: "check [FILE]", Short: "Tell what is wrong with a script in a file or on standard input", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			file := "-"
+			if len(args) == 1 {
+				file = args[0]
+			}
+			text, err := readArgument(file, cmd.InOrStdin())
+			if err != nil {
+				return err
+			}
+			name := file
+			if file == "-" {
+				name = "the script"
+			}
+			script, problems := sieve.Compile(string(text), sieve.Options{})
+			fmt.Fprint(cmd.ErrOrStderr(), problems.String())
+			if script == nil {
+				return exitf(exitData, "%s can not run", name)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is good\n", name)
+			return nil
+		},
+	}
+}
+
+// checkScript is what is wrong with a script, "" if it can run.
+func checkScript(text string) string {
+	script, problems := sieve.Compile(text, sieve.Options{})
+	if script != nil {
+		return ""
+	}
+	return problems.String()
 }
 
 func newSieveDelete(g *global) *cobra.Command {
