@@ -99,8 +99,8 @@ func parseLocal(s string) (string, bool) {
 	return "", false
 }
 
-// notAtom is what no atom may hold (RFC 5322, 3.2.3), with the UTF-8 of RFC
-// 6532, 3.2.
+// notAtom is what no atom may hold (RFC 5322, 3.2.3); UTF-8 may stand in it
+// (RFC 6532, 3.2).
 func notAtom(r rune) bool {
 	return r <= ' ' || r == 0x7f || strings.ContainsRune(`()<>[]:;@\,."`, r)
 }

@@ -98,7 +98,6 @@ type tagRow struct {
 	name  string
 	group group    // where it may stand, and which others exclude it
 	on    []string // or the commands it may stand with
-	only  group    // excludes others, for tags with on
 	takes kind
 
 	match *matchType                                    // it is a match type
@@ -169,11 +168,8 @@ func (t *tagRow) fits(s *signature) bool {
 
 // excludes is what at most one tag may be given of.
 func (t *tagRow) excludes() group {
-	switch {
-	case t.group != "":
+	if t.group != "" {
 		return t.group
-	case t.only != "":
-		return t.only
 	}
 	return group(t.name)
 }

@@ -44,8 +44,8 @@ func (p Problem) Error() string {
 	return s
 }
 
-// String is the problem with the line it is about and a caret below.
-func (p Problem) String() string {
+// Text is the problem with the line it is about and a caret below.
+func (p Problem) Text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d:%d: %s: %s\n", p.Line, p.Column, p.Severity, p.Message)
 	if p.Source != "" && p.Column <= utf8.RuneCountInString(p.Source)+1 {
@@ -106,11 +106,11 @@ func (ps Problems) Error() string {
 	return fmt.Sprintf("sieve: %s, and %d more", first, errors-1)
 }
 
-// String is every problem with its line and caret.
-func (ps Problems) String() string {
+// Text is every problem with its line and caret.
+func (ps Problems) Text() string {
 	var b strings.Builder
 	for _, p := range ps {
-		b.WriteString(p.String())
+		b.WriteString(p.Text())
 	}
 	return b.String()
 }
@@ -152,6 +152,21 @@ func (r *report) add(s Severity, at span, message string) *Problem {
 	width := utf8.RuneCountInString(r.text[min(at.start, len(r.text)):min(at.end, len(r.text))])
 	r.problems = append(r.problems, Problem{Severity: s, Line: line, Column: column, Message: message, Source: source, Width: width})
 	return &r.problems[len(r.problems)-1]
+}
+
+// sorted are the problems in the order of the script.
+func (r *report) sorted() Problems {
+	slices.SortStableFunc(r.problems, func(a, b Problem) int {
+		if a.Line != b.Line {
+			return a.Line - b.Line
+		}
+		return a.Column - b.Column
+	})
+	if r.full && len(r.problems) > 0 {
+		last := &r.problems[len(r.problems)-1]
+		last.Hint = strings.TrimPrefix(last.Hint+"; there are more problems than are shown", "; ")
+	}
+	return r.problems
 }
 
 // place finds the line of an offset.

@@ -1,7 +1,6 @@
 package sieve
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -52,19 +51,4 @@ func (q *matcher) counted(m *machine, n int) (bool, error) {
 		return false, nil
 	}
 	return q.match(m, &subject{text: strconv.Itoa(n)})
-}
-
-// sorted are the problems in the order of the script.
-func (r *report) sorted() Problems {
-	slices.SortStableFunc(r.problems, func(a, b Problem) int {
-		if a.Line != b.Line {
-			return a.Line - b.Line
-		}
-		return a.Column - b.Column
-	})
-	if r.full && len(r.problems) > 0 {
-		last := &r.problems[len(r.problems)-1]
-		last.Hint = strings.TrimPrefix(last.Hint+"; there are more problems than are shown", "; ")
-	}
-	return r.problems
 }

@@ -29,7 +29,7 @@ func compile(t testing.TB, text string, opts Options) *Script {
 	t.Helper()
 	s, problems := Compile(text, opts)
 	if s == nil {
-		t.Fatalf("%s", problems)
+		t.Fatalf("%s", problems.Text())
 	}
 	return s
 }
@@ -46,6 +46,11 @@ func TestExtensions(t *testing.T) {
 
 // TestTables finds rows that could never be used.
 func TestTables(t *testing.T) {
+	for _, e := range extensions() {
+		if e.rfc == "" {
+			t.Errorf("extension %q names no RFC", e.name)
+		}
+	}
 	reg := newRegistry()
 	groups := map[group]bool{}
 	for _, row := range reg.commands {
@@ -147,7 +152,7 @@ func TestCompileBounds(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			begin := time.Now()
 			_, problems := Compile(tt.text, Options{})
-			got := problems.String()
+			got := problems.Text()
 			if len(problems) > maxProblems || (tt.want == "") != (len(problems) == 0) || !strings.Contains(got, tt.want) {
 				t.Errorf("got %s", got)
 			}
@@ -247,7 +252,7 @@ func TestProblems(t *testing.T) {
 	if err := problems.Err(); err == nil || err.Error() != `sieve: 1:2: error: unknown command "keeep" (did you mean keep?), and 1 more` {
 		t.Errorf("got %v", err)
 	}
-	if got := problems[0].String(); got != "1:2: error: unknown command \"keeep\"\n    \tkeeep;\n    \t^~~~~\n    did you mean keep?\n" {
+	if got := problems[0].Text(); got != "1:2: error: unknown command \"keeep\"\n    \tkeeep;\n    \t^~~~~\n    did you mean keep?\n" {
 		t.Errorf("got %q", got)
 	}
 	_, problems = Compile("stop; keep;", Options{})
@@ -288,12 +293,28 @@ func TestParseOutbound(t *testing.T) {
 		{"a@[192.0.2.1]", "a@[192.0.2.1]"},
 		{"ä@example.org", "ä@example.org"},
 		{"a.b-c@xn--e1aybc.example", "a.b-c@xn--e1aybc.example"},
-		{"", ""}, {"a", ""}, {"@example.org", ""}, {"a@", ""}, {"a b@example.org", ""},
-		{"a..b@example.org", ""}, {".a@example.org", ""}, {"a@-x.org", ""}, {"a@x..org", ""},
-		{"a@b@example.org", ""}, {"a@example.org, b@example.org", ""}, {"g: a@example.org;", ""},
-		{"Al, B <a@example.org>", ""}, {"<@x.org:a@example.org>", ""}, {"a@example.org\r\nBcc: x", ""},
-		{`"a@example.org`, ""}, {`""@example.org`, ""}, {"a@[]", ""}, {"a@exa mple.org", ""},
-		{strings.Repeat("a", 65) + "@example.org", ""}, {"a@" + strings.Repeat("b", 64) + ".org", ""}, {"\xff@example.org", ""},
+		{"", ""},
+		{"a", ""},
+		{"@example.org", ""},
+		{"a@", ""},
+		{"a b@example.org", ""},
+		{"a..b@example.org", ""},
+		{".a@example.org", ""},
+		{"a@-x.org", ""},
+		{"a@x..org", ""},
+		{"a@b@example.org", ""},
+		{"a@example.org, b@example.org", ""},
+		{"g: a@example.org;", ""},
+		{"Al, B <a@example.org>", ""},
+		{"<@x.org:a@example.org>", ""},
+		{"a@example.org\r\nBcc: x", ""},
+		{`"a@example.org`, ""},
+		{`""@example.org`, ""},
+		{"a@[]", ""},
+		{"a@exa mple.org", ""},
+		{strings.Repeat("a", 65) + "@example.org", ""},
+		{"a@" + strings.Repeat("b", 64) + ".org", ""},
+		{"\xff@example.org", ""},
 	}
 	for _, tt := range tests {
 		a, err := parseOutbound(tt.in)

@@ -121,14 +121,13 @@ func buildHeader(c *checker, b *bound) test {
 	}
 }
 
-// addressFields are the fields that hold addresses (RFC 5228, 5.1): those of RFC
-// 5322, and others in use.
+// addressFields are the fields that hold addresses (RFC 5228, 5.1): those of the
+// message format, and others in use.
 var addressFields = []string{
 	"from", "to", "cc", "bcc", "sender", "reply-to",
 	"resent-from", "resent-to", "resent-cc", "resent-bcc", "resent-sender", "resent-reply-to",
 	"return-path", "delivered-to", "envelope-to", "x-envelope-to", "x-original-to", "apparently-to",
 	"mail-followup-to", "mail-reply-to", "errors-to", "disposition-notification-to", "return-receipt-to",
-	"abuse-reports-to", "x-admin", "x-beenthere", "x-complaints-to", "x-forwarded-to", "x-forwarded-for",
 }
 
 func holdsAddresses(name string) bool {
