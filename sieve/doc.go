@@ -5,7 +5,7 @@
 //
 //	script, problems := sieve.Compile(text, sieve.Options{})
 //	if script == nil {
-//		fmt.Print(problems.Text()) // line, column, the line itself, a suggestion
+//		fmt.Print(problems) // line, column, the line itself, a suggestion
 //	}
 //	result, err := script.Run(ctx, sieve.Env{Message: m, Envelope: e})
 //

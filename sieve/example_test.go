@@ -30,7 +30,7 @@ func Example() {
 			fileinto :flags "$List" "lists/${1}";
 		}`, sieve.Options{})
 	if script == nil {
-		fmt.Print(problems.Text())
+		fmt.Print(problems)
 		return
 	}
 	for _, m := range []letter{{"[dev] Release", "al"}, {"Lunch?", "bo"}} {
@@ -44,7 +44,7 @@ func Example() {
 
 func ExampleCompile_problems() {
 	_, problems := sieve.Compile("require \"fileinto\";\nfileinot \"Junk\";\naddflag \"x\";\n", sieve.Options{})
-	fmt.Print(problems.Text())
+	fmt.Print(problems)
 	// Output:
 	// 2:1: error: unknown command "fileinot"
 	//     fileinot "Junk";

@@ -53,8 +53,8 @@ func FuzzCompile(f *testing.F) {
 				t.Errorf("problem %#v", p)
 			}
 		}
-		if strings.Count(problems.Text(), "\n") > 4*len(problems) {
-			t.Errorf("problems of too many lines: %q", problems.Text())
+		if strings.Count(problems.String(), "\n") > 4*len(problems) {
+			t.Errorf("problems of too many lines: %q", problems.String())
 		}
 		if d := time.Since(begin); d > 5*time.Second {
 			t.Errorf("took %v", d)

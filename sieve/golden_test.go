@@ -130,7 +130,7 @@ func (g *golden) env(t *testing.T, d *datadriven.TestData, name string) Env {
 func (g *golden) run(t *testing.T, d *datadriven.TestData) string {
 	s, problems := Compile(d.Input, Options{Limits: Limits{Steps: 20_000_000}})
 	if s == nil {
-		return problems.Text()
+		return problems.String()
 	}
 	var names []string
 	for _, a := range d.CmdArgs {
@@ -170,7 +170,7 @@ func (g *golden) test(t *testing.T, d *datadriven.TestData) string {
 		line = strings.TrimSpace(line)
 		s, problems := Compile(requires(d)+prologue+"\nif "+line+" { keep; } else { discard; }", Options{})
 		if s == nil {
-			b.WriteString(problems.Text())
+			b.WriteString(problems.String())
 			continue
 		}
 		r, err := s.Run(context.Background(), g.env(t, d, d.CmdArgs[0].Key))
@@ -191,7 +191,7 @@ func (g *golden) check(d *datadriven.TestData) string {
 	if len(problems) == 0 {
 		return "ok\n"
 	}
-	return problems.Text()
+	return problems.String()
 }
 
 // string shows each line, a quoted string, as the script sees it.

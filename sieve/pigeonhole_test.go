@@ -100,7 +100,7 @@ func TestAgainstPigeonhole(t *testing.T) {
 				want, ok := peer.run(t, i, text, name)
 				script, problems := Compile(text, Options{})
 				if (script != nil) != ok {
-					t.Fatalf("%s\npigeonhole accepts it: %v, here:\n%s", text, ok, problems.Text())
+					t.Fatalf("%s\npigeonhole accepts it: %v, here:\n%s", text, ok, problems.String())
 				}
 				if !ok {
 					return

@@ -35,8 +35,8 @@ type Problem struct {
 	Width    int    // how many characters of it, from Column on, are meant
 }
 
-// Error is the problem on one line.
-func (p Problem) Error() string {
+// Brief is the problem on one line.
+func (p Problem) Brief() string {
 	s := fmt.Sprintf("%d:%d: %s: %s", p.Line, p.Column, p.Severity, p.Message)
 	if p.Hint != "" {
 		s += " (" + p.Hint + ")"
@@ -44,8 +44,8 @@ func (p Problem) Error() string {
 	return s
 }
 
-// Text is the problem with the line it is about and a caret below.
-func (p Problem) Text() string {
+// String is the problem with the line it is about and a caret below.
+func (p Problem) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d:%d: %s: %s\n", p.Line, p.Column, p.Severity, p.Message)
 	if p.Source != "" && p.Column <= utf8.RuneCountInString(p.Source)+1 {
@@ -76,41 +76,32 @@ func (p Problem) caret() string {
 // Problems are all that Compile found, in the order of the script.
 type Problems []Problem
 
-// Err is nil if there are only warnings, else the Problems.
+// Err is nil if there are only warnings. Its text is the first error, and how
+// many more there are.
 func (ps Problems) Err() error {
-	for _, p := range ps {
-		if p.Severity == Error {
-			return ps
-		}
-	}
-	return nil
-}
-
-// Error is the first error, and how many more there are.
-func (ps Problems) Error() string {
 	first, errors := "", 0
 	for _, p := range ps {
 		if p.Severity != Error {
 			continue
 		}
 		if errors++; errors == 1 {
-			first = p.Error()
+			first = p.Brief()
 		}
 	}
 	switch errors {
 	case 0:
-		return "sieve: no errors"
+		return nil
 	case 1:
-		return "sieve: " + first
+		return fmt.Errorf("sieve: %s", first)
 	}
-	return fmt.Sprintf("sieve: %s, and %d more", first, errors-1)
+	return fmt.Errorf("sieve: %s, and %d more", first, errors-1)
 }
 
-// Text is every problem with its line and caret.
-func (ps Problems) Text() string {
+// String is every problem with its line and caret.
+func (ps Problems) String() string {
 	var b strings.Builder
 	for _, p := range ps {
-		b.WriteString(p.Text())
+		b.WriteString(p.String())
 	}
 	return b.String()
 }

@@ -29,7 +29,7 @@ func compile(t testing.TB, text string, opts Options) *Script {
 	t.Helper()
 	s, problems := Compile(text, opts)
 	if s == nil {
-		t.Fatalf("%s", problems.Text())
+		t.Fatalf("%s", problems.String())
 	}
 	return s
 }
@@ -88,7 +88,7 @@ func TestTables(t *testing.T) {
 
 func TestWithout(t *testing.T) {
 	s, problems := Compile(`require "reject"; reject "x";`, Options{Without: []string{"reject"}})
-	if s != nil || !strings.Contains(problems.Error(), "there is no extension") {
+	if s != nil || !strings.Contains(problems.String(), "there is no extension") {
 		t.Errorf("got %v", problems)
 	}
 	_, problems = Compile(`reject "x";`, Options{Without: []string{"reject"}})
@@ -152,7 +152,7 @@ func TestCompileBounds(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			begin := time.Now()
 			_, problems := Compile(tt.text, Options{})
-			got := problems.Text()
+			got := problems.String()
 			if len(problems) > maxProblems || (tt.want == "") != (len(problems) == 0) || !strings.Contains(got, tt.want) {
 				t.Errorf("got %s", got)
 			}
@@ -252,7 +252,7 @@ func TestProblems(t *testing.T) {
 	if err := problems.Err(); err == nil || err.Error() != `sieve: 1:2: error: unknown command "keeep" (did you mean keep?), and 1 more` {
 		t.Errorf("got %v", err)
 	}
-	if got := problems[0].Text(); got != "1:2: error: unknown command \"keeep\"\n    \tkeeep;\n    \t^~~~~\n    did you mean keep?\n" {
+	if got := problems[0].String(); got != "1:2: error: unknown command \"keeep\"\n    \tkeeep;\n    \t^~~~~\n    did you mean keep?\n" {
 		t.Errorf("got %q", got)
 	}
 	_, problems = Compile("stop; keep;", Options{})

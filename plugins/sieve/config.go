@@ -73,10 +73,10 @@ func newFilter(b config.Block, env pipeline.Env, s Scripts) (pipeline.Filter, er
 	}
 	c := compile(text, f.lang)
 	if c.script == nil {
-		return nil, b.Errorf("script", "%s: %s", f.Script, strings.TrimSuffix(c.problems.Text(), "\n"))
+		return nil, b.Errorf("script", "%s: %s", f.Script, strings.TrimSuffix(c.problems.String(), "\n"))
 	}
 	for _, p := range c.problems {
-		f.log.Warn("sieve script", "script", f.Script, "problem", p.Error())
+		f.log.Warn("sieve script", "script", f.Script, "problem", p.Brief())
 	}
 	f.one = c
 	return f, nil

@@ -473,7 +473,7 @@ func TestReadme(t *testing.T) {
 	scripts := regexp.MustCompile("(?s)```sieve\n(.*?)```").FindAllStringSubmatch(text, -1)
 	for _, ex := range scripts {
 		if _, problems := lang.Compile(ex[1], lang.Options{}); len(problems) > 0 {
-			t.Errorf("example:\n%s", problems.Text())
+			t.Errorf("example:\n%s", problems.String())
 		}
 	}
 	if n := strings.Count(text, "```hcl"); n != len(blocks) || n < 3 || len(scripts) < 2 {
