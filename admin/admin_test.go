@@ -482,8 +482,10 @@ func TestOnlyRootAndItself(t *testing.T) {
 		p    peer
 		want bool
 	}{
-		{peer{0, 1, true}, true}, {peer{myUID(), 1, true}, true},
-		{peer{myUID() + 4711, 1, true}, false}, {peer{0, 0, false}, false},
+		{peer{0, 1, true}, true},
+		{peer{myUID(), 1, true}, true},
+		{peer{myUID() + 4711, 1, true}, false},
+		{peer{0, 0, false}, false},
 	} {
 		asked = false
 		r := httptest.NewRequest("GET", "/v1/status", nil)

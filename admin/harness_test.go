@@ -70,7 +70,8 @@ func newHarness(t *testing.T) *harness {
 		Listeners: func() []Listener {
 			return []Listener{
 				{Name: "mx", Protocol: "smtp", Addr: []string{"127.0.0.1:25"}, TLS: "opportunistic", Connections: 3},
-				{Name: "imap", Protocol: "imap", TLS: "none", Connections: 5}, {Name: "imaps", Protocol: "imap", TLS: "implicit", Connections: 5},
+				{Name: "imap", Protocol: "imap", TLS: "none", Connections: 5},
+				{Name: "imaps", Protocol: "imap", TLS: "implicit", Connections: 5},
 			}
 		},
 		Reload: func(context.Context) ([]string, error) { return h.reload() },
