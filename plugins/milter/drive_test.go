@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -39,7 +40,12 @@ func newTestFilter(t testing.TB, body string) *filter {
 // newTestPipeline makes a pipeline with one step.
 func newTestPipeline(t testing.TB, steps ...*pipeline.Step) *pipeline.Pipeline {
 	t.Helper()
-	p, err := pipeline.New("test", steps, pipeline.Env{})
+	return newPipelineAt(t, testNow, steps...)
+}
+
+func newPipelineAt(t testing.TB, now func() time.Time, steps ...*pipeline.Step) *pipeline.Pipeline {
+	t.Helper()
+	p, err := pipeline.New("test", steps, pipeline.Env{Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,6 +220,7 @@ func daemon(t testing.TB, network, addr string, argv ...string) {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdout, cmd.Stderr = &log, &log
 	cmd.WaitDelay = 2 * time.Second
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +228,11 @@ func daemon(t testing.TB, network, addr string, argv ...string) {
 	go func() { cmd.Wait(); close(exited) }()
 	t.Cleanup(func() {
 		cmd.Process.Signal(os.Interrupt)
-		cmd.Process.Signal(os.Kill)
+		select {
+		case <-exited:
+		case <-time.After(5 * time.Second):
+		}
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // and its children
 		<-exited
 		if t.Failed() {
 			t.Logf("%s said:\n%s", argv[0], log.String())
@@ -262,3 +273,5 @@ func writeFile(t testing.TB, path, text string) {
 		t.Fatal(err)
 	}
 }
+
+func testNow() time.Time { return time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC) }

@@ -24,12 +24,13 @@ var stageNames = map[string]gomilter.Stage{
 
 // usual are the macros sent where neither the configuration nor the milter says
 // which: Postfix's, those that Sendmail sends by default, and those that
-// spamass-milter builds its Received field from.
+// spamass-milter builds its Received field from. A milter sees those of earlier
+// stages too.
 var usual = map[gomilter.Stage][]string{
-	gomilter.StageConnect:  macroNames("j _ v {daemon_name} {daemon_addr} {daemon_port} {if_name} {if_addr} {client_addr} {client_name} {client_port} {client_ptr} {client_resolve}"),
+	gomilter.StageConnect:  macroNames("j _ v Z {daemon_name} {daemon_addr} {daemon_port} {if_name} {if_addr} {client_addr} {client_name} {client_port} {client_ptr} {client_resolve}"),
 	gomilter.StageHelo:     macroNames("s r {tls_version} {cipher} {cipher_bits} {cert_subject} {cert_issuer} {verify}"),
-	gomilter.StageMailFrom: macroNames("i b r s {auth_type} {auth_authen} {auth_author} {mail_addr} {mail_host} {mail_mailer}"),
-	gomilter.StageRcptTo:   macroNames("i b j r v Z _ {rcpt_addr} {rcpt_host} {rcpt_mailer}"),
+	gomilter.StageMailFrom: macroNames("i b {auth_type} {auth_authen} {auth_author} {mail_addr} {mail_host} {mail_mailer}"),
+	gomilter.StageRcptTo:   macroNames("i {rcpt_addr} {rcpt_host} {rcpt_mailer}"),
 	gomilter.StageData:     macroNames("i {nrcpts}"),
 	gomilter.StageEOH:      macroNames("i"),
 	gomilter.StageEOM:      macroNames("i {msg_id}"),

@@ -1,0 +1,342 @@
+package milter
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	gomilter "github.com/emersion/go-milter"
+
+	"mtad/message"
+	"mtad/pipeline"
+)
+
+func TestReadPacket(t *testing.T) {
+	for _, c := range []struct {
+		name, in string
+		code     byte
+		data     string
+		err      error
+	}{
+		{"empty data", "\x00\x00\x00\x01c", 'c', "", nil},
+		{"data", "\x00\x00\x00\x04hab\x00", 'h', "ab\x00", nil},
+		{"no code", "\x00\x00\x00\x00c", 0, "", ErrProtocol},
+		{"too long", "\x04\x00\x00\x01c", 0, "", ErrProtocol},
+		{"end", "", 0, "", errHungUp},
+		{"end in the length", "\x00\x00", 0, "", errHungUp},
+		{"end before the code", "\x00\x00\x00\x01", 0, "", errHungUp},
+		{"end in the data", "\x03\xff\xff\xffcab", 'c', "", errHungUp},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			code, data, err := readPacket(bufio.NewReader(strings.NewReader(c.in)), nil)
+			if !errors.Is(err, c.err) || err == nil && (code != c.code || string(data) != c.data) {
+				t.Errorf("%q %q %v, want %q %q %v", code, data, err, c.code, c.data, c.err)
+			}
+		})
+	}
+}
+
+func FuzzPacket(f *testing.F) {
+	f.Add([]byte("\x00\x00\x00\x01c"))
+	f.Add([]byte("\x00\x00\x00\x04hab\x00\x00\x00\x00\x01c"))
+	f.Add([]byte("\x03\xff\xff\xffcab"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		r := bufio.NewReader(bytes.NewReader(in))
+		total := 0
+		for {
+			_, data, err := readPacket(r, nil)
+			if err != nil {
+				return
+			}
+			if total += 5 + len(data); total > len(in) {
+				t.Fatal("more octets than came")
+			}
+		}
+	})
+}
+
+func FuzzNegotiation(f *testing.F) {
+	f.Add([]byte("\x00\x00\x00\x06\x00\x00\x01\xff\x00\x00\x00\x00"))
+	f.Add([]byte("\x00\x00\x00\x06\x00\x00\x01\xff\x00\x00\x00\x00\x00\x00\x00\x05i {a}\x00"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		ours := offer(6)
+		got, err := agree(ours, in)
+		if err != nil {
+			if !errors.Is(err, ErrProtocol) {
+				t.Fatal(err)
+			}
+			return
+		}
+		if got.actions&^ours.actions != 0 || got.steps&^ours.steps != 0 || got.version > 6 || got.version < 2 {
+			t.Fatalf("agreed on more than was offered: %+v", got)
+		}
+	})
+}
+
+// counting counts writes.
+type counting struct {
+	net.Conn
+	writes atomic.Int32
+}
+
+func (c *counting) Write(p []byte) (int, error) {
+	c.writes.Add(1)
+	return c.Conn.Write(p)
+}
+
+// TestCoalescing checks that what is not answered is not written alone: over TCP
+// each write more could wait for Nagle's algorithm and a delayed acknowledgement.
+func TestCoalescing(t *testing.T) {
+	quiet := terms{version: 6, steps: offer(6).steps &^ (0x37f | gomilter.OptHeaderLeadingSpace | gomilter.OptRcptRej | optData1M | optData256K)}
+	for _, c := range []struct {
+		name string
+		tm   terms
+		want int32 // writes of a session with one message of one field
+	}{
+		{"all is answered", terms{version: 6}, 10}, // C H M R T L N B E, K
+		{"nothing but the end is", quiet, 2},       // all of it, K
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			fake := newFake(t, c.tm)
+			var counter *counting
+			wrap := wrapped{newTestFilter(t, fake.config()), func(s *session) {
+				counter = &counting{Conn: s.link.conn}
+				s.link.conn = counter
+			}}
+			r := drive(t, newTestPipeline(t, step(wrap)), mail{client: testClient, from: "a@example.net", to: []string{"b@example.org"}, data: "Subject: a\r\n\r\nbody\r\n"})
+			if r.fate.Action != pipeline.Continue {
+				t.Fatal(explain(r.trace))
+			}
+			if got := counter.writes.Load(); got != c.want {
+				t.Errorf("%d writes, want %d", got, c.want)
+			}
+		})
+	}
+}
+
+// wrapped is a filter whose sessions are changed when they open.
+type wrapped struct {
+	*filter
+	change func(*session)
+}
+
+func (w wrapped) Open(ctx context.Context, v *pipeline.View) (pipeline.Session, error) {
+	s, err := w.filter.Open(ctx, v)
+	if err == nil {
+		w.change(s.(*session))
+	}
+	return s, err
+}
+
+func TestTimeouts(t *testing.T) {
+	for _, c := range []struct{ name, script, at string }{
+		{"command", "M silent", "MAIL"},
+		{"content", "E silent", "end of message"},
+		{"progress, then nothing", "E p ; p ; silent", "end of message"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			fake := newFake(t, terms{version: 6})
+			fake.follow(c.script)
+			f := newTestFilter(t, fake.config(`command_timeout = "100ms"`, `content_timeout = "100ms"`))
+			r := drive(t, newTestPipeline(t, step(f)), mail{client: testClient, from: "a@example.net", to: []string{"b@example.org"}, data: "Subject: a\r\n\r\nbody\r\n"})
+			if r.fate.Action != pipeline.TempFail {
+				t.Fatal(explain(r.trace))
+			}
+			if s := explain(r.trace); !strings.Contains(s, c.at+": "+pipeline.ErrTimeout.Error()) {
+				t.Error(s)
+			}
+		})
+	}
+}
+
+// TestProgress checks that a milter that is at work may take longer than the
+// time-out.
+func TestProgress(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	defer theirs.Close()
+	s := &session{f: newTestFilter(t, `connect = "unix:/x"`), link: newLink(ours), timeout: 300 * time.Millisecond}
+	s.link.version = 6
+	go func() {
+		in := bufio.NewReader(theirs)
+		readPacket(in, nil)
+		for range 5 {
+			time.Sleep(100 * time.Millisecond) // the work
+			theirs.Write(packet('p', ""))
+		}
+		theirs.Write(packet('c', ""))
+	}()
+	r, err := s.event(context.Background(), gomilter.CodeHeader, []byte("a\x00b\x00"))
+	if err != nil || r.code != gomilter.ActContinue {
+		t.Errorf("%v %v", r, err)
+	}
+}
+
+func TestCancel(t *testing.T) {
+	fake := newFake(t, terms{version: 6})
+	fake.follow("C silent")
+	f := newTestFilter(t, fake.config())
+	ctx, cancel := context.WithCancel(context.Background())
+	s, err := f.Open(ctx, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	time.AfterFunc(50*time.Millisecond, cancel)
+	flow := newTestPipeline(t).Open(testClient)
+	defer flow.Close()
+	if _, err := s.Filter(ctx, pipeline.Connect, flow.View()); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestFaults checks that a milter that is not there, or says nothing, or
+// nonsense, is a fault with a reason.
+func TestFaults(t *testing.T) {
+	dead, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.Close()
+	f := newTestFilter(t, `connect = "inet:`+dead.Addr().String()+`"`)
+	if _, err := f.Open(context.Background(), nil); err == nil || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("got %v", err)
+	}
+	for greet, want := range map[string]string{
+		"HTTP/1.1 200 OK\r\n\r\n":                           "a packet of 1213486160 octets",
+		"\x00\x00\x00\x01c":                                 "answered with 'c'",
+		"\x00\x00\x00\x05O\x00\x00\x00\x06":                 "an answer of 4 octets",
+		"\x00\x00\x00\x0e" + "O" + string(make([]byte, 13)): "wants version 0",
+	} {
+		fake := newFake(t, terms{})
+		fake.greet = greet
+		_, err := newTestFilter(t, fake.config()).Open(context.Background(), nil)
+		if !errors.Is(err, ErrProtocol) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %s", greet, err, want)
+		}
+	}
+}
+
+// TestReuse checks which connections serve a second session.
+func TestReuse(t *testing.T) {
+	for _, c := range []struct {
+		name, script, config string
+		version              uint32
+		want                 int
+	}{
+		{"let pass", "", "", 6, 1},
+		{"accepted", "E a", "", 6, 3},
+		{"rejected", "E r", "", 6, 3},
+		{"version 4", "", "", 4, 3},
+		{"not wanted", "", "idle_connections = 0", 6, 3},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			fake := newFake(t, terms{version: c.version})
+			fake.follow(c.script)
+			p := newTestPipeline(t, step(newTestFilter(t, fake.config(c.config))))
+			for range 3 {
+				drive(t, p, mail{client: testClient, from: "a@example.net", to: []string{"b@example.org"}, data: "Subject: a\r\n\r\nbody\r\n"})
+				<-fake.ended
+			}
+			if fake.conns != c.want {
+				t.Errorf("%d connections, want %d", fake.conns, c.want)
+			}
+		})
+	}
+}
+
+// TestReuseOfDead checks that a connection that the milter closed meanwhile is
+// not used.
+func TestReuseOfDead(t *testing.T) {
+	server, client := tcpPair(t)
+	var p pool
+	p.limit = 1
+	l := newLink(client)
+	if !p.put(l) || p.put(newLink(client)) {
+		t.Fatal("the pool does not keep one")
+	}
+	if got := p.get(); got != l {
+		t.Fatalf("got %v", got)
+	}
+	p.put(l)
+	server.Close()
+	for l.alive() { // until the end has come over
+		time.Sleep(time.Millisecond)
+	}
+	if got := p.get(); got != nil {
+		t.Error("got a dead connection")
+	}
+	p.close()
+	if p.put(l) {
+		t.Error("a closed pool keeps a connection")
+	}
+}
+
+func tcpPair(t *testing.T) (server, client net.Conn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	if client, err = net.Dial("tcp", ln.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if server, err = ln.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close(); client.Close() })
+	return server, client
+}
+
+// TestChunks checks the pieces in which a body is sent, for each size that can
+// be agreed on.
+func TestChunks(t *testing.T) {
+	for steps, want := range map[gomilter.OptProtocol]int{0: 65535, optData256K: 256<<10 - 1, optData1M: 1<<20 - 1} {
+		data := binary.BigEndian.AppendUint32(nil, 6)
+		data = binary.BigEndian.AppendUint32(data, 0)
+		data = binary.BigEndian.AppendUint32(data, uint32(steps))
+		tm, err := agree(offer(6), data)
+		if err != nil || tm.limit != want {
+			t.Errorf("%#x: limit %d, %v; want %d", uint32(steps), tm.limit, err, want)
+		}
+	}
+	fake := newFake(t, terms{version: 6})
+	body := strings.Repeat("x", 65535+100)
+	drive(t, newTestPipeline(t, step(newTestFilter(t, fake.config()))), mail{client: testClient, to: []string{"b@example.org"}, data: "Subject: a\r\n\r\n" + body})
+	got := strings.Join(fake.take(), "\n")
+	if !strings.Contains(got, "> B 65535 octets\n> B \"xxx") {
+		t.Errorf("pieces:\n%s", got)
+	}
+}
+
+// TestLongField checks that a field that does not fit into a packet is cut off,
+// where libmilter would close the connection.
+func TestLongField(t *testing.T) {
+	m, err := message.Parse(message.FromBytes([]byte("Subject: " + strings.Repeat("x", 70000) + "\r\n\r\n")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := fieldData(m.Header().Fields()[0], false, 65535)
+	if len(data) != 65535 || data[len(data)-1] != 0 || bytes.Count(data, []byte{0}) != 2 {
+		t.Errorf("%d octets", len(data))
+	}
+}
+
+// TestBodyLimit checks that a milter can not fill the disk.
+func TestBodyLimit(t *testing.T) {
+	fake := newFake(t, terms{version: 6, actions: gomilter.OptChangeBody})
+	fake.follow(`E ` + strings.Repeat(`b"`+strings.Repeat("0123456789", 800)+`" ; `, 9) + "c")
+	f := newTestFilter(t, fake.config("body_limit = 64 * KB"))
+	r := drive(t, newTestPipeline(t, step(f)), mail{client: testClient, to: []string{"b@example.org"}, data: "Subject: a\r\n\r\nbody\r\n"})
+	if r.fate.Action != pipeline.TempFail || !strings.Contains(explain(r.trace), message.ErrTooLarge.Error()) {
+		t.Error(explain(r.trace))
+	}
+}
