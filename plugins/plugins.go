@@ -7,13 +7,18 @@ import (
 	"mtad/plugins/dkim"
 	"mtad/plugins/external"
 	"mtad/plugins/lua"
+	"mtad/plugins/milter"
 	"mtad/plugins/rbl"
+	"mtad/plugins/sieve"
 	"mtad/plugins/spf"
 	"mtad/plugins/thresholds"
 )
 
-// Deps is what kinds need from the rest of the house.
-type Deps struct{}
+// Deps is what kinds need from the rest of the house. Its zero value is enough
+// to describe them and to check a configuration.
+type Deps struct {
+	Scripts sieve.Scripts // the users' Sieve scripts
+}
 
 // Kinds returns every kind of filter, in the order of the reference.
 func Kinds(d Deps) []pipeline.Kind {
@@ -22,8 +27,10 @@ func Kinds(d Deps) []pipeline.Kind {
 		dkim.VerifyKind(),
 		dkim.SignKind(),
 		rbl.Kind(),
-		lua.Kind(),
+		milter.Kind(),
 		external.Kind(),
+		lua.Kind(),
+		sieve.Kind(d.Scripts),
 		thresholds.Kind(),
 	}
 }

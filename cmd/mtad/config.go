@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mtad/config"
+	"mtad/plugins"
 )
 
 func newConfig(g *global) *cobra.Command {
@@ -26,7 +27,7 @@ func newConfigCheck(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if _, err := c.build(buildEnv{}, nil); err != nil {
+			if _, err := c.build(buildEnv{deps: plugins.Deps{Scripts: userScripts{}}}, nil); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is good\n", path)

@@ -20,6 +20,7 @@ import (
 	"mtad/dns"
 	"mtad/mailbox"
 	"mtad/pipeline"
+	"mtad/plugins"
 	"mtad/queue"
 	"mtad/smtp"
 	"mtad/smtpd"
@@ -145,7 +146,8 @@ func newResolver(c *loaded) (dns.Resolver, error) {
 func (h *house) buildEnv() buildEnv {
 	return buildEnv{
 		log: h.log, dns: h.resolver,
-		kv: func(ns string) (pipeline.KV, error) { return h.directory.State(ns) },
+		kv:   func(ns string) (pipeline.KV, error) { return h.directory.State(ns) },
+		deps: plugins.Deps{Scripts: userScripts{h.directory}},
 	}
 }
 
@@ -312,3 +314,18 @@ func changedOnRestart(before, after *loaded) []string {
 }
 
 var errNoListener = fmt.Errorf("the configuration has no listener: nothing would be served")
+
+// userScripts is the directory as filter "sieve" asks for scripts.
+type userScripts struct{ directory *directory.Directory }
+
+// Script returns the active script of an account.
+func (u userScripts) Script(ctx context.Context, mailbox smtp.Address) (text, version string, ok bool, err error) {
+	user, err := u.directory.User(ctx, mailbox.String())
+	if err == nil {
+		_, text, version, err = u.directory.ActiveScript(ctx, user.ID)
+	}
+	if errors.Is(err, directory.ErrNoScript) || errors.Is(err, directory.ErrNoUser) {
+		return "", "", false, nil
+	}
+	return text, version, err == nil, err
+}
