@@ -195,6 +195,9 @@ func explain(tr pipeline.Trace) string {
 // program skips the test where a program is not installed.
 func program(t testing.TB, name string) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip(name + " is not asked with -short")
+	}
 	path, err := exec.LookPath(name)
 	if err != nil {
 		for _, dir := range []string{"/usr/sbin", "/usr/lib/postfix/sbin"} {
@@ -227,10 +230,10 @@ func daemon(t testing.TB, network, addr string, argv ...string) {
 	exited := make(chan struct{})
 	go func() { cmd.Wait(); close(exited) }()
 	t.Cleanup(func() {
-		cmd.Process.Signal(os.Interrupt)
+		cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-exited:
-		case <-time.After(5 * time.Second):
+		case <-time.After(2 * time.Second):
 		}
 		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // and its children
 		<-exited

@@ -18,6 +18,7 @@ type fake struct {
 	extra  string            // after the three numbers of the negotiation
 	greet  string            // in place of the negotiation's answer: octets
 	script map[byte][]string // replies by event, one element an event; the last stays
+	deaf   bool              // nothing is noted
 	macros bool              // whether macros are noted
 
 	mu    sync.Mutex
@@ -99,7 +100,7 @@ func (f *fake) serve(c net.Conn) {
 			f.ended <- struct{}{}
 			return
 		}
-		if code != 'D' || f.macros {
+		if !f.deaf && (code != 'D' || f.macros) {
 			f.note(strings.TrimSpace(fmt.Sprintf("> %c %s", code, show(data))))
 		}
 		switch code {

@@ -49,6 +49,17 @@ func macroLists(m map[string]string) (map[gomilter.Stage][]string, error) {
 	return out, nil
 }
 
+// defined is the option define, with the braces that names may lack there.
+func defined(m map[string]string) map[string]string {
+	out := make(map[string]string, len(m))
+	for name, value := range m {
+		for _, n := range macroNames(name) {
+			out[n] = value
+		}
+	}
+	return out
+}
+
 // about is what the macros of an event are taken from.
 type about struct {
 	v    *pipeline.View
@@ -87,7 +98,7 @@ func (s *session) putMacros(stage gomilter.Stage, code gomilter.Code) {
 }
 
 func (s *session) macro(name string) (string, bool) {
-	if v, ok := s.f.Define[name]; ok {
+	if v, ok := s.f.defined[name]; ok {
 		return v, true
 	}
 	if name == "{daemon_name}" && s.f.DaemonName != "" {

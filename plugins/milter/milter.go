@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 
 	gomilter "github.com/emersion/go-milter"
 
@@ -31,12 +30,12 @@ type filter struct {
 	settings
 	endpoint endpoint
 	macros   map[gomilter.Stage][]string // as configured
-	log      *slog.Logger
+	defined  map[string]string           // values, as configured
 	pool     pool
 }
 
-func newFilter(b config.Block, env pipeline.Env) (pipeline.Filter, error) {
-	f := &filter{log: env.Log}
+func newFilter(b config.Block, _ pipeline.Env) (pipeline.Filter, error) {
+	f := &filter{}
 	if err := b.Decode(&f.settings); err != nil {
 		return nil, err
 	}
@@ -47,9 +46,7 @@ func newFilter(b config.Block, env pipeline.Env) (pipeline.Filter, error) {
 	if f.macros, err = macroLists(f.Macros); err != nil {
 		return nil, b.Errorf("macros", "%v", err)
 	}
-	if f.log == nil {
-		f.log = slog.New(slog.DiscardHandler)
-	}
+	f.defined = defined(f.Define)
 	f.pool.limit = f.Idle
 	return f, nil
 }

@@ -348,6 +348,9 @@ func (s *session) data(ctx context.Context, _ pipeline.Stage, v *pipeline.View) 
 func (s *session) End(ctx context.Context, _ pipeline.Outcome) error {
 	open := s.told.mail
 	s.told.mailing = mailing{}
+	if s.link != nil {
+		s.link.trim()
+	}
 	err := s.free()
 	if s.link == nil || !open {
 		return err

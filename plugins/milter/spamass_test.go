@@ -33,10 +33,14 @@ func spamassMilter(t *testing.T, args ...string) (socket string) {
 
 func TestSpamassMilter(t *testing.T) {
 	socket := spamassMilter(t)
-	p := newTestPipeline(t, patient(newTestFilter(t, `connect = "unix:`+socket+`"`)))
+	f := newTestFilter(t, `connect = "unix:`+socket+`"`)
+	p := newTestPipeline(t, patient(f))
 	m := mail{client: testClient, from: "alice@example.org", to: []string{"bob@example.net"}, data: plainMail}
 
 	r := drive(t, p, m)
+	if len(f.pool.idle) != 1 {
+		t.Error("libmilter's connection is not kept")
+	}
 	if v, ok := r.view.Message().Header().Get("X-Spam-Status"); !ok || !strings.HasPrefix(v, "No") {
 		t.Fatalf("X-Spam-Status: %q\n%s%s", v, explain(r.trace), r.message)
 	}

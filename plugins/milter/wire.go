@@ -99,10 +99,23 @@ func (l *link) flush() error {
 	}
 	_, err := l.conn.Write(l.out)
 	if cap(l.out) > 2*flushAt {
-		l.out = nil // a large header or body: sessions may live long
+		l.out = nil // pieces of a body larger than usual
 	}
 	l.out = l.out[:0]
 	return timedOut(err)
+}
+
+// keep is how large a buffer may be that a session keeps between transactions.
+const keep = 16 << 10
+
+// trim lets go of the memory that a large message took.
+func (l *link) trim() {
+	if len(l.out) == 0 && cap(l.out) > keep {
+		l.out = nil
+	}
+	if cap(l.data) > keep {
+		l.data = nil
+	}
 }
 
 // read returns the next packet. The data are valid until the next read.
