@@ -1,0 +1,30 @@
+// Package e2e runs the mtad program itself against programs that other people
+// wrote: each test starts servers of its own, on loopback and free ports, in a
+// directory of its own.
+//
+// The tests have the build tag e2e, which `make test` sets. Alone they are run
+// by
+//
+//	go test -tags e2e ./internal/e2e
+//
+// A test whose program is not installed is skipped, and says which; `make peers`
+// installs them all (Debian, root). Only the comparison with Postfix needs root.
+//
+//	harness_test.go    the server, its ports, commands and processes
+//	mail_test.go       reading mailboxes, sending, a host that takes mail
+//	telnet_test.go     the seed dialogue of a mail course, by telnet
+//	swaks_test.go      swaks: TLS, AUTH, refusals, addresses
+//	load_test.go       smtp-source and smtp-sink, of Postfix
+//	python_test.go     smtplib and imaplib of Python
+//	curl_test.go       curl: IMAP, IMAPS, SMTP
+//	mutt_test.go       mutt on a terminal of tmux
+//	mbsync_test.go     mbsync both ways, 500 varied messages
+//	goclient_test.go   the clients of go-smtp and go-imap
+//	milter_test.go     OpenDKIM, spamass-milter, and Postfix with the same
+//	filters_test.go    every kind of filter in one run; rules and reloads
+//	restart_test.go    kill -9: the queue, and mail that was just accepted
+//	bounce_test.go     notices of failure
+//	limits_test.go     sizes, recipients, VRFY
+//	start_test.go      errors of the start
+//	readme_test.go     the README's first minute
+package e2e
