@@ -12,9 +12,7 @@ import (
 )
 
 func newAlias(g *global) *cobra.Command {
-	cmd := &cobra.Command{Use: "alias", Short: "Addresses that lead to others"}
-	cmd.AddCommand(newAliasAdd(g), newAliasList(g), newAliasRemove(g), newAliasExpand(g))
-	return cmd
+	return noun("alias", "Addresses that lead to others", newAliasAdd(g), newAliasList(g), newAliasRemove(g), newAliasExpand(g))
 }
 
 func newAliasAdd(g *global) *cobra.Command {

@@ -10,9 +10,8 @@ import (
 )
 
 func newConfig(g *global) *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "Check, show and explain the configuration"}
-	cmd.AddCommand(newConfigCheck(g), newConfigShow(g), newConfigGet(g), newConfigExplain(g))
-	return cmd
+	return noun("config", "Check, show and explain the configuration",
+		newConfigCheck(g), newConfigShow(g), newConfigGet(g), newConfigExplain(g))
 }
 
 func newConfigCheck(g *global) *cobra.Command {

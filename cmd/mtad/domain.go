@@ -11,9 +11,7 @@ import (
 )
 
 func newDomain(g *global) *cobra.Command {
-	cmd := &cobra.Command{Use: "domain", Short: "Domains that mail is taken for"}
-	cmd.AddCommand(newDomainAdd(g), newDomainList(g), newDomainRemove(g))
-	return cmd
+	return noun("domain", "Domains that mail is taken for", newDomainAdd(g), newDomainList(g), newDomainRemove(g))
 }
 
 func newDomainAdd(g *global) *cobra.Command {

@@ -12,9 +12,7 @@ import (
 )
 
 func newFilter() *cobra.Command {
-	cmd := &cobra.Command{Use: "filter", Short: "The types of filters"}
-	cmd.AddCommand(newFilterList(), newFilterDoc())
-	return cmd
+	return noun("filter", "The types of filters", newFilterList(), newFilterDoc())
 }
 
 // filterKind is a type of filter as -o json shows it.

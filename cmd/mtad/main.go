@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -72,7 +73,7 @@ func run(ctx context.Context, root *cobra.Command) int {
 		}
 		return ee.code
 	case errors.As(err, &answer):
-		if answer.Code != admin.BadConfig {
+		if answer.Code != admin.BadConfig && !strings.Contains(answer.Text, "\n") {
 			answer.Text = "mtad: " + answer.Text
 		}
 		fmt.Fprintln(root.ErrOrStderr(), answer.Text)

@@ -16,8 +16,7 @@ import (
 )
 
 func newQueue(g *global) *cobra.Command {
-	cmd := &cobra.Command{Use: "queue", Short: "Look at mail that is not delivered yet, and change it"}
-	cmd.AddCommand(
+	return noun("queue", "Look at mail that is not delivered yet, and change it",
 		newQueueList(g), newQueueShow(g), newQueueCat(g),
 		newQueueChange(g, queueChange{
 			name: "retry", short: "Try delivery now; held mail is released", done: "to be tried now",
@@ -28,7 +27,6 @@ func newQueue(g *global) *cobra.Command {
 			do: (*admin.Client).Delete, all: "every item", ask: true,
 		}),
 	)
-	return cmd
 }
 
 // selection is the flags that choose items.

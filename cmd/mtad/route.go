@@ -11,9 +11,7 @@ import (
 )
 
 func newRoute(g *global) *cobra.Command {
-	cmd := &cobra.Command{Use: "route", Short: "Where mail goes"}
-	cmd.AddCommand(newRouteTest(g))
-	return cmd
+	return noun("route", "Where mail goes", newRouteTest(g))
 }
 
 func newRouteTest(g *global) *cobra.Command {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,9 +15,8 @@ import (
 )
 
 func newSieve(g *global) *cobra.Command {
-	cmd := &cobra.Command{Use: "sieve", Short: "Users' Sieve scripts"}
-	cmd.AddCommand(newSieveList(g), newSieveGet(g), newSievePut(g), newSieveActivate(g), newSieveCheck(), newSieveDelete(g))
-	return cmd
+	return noun("sieve", "Users' Sieve scripts",
+		newSieveList(g), newSieveGet(g), newSievePut(g), newSieveActivate(g), newSieveCheck(), newSieveDelete(g))
 }
 
 func newSieveList(g *global) *cobra.Command {
@@ -144,7 +144,7 @@ func checkScript(text string) string {
 	if script != nil {
 		return ""
 	}
-	return problems.String()
+	return strings.TrimSuffix(problems.String(), "\n")
 }
 
 func newSieveDelete(g *global) *cobra.Command {

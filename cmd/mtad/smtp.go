@@ -13,9 +13,7 @@ import (
 )
 
 func newSMTP(g *global) *cobra.Command {
-	cmd := &cobra.Command{Use: "smtp", Short: "Speak SMTP to a server, for trying things out"}
-	cmd.AddCommand(newSMTPSend(g))
-	return cmd
+	return noun("smtp", "Speak SMTP to a server, for trying things out", newSMTPSend(g))
 }
 
 // sending is what `smtp send` was asked to do.
@@ -75,7 +73,7 @@ func (s *sending) complete(g *global, in io.Reader) error {
 	}
 	if s.client != "" {
 		if _, err := netip.ParseAddr(s.client); err != nil {
-			return exitf(exitUsage, "--client: %w", err)
+			return exitf(exitUsage, "--client: %q is no IP address", s.client)
 		}
 	}
 	if s.count < 1 {

@@ -23,7 +23,7 @@ import (
 
 // run opens the session and sends.
 func (s *sending) run(ctx context.Context) error {
-	fmt.Fprintf(s.out, "= %s\n", s.server)
+	fmt.Fprintf(s.out, "= connecting to %s\n", s.server)
 	c, err := s.open(ctx)
 	if err != nil {
 		return refusal(err)
@@ -33,6 +33,9 @@ func (s *sending) run(ctx context.Context) error {
 	defer stop()
 	show := &dialogue{w: s.out}
 	c.DebugWriter = show
+	if st, ok := c.TLSConnectionState(); ok {
+		fmt.Fprintf(s.out, "= %s\n", tls.VersionName(st.Version))
+	}
 	if err := c.Hello(s.helo); err != nil {
 		return refusal(err)
 	}

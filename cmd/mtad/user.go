@@ -13,11 +13,9 @@ import (
 )
 
 func newUser(g *global) *cobra.Command {
-	cmd := &cobra.Command{Use: "user", Short: "Accounts"}
-	cmd.AddCommand(newUserAdd(g), newUserList(g), newUserShow(g), newUserPasswd(g),
+	return noun("user", "Accounts", newUserAdd(g), newUserList(g), newUserShow(g), newUserPasswd(g),
 		newUserDisable(g, "disable", "Keep a user from logging in; mail is still delivered", true),
 		newUserDisable(g, "enable", "Let a user log in again", false), newUserRemove(g))
-	return cmd
 }
 
 // addPasswordFlag is for scripts that want to say it; without a terminal the

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"mtad/pipeline"
+)
+
+// running is dev mode's house, on free ports, inside the test's process.
+type running struct {
+	dev     dev
+	house   *house
+	traces  <-chan pipeline.Trace
+	log     *buffer
+	stop    context.CancelFunc
+	stopped chan error
+}
+
+// buffer is a bytes.Buffer for several goroutines.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// freePorts are ports that nobody listens at now.
+func freePorts(t *testing.T, n int) []int {
+	t.Helper()
+	var ports []int
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports
+}
+
+// startHouse starts dev mode in a new directory. change may edit its
+// configuration.
+func startHouse(t *testing.T, change func(string) string) *running {
+	t.Helper()
+	p := freePorts(t, 7)
+	r := &running{
+		dev: dev{dir: t.TempDir(), ports: devPorts{
+			SMTP: p[0], Submission: p[1], Submissions: p[2], IMAP: p[3], IMAPS: p[4], HTTP: p[5], Sink: p[6],
+		}},
+		log: &buffer{}, stopped: make(chan error, 1),
+	}
+	check(t, r.dev.prepare())
+	if change != nil {
+		r.edit(t, change)
+	}
+	s, err := startSink(filepath.Join(r.dev.dir, "sink"), r.dev.ports.Sink)
+	check(t, err)
+	t.Cleanup(func() { s.Close() })
+	ctx, cancel := context.WithCancel(context.Background())
+	r.stop = cancel
+	ready := make(chan struct{})
+	go func() {
+		r.stopped <- serve(ctx, r.config(), r.log, func(h *house) error {
+			r.house = h
+			r.traces, _ = h.traces.Subscribe()
+			defer close(ready)
+			return seed(ctx, h)
+		})
+	}()
+	select {
+	case <-ready:
+	case err := <-r.stopped:
+		t.Fatalf("serve: %v\n%s", err, r.log)
+	}
+	t.Cleanup(func() {
+		r.stop()
+		check(t, <-r.stopped)
+	})
+	return r
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (r *running) config() string { return filepath.Join(r.dev.dir, configName) }
+
+// edit changes the configuration file.
+func (r *running) edit(t *testing.T, change func(string) string) {
+	t.Helper()
+	b, err := os.ReadFile(r.config())
+	check(t, err)
+	check(t, os.WriteFile(r.config(), []byte(change(string(b))), 0o600))
+}
+
+// mtad runs a command line and returns what it printed and its exit code.
+func (r *running) mtad(stdin string, args ...string) (out, errs string, code int) {
+	return runMtad(stdin, append(args, "-c", r.config())...)
+}
+
+func runMtad(stdin string, args ...string) (out, errs string, code int) {
+	var o, e bytes.Buffer
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(strings.NewReader(stdin))
+	root.SetOut(&o)
+	root.SetErr(&e)
+	code = run(ctx, root)
+	return o.String(), e.String(), code
+}
+
+// want runs a command that must succeed and print something.
+func (r *running) want(t *testing.T, text string, args ...string) string {
+	t.Helper()
+	out, errs, code := r.mtad("", args...)
+	if code != 0 || !strings.Contains(out, text) {
+		t.Fatalf("mtad %s: exit %d, no %q in\n%s%s", strings.Join(args, " "), code, text, out, errs)
+	}
+	return out
+}
+
+// await waits until an event says something.
+func (r *running) await(t *testing.T, text string) {
+	t.Helper()
+	timeout := time.After(20 * time.Second)
+	for {
+		select {
+		case tr := <-r.traces:
+			for _, e := range tr.Events {
+				if strings.Contains(fmt.Sprintf("%+v", e), text) {
+					return
+				}
+			}
+		case <-timeout:
+			t.Fatalf("nothing said %q\n%s", text, r.log)
+		}
+	}
+}
+
+// smtpAddr is where the house takes mail.
+func (r *running) smtpAddr() string { return fmt.Sprintf("127.0.0.1:%d", r.dev.ports.SMTP) }
+
+// failing is a writer that is full.
+type failing struct{}
+
+func (failing) Write([]byte) (int, error) { return 0, io.ErrShortWrite }
