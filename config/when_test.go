@@ -158,7 +158,7 @@ func FuzzWhen(f *testing.F) {
 		if (cond == nil) == (diags == nil) {
 			t.Fatalf("%q: condition %v, diagnostics %v", text, cond, diags)
 		}
-		if cond.Eval(m) != cond.Eval(m) {
+		if first, second := cond.Eval(m), cond.Eval(m); first != second {
 			t.Errorf("%q is not stable", text)
 		}
 		_ = diags.Error()

@@ -29,7 +29,6 @@ type simFile struct {
 	data    []byte     // as programs see it
 	durable []byte     // what survives
 	pending []simWrite // in order, not yet durable
-	size    int64      // length as programs see it
 }
 
 type simWrite struct {

@@ -295,7 +295,7 @@ func TestPrefixedReadAt(t *testing.T) {
 			b := make([]byte, n)
 			m, err := c.ReadAt(b, int64(off))
 			expect := want[min(off, len(want)):min(off+n, len(want))]
-			if string(b[:m]) != expect || m < n && err != io.EOF {
+			if string(b[:m]) != expect || m < n && !errors.Is(err, io.EOF) {
 				t.Errorf("%d at %d: %q, %v", n, off, b[:m], err)
 			}
 		}

@@ -426,7 +426,7 @@ func (m AddAuthResult) apply(s *state) error {
 }
 
 func (m Tag) apply(s *state) error {
-	s.tags = append(s.tags, Tagged{m.Name, m.Value})
+	s.tags = append(s.tags, Tagged(m))
 	return nil
 }
 

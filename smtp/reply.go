@@ -121,6 +121,3 @@ func printable(c byte) byte {
 	}
 	return c
 }
-
-// Error makes an error of a refusal that a peer gave, for logs and for DSNs.
-func (r Reply) Error() string { return r.String() }

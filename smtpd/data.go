@@ -28,7 +28,6 @@ type intake struct {
 	drained  int64
 	lastCR   bool // the last octet was CR, and what follows is not known yet
 	fatal    bool // the problem is such that the connection must end
-	trailing bool // the last octets were CR LF
 }
 
 func (c *conn) newIntake() *intake {

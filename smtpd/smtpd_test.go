@@ -27,7 +27,6 @@ type world struct {
 	addr     string
 	mu       sync.Mutex
 	accepted []string // octets of accepted messages
-	trusted  bool
 }
 
 // start serves a listener on loopback until the test ends.

@@ -141,7 +141,7 @@ func TestGroupKeepsTheGoodOnes(t *testing.T) {
 		insert(2, "b")(tx)
 		return fault
 	}), mark(3, insert(3, "c")), mark(4, insert(1, "taken")))
-	if errs[0] != nil || errs[1] != fault || errs[2] != nil || !errors.Is(errs[3], ErrUnique) {
+	if errs[0] != nil || !errors.Is(errs[1], fault) || errs[2] != nil || !errors.Is(errs[3], ErrUnique) {
 		t.Errorf("%v", errs)
 	}
 	if got := keys(t, db); got != "1=a 3=c" {

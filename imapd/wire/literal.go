@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"io"
 )
 
@@ -120,7 +121,7 @@ func (l *Literal) Read(p []byte) (int, error) {
 		n = copy(p, (*r.held)[r.pos:r.end])
 		r.pos += n
 	} else if n, err = r.src.Read(p); n == 0 && err != nil {
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
 		r.err = err

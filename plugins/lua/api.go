@@ -254,7 +254,7 @@ func getTag(L *lua.LState, c *call) int {
 
 func getResult(L *lua.LState, c *call) int {
 	name := L.CheckString(2)
-	result := lua.LValue(lua.LNil)
+	var result lua.LValue = lua.LNil
 	for _, r := range c.view.AuthResults() {
 		if r.Method == name && (result == lua.LNil || r.Result == "pass") {
 			result = text(r.Result)

@@ -2,6 +2,7 @@ package milter
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -216,7 +217,8 @@ func send(t *testing.T, addr string, s *sink, m mail) (d delivery, refusal strin
 }
 
 func reply1(err error) string {
-	if e, ok := err.(*gosmtp.SMTPError); ok {
+	var e *gosmtp.SMTPError
+	if errors.As(err, &e) {
 		return fmt.Sprintf("%d %d.%d.%d %s", e.Code, e.EnhancedCode[0], e.EnhancedCode[1], e.EnhancedCode[2], e.Message)
 	}
 	return err.Error()
