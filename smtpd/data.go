@@ -22,12 +22,12 @@ const drainLimit = 64 << 20
 // intake takes message data as it comes, and remembers what was wrong with it.
 // The first problem counts; from then on data is dropped.
 type intake struct {
-	spool    *message.Spool
-	problem  smtp.Reply
-	err      error // of the disk
-	drained  int64
-	lastCR   bool // the last octet was CR, and what follows is not known yet
-	fatal    bool // the problem is such that the connection must end
+	spool   *message.Spool
+	problem smtp.Reply
+	err     error // of the disk
+	drained int64
+	lastCR  bool // the last octet was CR, and what follows is not known yet
+	fatal   bool // the problem is such that the connection must end
 }
 
 func (c *conn) newIntake() *intake {

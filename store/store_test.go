@@ -161,7 +161,7 @@ func TestGroupLosesItsTransaction(t *testing.T) {
 		runs.Add(1)
 		tx.conn.script("ROLLBACK") // as SQLite does on a full disk
 		if _, err := tx.Exec("INSERT INTO t (k) VALUES (2)"); !errors.Is(err, errTransactionGone) {
-			return fmt.Errorf("statement outside the transaction: %v", err)
+			return fmt.Errorf("statement outside the transaction: %w", err)
 		}
 		return nil
 	}
