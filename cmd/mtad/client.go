@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -23,27 +24,36 @@ func (g *global) client() (*admin.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return admin.NewClient(filepath.Join(dataDir(path), controlSocket)), nil
+	dir, err := dataDir(path)
+	if err != nil {
+		return nil, err
+	}
+	return admin.NewClient(filepath.Join(dir, controlSocket)), nil
 }
 
 var dataDirLine = regexp.MustCompile(`(?m)^[ \t]*data_dir[ \t]*=[ \t]*"([^"$\\]*)"`)
 
 // dataDir is the data_dir of a configuration. The file may be broken, or name
 // secrets that this user has not: the server that runs is reached all the same.
-func dataDir(path string) string {
-	c, err := loadConfig(path)
-	if err == nil {
-		return c.top.DataDir
+func dataDir(path string) (string, error) {
+	text, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return "", &exitError{int(admin.Permission), err}
+	case err != nil:
+		return "", &exitError{exitConfig, err}
+	}
+	if c, err := loadConfig(path); err == nil {
+		return c.top.DataDir, nil
 	}
 	dir := "/var/lib/mtad"
-	text, err := os.ReadFile(path)
-	if m := dataDirLine.FindSubmatch(text); err == nil && m != nil {
+	if m := dataDirLine.FindSubmatch(text); m != nil {
 		dir = string(m[1])
 	}
 	if !filepath.IsAbs(dir) {
 		dir = filepath.Join(filepath.Dir(path), dir)
 	}
-	return dir
+	return dir, nil
 }
 
 // withClient makes a command's function of one that talks to the server.

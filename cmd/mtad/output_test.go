@@ -115,12 +115,12 @@ func TestDataDir(t *testing.T) {
 		"# data_dir = \"no\"\n}":           "/var/lib/mtad",
 	} {
 		check(t, os.WriteFile(path, []byte(text), 0o600))
-		if got := dataDir(path); got != want {
-			t.Errorf("%q: %s, want %s", text, got, want)
+		if got, err := dataDir(path); got != want || err != nil {
+			t.Errorf("%q: %s, want %s; %v", text, got, want, err)
 		}
 	}
-	if got := dataDir(filepath.Join(dir, "missing")); got != "/var/lib/mtad" {
-		t.Errorf("no file: %s", got)
+	if _, errs, code := runMtad("", "status", "-c", filepath.Join(dir, "missing")); code != exitConfig || !strings.Contains(errs, "no such file") {
+		t.Errorf("no file: exit %d %s", code, errs)
 	}
 }
 
