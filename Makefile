@@ -24,8 +24,11 @@ $(TOOLS)/golangci-lint: tools/go.mod
 	@echo "building golangci-lint: two to three minutes, once"
 	cd tools && $(GO) build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
-bench:
+# The benchmarks, then mtad beside Postfix in one alternating run (needs root and
+# Postfix, else it says so).
+bench: build
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(GO) run ./internal/sidebyside -mtad ./mtad
 
 # The programs of other people that tests talk to. Their services are not started.
 peers:

@@ -104,6 +104,7 @@ func (c *conn) hello(ctx context.Context, name string, esmtp bool) error {
 		c.reply(c.traced(smtp.NewReply(554, 5, 1, "You talk before you are asked, twice")))
 		return errQuit
 	}
+	c.flow.Record(pipeline.Event{Kind: pipeline.EventSession, Note: map[bool]string{true: "EHLO ", false: "HELO "}[esmtp] + name})
 	fate := c.flow.Run(ctx, pipeline.Helo)
 	c.flow.Settle()
 	if fate.Refused() {
