@@ -2,8 +2,8 @@
 // the functions beside it ask the usual ones: addresses, MX, TXT, reverse names.
 // [Client] asks the name servers of the machine, with retries, fail-over and a
 // bounded cache (RFC 1035, RFC 2308); [Zone] answers from a file and is the fake
-// of tests and of dev mode; [Recorder] keeps what was asked and answered, so
-// that a session can be replayed.
+// of tests and of dev mode; a [Recorder] keeps what was asked and answered, so
+// that a session can be explained.
 package dns
 
 import (

@@ -7,28 +7,35 @@ import (
 
 // Asked is one question and what came back.
 type Asked struct {
-	Name   string
-	Type   Type
-	Answer Answer
-	Err    string // "" if there was an answer
+	Name    string   `json:"name"`
+	Type    string   `json:"type"`
+	Answers []string `json:"answers,omitempty"`
+	Err     string   `json:"err,omitempty"`
 }
 
 // maxAsked bounds what a Recorder keeps.
-const maxAsked = 1000
+const maxAsked = 100
 
-// Recorder is a Resolver that asks another and remembers, so that a session can
-// be explained and replayed. It keeps the first 1,000 questions.
+// Recorder remembers what was asked under a context, so that a session can be
+// explained. It keeps the first 100 questions. It may be used by several
+// goroutines.
 type Recorder struct {
-	Resolver Resolver
-
 	mu    sync.Mutex
 	asked []Asked
 }
 
-// Lookup asks and remembers.
-func (r *Recorder) Lookup(ctx context.Context, name string, t Type) (Answer, error) {
-	ans, err := r.Resolver.Lookup(ctx, name, t)
-	a := Asked{Name: canonical(name), Type: t, Answer: ans}
+// Asked returns what was asked so far, in the order the answers came.
+func (r *Recorder) Asked() []Asked {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.asked[:len(r.asked):len(r.asked)]
+}
+
+func (r *Recorder) add(name string, t Type, ans Answer, err error) {
+	a := Asked{Name: canonical(name), Type: t.String()}
+	for _, rec := range ans.Records {
+		a.Answers = append(a.Answers, rec.Text)
+	}
 	if err != nil {
 		a.Err = err.Error()
 	}
@@ -37,12 +44,25 @@ func (r *Recorder) Lookup(ctx context.Context, name string, t Type) (Answer, err
 	if len(r.asked) < maxAsked {
 		r.asked = append(r.asked, a)
 	}
-	return ans, err
 }
 
-// Asked returns what was asked so far, in order.
-func (r *Recorder) Asked() []Asked {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return append([]Asked(nil), r.asked...)
+type recorderKey struct{}
+
+// WithRecorder returns a context under which a Recorded resolver tells r what it
+// is asked.
+func WithRecorder(ctx context.Context, r *Recorder) context.Context {
+	return context.WithValue(ctx, recorderKey{}, r)
+}
+
+// Recorded is a Resolver that asks another and tells the context's Recorder, if
+// it has one.
+type Recorded struct{ Resolver Resolver }
+
+// Lookup asks and records.
+func (d Recorded) Lookup(ctx context.Context, name string, t Type) (Answer, error) {
+	ans, err := d.Resolver.Lookup(ctx, name, t)
+	if r, ok := ctx.Value(recorderKey{}).(*Recorder); ok {
+		r.add(name, t, ans, err)
+	}
+	return ans, err
 }

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"mtad/dns"
 	"mtad/smtp"
 )
 
@@ -53,9 +54,10 @@ func (f *Flow) step(ctx context.Context, i int, st *Step, s Stage) (fate Fate, s
 		return Fate{}, false
 	}
 	begin := f.p.now()
-	verdict, err := f.ask(ctx, i, st, s, v)
+	asked := &dns.Recorder{}
+	verdict, err := f.ask(dns.WithRecorder(ctx, asked), i, st, s, v)
 	took := f.p.now().Sub(begin)
-	ev := Event{Time: begin, Kind: EventStep, Stage: s.String(), Step: st.Name, Filter: st.Kind, Took: took, Shadow: st.Mode == Shadow}
+	ev := Event{Time: begin, Kind: EventStep, Stage: s.String(), Step: st.Name, Filter: st.Kind, Took: took, Shadow: st.Mode == Shadow, DNS: asked.Asked()}
 	if s == Deliver || s == Rcpt {
 		ev.Rcpt = f.rcptName()
 	}

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"time"
 
+	"mtad/dns"
 	"mtad/message"
 )
 
@@ -30,6 +31,7 @@ type Event struct {
 	Shadow bool          `json:"shadow,omitempty"` // recorded, not obeyed
 	Masked bool          `json:"masked,omitempty"` // a refusal that postmaster's mail is spared
 	Took   time.Duration `json:"took,omitempty"`   // nanoseconds
+	DNS    []dns.Asked   `json:"dns,omitempty"`    // what the filter asked, and the answers
 }
 
 // EventKind says what kind of thing happened.

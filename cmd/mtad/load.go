@@ -242,7 +242,7 @@ func (c *loaded) step(env buildEnv, old *built, pipe, key string, b config.Block
 	if diags != nil {
 		return nil, diags
 	}
-	fenv := pipeline.Env{Log: env.log.With("filter", key), DNS: env.dns, Now: time.Now}
+	fenv := pipeline.Env{Log: env.log.With("filter", key), DNS: dns.Recorded{Resolver: env.dns}, Now: time.Now}
 	if env.kv != nil {
 		var err error
 		if fenv.KV, err = env.kv("filter." + b.Name()); err != nil {
