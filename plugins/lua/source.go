@@ -21,7 +21,7 @@ const (
 	maxScript  = 1 << 20 // octets
 	maxStack   = 200     // nested calls
 	maxValues  = 256 << 10
-	checkEvery = 500 * time.Millisecond // looks at the file
+	checkEvery = 10 * time.Millisecond // looks at the file: the message after a change meets it
 )
 
 // source is a script file and the program made of it.
