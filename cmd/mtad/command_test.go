@@ -109,6 +109,7 @@ var volatile = []struct {
 	pattern *regexp.Regexp
 	to      string
 }{
+	{regexp.MustCompile(`p=[A-Za-z0-9+/]{43}=`), "p=KEY"},
 	{regexp.MustCompile(`\b0[0-9a-hjkmnp-tv-z]{12}\b`), "ID"},
 	{regexp.MustCompile(`(127\.0\.0\.1|192\.0\.2\.10|203\.0\.113\.5|\]):\d+`), "$1:PORT"},
 	{regexp.MustCompile(`[A-Z][a-z]{2} \d+ [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d\.\d{3}`), "DATE"},

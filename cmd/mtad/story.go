@@ -6,6 +6,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"mtad/dns"
 	"mtad/pipeline"
 )
 
@@ -152,10 +153,22 @@ func tellStep(e *pipeline.Event) line {
 	if e.Reply != "" {
 		l.more = append(l.more, below("", e.Reply)...)
 	}
+	for _, q := range e.DNS {
+		l.more = append(l.more, below("? ", asked(q))...)
+	}
 	for _, m := range e.Mods {
 		l.more = append(l.more, below("* ", m)...)
 	}
 	return l
+}
+
+// asked is a question to the domain name system and its answer on one line.
+func asked(q dns.Asked) string {
+	answer := strings.Join(q.Answers, ", ")
+	if q.Err != "" {
+		answer, _, _ = strings.Cut(strings.TrimPrefix(q.Err, "dns: "), ":")
+	}
+	return clean(fmt.Sprintf("%s %s: %.300s", q.Type, q.Name, answer))
 }
 
 // below makes the lines that stand under an event, as far in as a step's verdict.
