@@ -115,7 +115,7 @@ func (d *dev) keepBase() error {
 		return os.WriteFile(path, []byte(want), 0o600)
 	}
 	if err == nil && string(had) != want {
-		return fmt.Errorf("%s was made with --base-port %sgive that again, or another --dir", d.dir, had)
+		return fmt.Errorf("%s was made with --base-port %s: give that again, or another --dir", d.dir, bytes.TrimSpace(had))
 	}
 	return err
 }
