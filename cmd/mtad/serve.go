@@ -62,6 +62,7 @@ func serve(ctx context.Context, path string, logTo io.Writer, ready func(*house)
 	if len(c.listeners) == 0 {
 		return &exitError{exitConfig, errNoListener}
 	}
+	syscall.Umask(0o077) // mail is nobody else's to read
 	level := new(slog.LevelVar)
 	setLevel(level, c.top.LogLevel)
 	log := newLogger(logTo, c.top.LogFormat, level)
