@@ -52,7 +52,7 @@ type Directory struct {
 	now      func() time.Time
 	settings atomic.Pointer[Settings]
 	verify   chan struct{} // one token for each password being checked
-	dummy    string        // a hash for users that do not exist
+	dummy    func() string // a hash for users that do not exist; made when it is needed
 	key      [32]byte      // of the cache's fingerprints, for this process only
 
 	mu    sync.Mutex
@@ -69,7 +69,7 @@ func New(db *store.DB, opts Options) (*Directory, error) {
 	}
 	d := &Directory{db: db, now: opts.Now, verify: make(chan struct{}, opts.Verifiers), known: map[int64]fingerprint{}}
 	rand.Read(d.key[:])
-	d.dummy = hashPassword(rand.Text())
+	d.dummy = sync.OnceValue(func() string { return hashPassword(rand.Text()) })
 	return d, d.Configure(opts.Settings)
 }
 

@@ -131,7 +131,7 @@ func (d *Directory) Authenticate(ctx context.Context, login, password string) (U
 	}
 	hash := u.Hash
 	if unknown || hash == "" {
-		hash, unknown = d.dummy, true
+		hash, unknown = d.dummy(), true
 	}
 	ok, err := d.check(ctx, hash, password)
 	if err != nil {
