@@ -18,6 +18,7 @@ import (
 // conn is a connection to a host, past EHLO, TLS and AUTH.
 type conn struct {
 	cfg   *Config
+	ctx   context.Context // of the message under way
 	host  host
 	key   string
 	net   net.Conn
@@ -95,7 +96,7 @@ func (c *Client) open(ctx context.Context, job *Job, h host, mayTLS bool) (*conn
 	if err != nil {
 		return nil, fmt.Errorf("relay: connect to %s: %w", h, err)
 	}
-	cn := &conn{cfg: &c.cfg, host: h, key: h.key(&job.Route), net: nc}
+	cn := &conn{cfg: &c.cfg, ctx: ctx, host: h, key: h.key(&job.Route), net: nc}
 	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if err := cn.start(ctx, job, mayTLS); err != nil {
@@ -193,7 +194,7 @@ func (cn *conn) ehlo() error {
 	if err != nil {
 		return err
 	}
-	if reply.OK() {
+	if accepts(reply) {
 		for _, line := range strings.Split(reply.Text, "\n")[1:] {
 			k, v, _ := strings.Cut(line, " ")
 			cn.ext[strings.ToUpper(k)] = v
@@ -206,7 +207,7 @@ func (cn *conn) ehlo() error {
 	if reply, err = cn.cmd(cn.cfg.Timeouts.Mail, "HELO "+cn.cfg.Hostname); err != nil {
 		return err
 	}
-	if !reply.OK() {
+	if !accepts(reply) {
 		return &refused{reply, "HELO"}
 	}
 	return nil
@@ -245,8 +246,17 @@ func (cn *conn) cmd(wait time.Duration, line string) (smtp.Reply, error) {
 	return cn.read(wait)
 }
 
+// wait gives the next reads and writes so much time, or none once the context
+// has ended: its AfterFunc may have come before the deadline set here.
+func (cn *conn) wait(d time.Duration) {
+	cn.net.SetDeadline(time.Now().Add(d))
+	if cn.ctx.Err() != nil {
+		cn.net.SetDeadline(time.Unix(1, 0))
+	}
+}
+
 func (cn *conn) flush(wait time.Duration) error {
-	cn.net.SetWriteDeadline(time.Now().Add(wait))
+	cn.wait(wait)
 	if err := cn.w.Flush(); err != nil {
 		return fmt.Errorf("relay: %s: %w", cn.host, err)
 	}
@@ -260,7 +270,7 @@ const (
 
 // read reads one reply (RFC 5321, 4.2).
 func (cn *conn) read(wait time.Duration) (smtp.Reply, error) {
-	cn.net.SetReadDeadline(time.Now().Add(wait))
+	cn.wait(wait)
 	var r smtp.Reply
 	for n := range maxReplyLines {
 		line, err := cn.r.ReadSlice('\n')
@@ -291,15 +301,27 @@ func addLine(r *smtp.Reply, text string, n int) {
 	if code, ok := smtp.ParseCode(first); ok && code[0] == r.Code/100 {
 		r.Enhanced, text = code, rest
 	}
+	text = strings.Map(printable, strings.ToValidUTF8(text, "?"))
 	if n > 0 {
 		r.Text += "\n"
 	}
 	r.Text += text
 }
 
+// printable keeps control characters of a peer out of logs and reports.
+func printable(r rune) rune {
+	switch {
+	case r == '\t':
+		return ' '
+	case r < ' ' || r >= 0x7f && r < 0xa0:
+		return '?'
+	}
+	return r
+}
+
 // parseLine takes "250-5.1.0 text" apart.
 func parseLine(s string) (code int, more bool, rest string, ok bool) {
-	if len(s) < 3 {
+	if len(s) < 3 || s[0] < '2' || s[0] > '5' {
 		return 0, false, "", false
 	}
 	code, err := strconv.Atoi(s[:3])
@@ -321,6 +343,10 @@ func brief(s string) string {
 	}
 	return s
 }
+
+// accepts reports a 2xx reply. 354 is one to DATA alone; anywhere else it is
+// nonsense, and no word of acceptance.
+func accepts(r smtp.Reply) bool { return r.Code >= 200 && r.Code < 300 }
 
 // quit takes leave without waiting for long.
 func (cn *conn) quit() {

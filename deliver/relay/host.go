@@ -7,7 +7,10 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
+
+	"golang.org/x/net/idna"
 
 	"mtad/dns"
 	"mtad/smtp"
@@ -17,10 +20,18 @@ import (
 type host struct {
 	name string // as the MX record or the route has it
 	addr netip.AddrPort
-	port string
+	pref uint16 // of its MX record
 }
 
-func (h host) String() string { return h.name + " [" + h.addr.Addr().String() + "]:" + h.port }
+// name is a host to resolve.
+type name struct {
+	name string
+	pref uint16
+}
+
+func (h host) String() string {
+	return h.name + " [" + h.addr.Addr().String() + "]:" + strconv.Itoa(int(h.addr.Port()))
+}
 
 // key names what a connection can be used for again.
 func (h host) key(r *Route) string { return r.Key() + " " + h.addr.String() }
@@ -40,7 +51,7 @@ func (c *Client) hosts(ctx context.Context, r *Route) ([]host, smtp.Reply) {
 		return c.routeHosts(ctx, r.Hosts)
 	}
 	if a, ok := smtp.ParseLiteral(r.Domain); ok {
-		return c.refuseSelf([]host{{a.String(), c.withPort(a), c.cfg.Port}})
+		return c.refuseSelf([]host{{a.String(), c.withPort(a), 0}})
 	}
 	names, reply := c.mx(ctx, r.Domain)
 	if !reply.IsZero() {
@@ -54,18 +65,18 @@ func (c *Client) routeHosts(ctx context.Context, pairs []string) ([]host, smtp.R
 	var out []host
 	last := replyNoHost
 	for _, p := range pairs {
-		name, port, err := net.SplitHostPort(p)
+		at, port, err := net.SplitHostPort(p)
 		if err != nil {
-			name, port = p, c.cfg.Port
+			at, port = p, c.cfg.Port
 		}
-		if a, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil {
+		if a, err := netip.ParseAddr(strings.Trim(at, "[]")); err == nil {
 			ap, err := netip.ParseAddrPort(net.JoinHostPort(a.String(), port))
 			if err == nil {
-				out = append(out, host{name, ap, port})
+				out = append(out, host{at, ap, 0})
 			}
 			continue
 		}
-		found, reply := c.addresses(ctx, []string{strings.Trim(name, "[]")}, port)
+		found, reply := c.addresses(ctx, []name{{strings.Trim(at, "[]"), 0}}, port)
 		if !reply.IsZero() {
 			last = reply
 		}
@@ -79,13 +90,20 @@ func (c *Client) routeHosts(ctx context.Context, pairs []string) ([]host, smtp.R
 
 // mx returns the names of the domain's mail hosts in the order of preference,
 // those of the same preference shuffled (RFC 5321, 5.1).
-func (c *Client) mx(ctx context.Context, domain string) ([]string, smtp.Reply) {
+func (c *Client) mx(ctx context.Context, domain string) ([]name, smtp.Reply) {
+	if !(smtp.Address{Domain: domain}).ASCII() { // RFC 6531, 3.2
+		ascii, err := idna.Lookup.ToASCII(domain)
+		if err != nil {
+			return nil, replyNoName
+		}
+		domain = ascii
+	}
 	ans, err := c.cfg.DNS.Lookup(ctx, domain, dns.MX)
 	switch {
-	case errors.Is(err, dns.ErrNoName):
+	case errors.Is(err, dns.ErrNoName) || errors.Is(err, dns.ErrName):
 		return nil, replyNoName
 	case errors.Is(err, dns.ErrNoData):
-		return []string{domain}, smtp.Reply{} // the implicit MX
+		return []name{{domain, 0}}, smtp.Reply{} // the implicit MX
 	case err != nil:
 		return nil, replyDNS
 	}
@@ -95,31 +113,31 @@ func (c *Client) mx(ctx context.Context, domain string) ([]string, smtp.Reply) {
 	}
 	rand.Shuffle(len(recs), func(i, j int) { recs[i], recs[j] = recs[j], recs[i] })
 	slices.SortStableFunc(recs, func(a, b dns.Record) int { return int(a.Pref) - int(b.Pref) })
-	var names []string
+	var names []name
 	for _, r := range recs {
-		names = append(names, r.Text)
+		names = append(names, name{r.Text, r.Pref})
 	}
 	return names, smtp.Reply{}
 }
 
 // addresses resolves names to at most MaxHosts addresses.
-func (c *Client) addresses(ctx context.Context, names []string, port string) ([]host, smtp.Reply) {
+func (c *Client) addresses(ctx context.Context, names []name, port string) ([]host, smtp.Reply) {
 	var out []host
 	failed := false
 	for _, n := range names {
 		for _, t := range []dns.Type{dns.AAAA, dns.A} {
-			ans, err := c.cfg.DNS.Lookup(ctx, n, t)
+			ans, err := c.cfg.DNS.Lookup(ctx, n.name, t)
 			if err != nil && !dns.NotFound(err) {
 				failed = true
 			}
 			for _, rec := range ans.Records {
 				ap, err := netip.ParseAddrPort(net.JoinHostPort(rec.Text, port))
 				if err == nil && len(out) < c.cfg.MaxHosts {
-					out = append(out, host{n, ap, port})
+					out = append(out, host{n.name, ap, n.pref})
 				}
 			}
 		}
-		if c.self(out) {
+		if len(out) >= c.cfg.MaxHosts || c.self(out) {
 			break
 		}
 	}
@@ -136,14 +154,15 @@ func (c *Client) self(hosts []host) bool {
 	return c.cfg.Self != nil && slices.ContainsFunc(hosts, func(h host) bool { return c.cfg.Self(h.addr) })
 }
 
-// refuseSelf drops this server and every host less preferred than it (RFC 5321,
-// 5.1); if nothing is left the mail loops.
+// refuseSelf drops this server and every host that is not preferred to it
+// (RFC 5321, 5.1); if nothing is left the mail loops.
 func (c *Client) refuseSelf(hosts []host) ([]host, smtp.Reply) {
 	if c.cfg.Self == nil {
 		return hosts, smtp.Reply{}
 	}
 	if i := slices.IndexFunc(hosts, func(h host) bool { return c.cfg.Self(h.addr) }); i >= 0 {
-		hosts = hosts[:i]
+		pref := hosts[i].pref
+		hosts = slices.DeleteFunc(slices.Clone(hosts[:i]), func(h host) bool { return h.pref >= pref })
 	}
 	if len(hosts) == 0 {
 		return nil, replyLoop

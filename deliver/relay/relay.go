@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -97,6 +99,7 @@ type Result struct {
 	Reply smtp.Reply // the remote's, or ours in its place; 2xx is delivered
 	Host  string     // who spoke: "mx.example.org [192.0.2.1]:25"; "" if nobody did
 	TLS   string     // "TLSv1.3 TLS_AES_128_GCM_SHA256", or ""
+	Dead  bool       // no host could be reached, or took the conversation: others need not try now
 	DSN   bool       // the host has taken over the duty to report (RFC 3461, 5.2.2)
 }
 
@@ -145,7 +148,7 @@ func New(cfg Config) *Client {
 func (c *Client) Deliver(ctx context.Context, job *Job) []Result {
 	hosts, reply := c.hosts(ctx, &job.Route)
 	if !reply.IsZero() {
-		return all(job, Result{Reply: reply})
+		return all(job, Result{Reply: reply, Dead: reply.Temporary()})
 	}
 	last := Result{Reply: smtp.NewReply(451, 4, 1, "No host of "+job.Route.Key()+" could be reached")}
 	for _, h := range hosts {
@@ -158,6 +161,7 @@ func (c *Client) Deliver(ctx context.Context, job *Job) []Result {
 			break
 		}
 	}
+	last.Dead = ctx.Err() == nil
 	return all(job, last)
 }
 
@@ -200,21 +204,27 @@ func all(job *Job, r Result) []Result {
 // is done.
 func (c *Client) Close() error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.closed = true
-	for _, list := range c.idle {
-		for _, cn := range list {
-			cn.quit()
+	idle := slices.Concat(slices.Collect(maps.Values(c.idle))...)
+	clear(c.idle)
+	c.mu.Unlock()
+	var leaving sync.WaitGroup
+	for _, cn := range idle {
+		if cn.timer.Stop() {
+			leaving.Go(cn.quit)
 		}
 	}
-	clear(c.idle)
+	leaving.Wait()
 	return nil
 }
 
 // connect takes a pooled connection of the host, or makes one.
 func (c *Client) connect(ctx context.Context, job *Job, h host) (cn *conn, fresh bool, err error) {
 	if cn := c.take(h.key(&job.Route)); cn != nil {
-		return cn, false, nil
+		if cn.tls != "" || !job.Params.RequireTLS {
+			return cn, false, nil
+		}
+		go cn.quit()
 	}
 	cn, err = c.dial(ctx, job, h)
 	return cn, true, err
@@ -228,7 +238,9 @@ func (c *Client) take(key string) *conn {
 		return nil
 	}
 	cn := list[len(list)-1]
-	c.idle[key] = list[:len(list)-1]
+	if c.idle[key] = list[:len(list)-1]; len(list) == 1 {
+		delete(c.idle, key)
+	}
 	if !cn.timer.Stop() {
 		return nil // its time was up this moment
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -19,6 +20,7 @@ import (
 // judged a recipient; with results and an error the connection is of no more
 // use.
 func (cn *conn) send(ctx context.Context, job *Job) ([]Result, error) {
+	cn.ctx = ctx
 	stop := context.AfterFunc(ctx, func() { cn.net.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if reply := cn.unfit(job); !reply.IsZero() {
@@ -38,18 +40,26 @@ func (cn *conn) send(ctx context.Context, job *Job) ([]Result, error) {
 		return results, err
 	case len(accepted) == 0:
 		return results, cn.reset()
+	case data.OK() && data.Code != 354:
+		// Taken for a final reply it would lose the message.
+		cn.settle(results, accepted, replyNonsense)
+		return results, fmt.Errorf("%w: %d to DATA", errReply, data.Code)
 	case data.Code != 354:
 		cn.settle(results, accepted, data)
 		return results, cn.reset()
 	}
 	final, err := cn.content(job.Message)
-	if err != nil {
-		cn.settle(results, accepted, resultOf(err, cn.host).Reply)
-		return results, err
+	switch {
+	case err != nil:
+		final = resultOf(err, cn.host).Reply
+	case final.OK() && !accepts(final):
+		final, err = replyNonsense, fmt.Errorf("%w: %d to the message", errReply, final.Code)
 	}
 	cn.settle(results, accepted, final)
-	return results, nil
+	return results, err
 }
+
+var replyNonsense = smtp.NewReply(450, 5, 0, "Host does not speak SMTP")
 
 // unfit says why the host can't take the message at all.
 func (cn *conn) unfit(job *Job) smtp.Reply {
@@ -125,6 +135,14 @@ func (cn *conn) envelope(job *Job, results []Result) (accepted []int, data smtp.
 	if err != nil {
 		return nil, data, err
 	}
+	if mail.Code == 421 {
+		// The host takes leave, of everybody (RFC 5321, 3.8): another one,
+		// or a new connection to it, may do better.
+		return nil, data, &refused{mail, "MAIL"}
+	}
+	if mail.OK() && !accepts(mail) {
+		return nil, data, fmt.Errorf("%w: %d to MAIL", errReply, mail.Code)
+	}
 	if !mail.OK() {
 		copy(results, all(job, cn.result(mail)))
 		if pipelining {
@@ -143,7 +161,10 @@ func (cn *conn) envelope(job *Job, results []Result) (accepted []int, data smtp.
 		if err != nil {
 			return nil, data, err
 		}
-		results[i] = cn.result(reply)
+		if reply.OK() && !accepts(reply) {
+			return nil, data, fmt.Errorf("%w: %d to RCPT", errReply, reply.Code)
+		}
+		results[i] = cn.result(tooMany(reply, i))
 		if reply.OK() {
 			accepted = append(accepted, i)
 		}
@@ -158,6 +179,15 @@ func (cn *conn) envelope(job *Job, results []Result) (accepted []int, data smtp.
 	}
 	data, err = cn.read(t.DataStart)
 	return accepted, data, err
+}
+
+// tooMany makes a 552 that speaks of too many recipients what it should be
+// (RFC 5321, 4.5.3.1.10).
+func tooMany(r smtp.Reply, before int) smtp.Reply {
+	if r.Code == 552 && before > 0 && (r.Enhanced == smtp.Code{} || r.Enhanced == smtp.Code{5, 5, 3}) {
+		r.Code, r.Enhanced = 452, smtp.Code{4, 5, 3}
+	}
+	return r
 }
 
 // skipReplies reads the answers to RCPTs that came after a refused MAIL, and to
@@ -203,8 +233,14 @@ func (cn *conn) mailLine(job *Job) string {
 	if _, ok := cn.ext["SIZE"]; ok {
 		b.WriteString(" SIZE=" + strconv.FormatInt(job.Message.Size(), 10))
 	}
-	if _, ok := cn.ext["8BITMIME"]; ok && p.Body != "" {
-		b.WriteString(" BODY=" + string(p.Body))
+	if _, ok := cn.ext["8BITMIME"]; ok {
+		body := p.Body
+		if body != gosmtp.Body8BitMIME && eightBit(job.Message) {
+			body = gosmtp.Body8BitMIME // whatever the client said, or a filter added
+		}
+		if body != "" {
+			b.WriteString(" BODY=" + string(body))
+		}
 	}
 	if _, ok := cn.ext["SMTPUTF8"]; ok && needsUTF8(job) {
 		b.WriteString(" SMTPUTF8")
@@ -243,20 +279,32 @@ func joinNotify(list []gosmtp.DSNNotify) string {
 	return strings.Join(words, ",")
 }
 
-// content sends the message and reads the final reply.
+// content sends the message and reads the final reply. A host that hangs up in
+// the middle may have said why.
 func (cn *conn) content(b message.Bytes) (smtp.Reply, error) {
-	dw := &dotWriter{w: cn.w, begin: true}
-	out := &blockWriter{cn: cn, to: dw}
-	if _, err := io.CopyBuffer(out, struct{ io.Reader }{message.NewReader(b)}, make([]byte, 32<<10)); err != nil {
-		return smtp.Reply{}, err
-	}
-	if err := dw.end(); err != nil {
-		return smtp.Reply{}, err
-	}
-	if err := cn.flush(cn.cfg.Timeouts.Block); err != nil {
+	if err := cn.body(b); err != nil {
+		if reply, rerr := cn.read(lastWord); rerr == nil && !reply.OK() {
+			return reply, nil
+		}
 		return smtp.Reply{}, err
 	}
 	return cn.read(cn.cfg.Timeouts.FinalDot)
+}
+
+// lastWord is how long to wait for what a host said before it hung up.
+const lastWord = time.Second
+
+// body sends the message and the end of data.
+func (cn *conn) body(b message.Bytes) error {
+	dw := &dotWriter{w: cn.w, begin: true}
+	out := &blockWriter{cn: cn, to: dw}
+	if _, err := io.CopyBuffer(out, struct{ io.Reader }{message.NewReader(b)}, make([]byte, 32<<10)); err != nil {
+		return err
+	}
+	if err := dw.end(); err != nil {
+		return err
+	}
+	return cn.flush(cn.cfg.Timeouts.Block)
 }
 
 // blockWriter renews the write deadline for each block (RFC 5321, 4.5.3.2.5).
@@ -266,7 +314,7 @@ type blockWriter struct {
 }
 
 func (b *blockWriter) Write(p []byte) (int, error) {
-	b.cn.net.SetWriteDeadline(time.Now().Add(b.cn.cfg.Timeouts.Block))
+	b.cn.wait(b.cn.cfg.Timeouts.Block)
 	return b.to.Write(p)
 }
 
