@@ -35,6 +35,7 @@ func startSink(dir string, port int) (*sink, error) {
 	}
 	s.server = gosmtp.NewServer(gosmtp.BackendFunc(func(*gosmtp.Conn) (gosmtp.Session, error) { return &sinkSession{sink: s}, nil }))
 	s.server.Domain = "sink.test"
+	s.server.MaxLineLength = 1 << 20 // its default refuses what other hosts take
 	s.server.EnableSMTPUTF8, s.server.EnableDSN = true, true
 	s.server.ReadTimeout, s.server.WriteTimeout = time.Minute, time.Minute
 	go s.server.Serve(l)
