@@ -78,7 +78,9 @@ type Queue struct {
 	dests   map[string]*dest
 	loaded  map[int64]bool // in memory: waiting or under way
 	active  int
-	more    bool // there may be due rows that are not in memory
+	again   bool           // rows were changed by hand: look at once
+	more    bool           // there may be due rows that are not in memory
+	done    map[int64]bool // finished or changed while load reads; nil if it does not
 	ready   []*dest
 	wake    chan struct{}
 	workers sync.WaitGroup
@@ -220,15 +222,23 @@ const (
 func (q *Queue) wantsLoad() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.more && len(q.loaded) == 0
+	return q.again || q.more && len(q.loaded) == 0
 }
 
 // load takes due rows into memory and returns when to look again.
 func (q *Queue) load(ctx context.Context) (time.Duration, error) {
 	q.mu.Lock()
+	q.sweep()
+	if len(q.loaded) > q.cfg.Memory*3/4 { // not worth reading for
+		q.more, q.again = true, false
+		q.mu.Unlock()
+		return minLoad, nil
+	}
 	limit := q.cfg.Memory + 1
-	q.more = false
+	q.more, q.again = false, false
+	q.done = map[int64]bool{}
 	q.mu.Unlock()
+	defer q.loadDone()
 	now := q.cfg.Now()
 	var due []*Item
 	next := int64(-1)
@@ -250,6 +260,12 @@ func (q *Queue) load(ctx context.Context) (time.Duration, error) {
 			q.more = true
 			break
 		}
+		// Invariant: an item is in memory once. What came to an end since
+		// the rows were read must not be tried for their sake.
+		if q.done[it.ID] {
+			q.more = true
+			continue
+		}
 		q.push(it)
 	}
 	wait := maxLoad
@@ -260,6 +276,31 @@ func (q *Queue) load(ctx context.Context) (time.Duration, error) {
 		wait = minLoad
 	}
 	return min(max(wait, minLoad), maxLoad), nil
+}
+
+// loadDone ends the time in which finished items are remembered.
+func (q *Queue) loadDone() {
+	q.mu.Lock()
+	q.done = nil
+	q.mu.Unlock()
+}
+
+// sweep forgets destinations with nothing to do. The lock is held.
+func (q *Queue) sweep() {
+	now := q.cfg.Now()
+	for name, d := range q.dests {
+		if len(d.items) == 0 && d.active == 0 && !d.listed && !now.Before(d.dead) {
+			delete(q.dests, name)
+		}
+	}
+}
+
+// note remembers, for a load that is under way, that an item is not as it was.
+// The lock is held.
+func (q *Queue) note(id int64) {
+	if q.done != nil {
+		q.done[id] = true
+	}
 }
 
 // dispatch starts as many jobs as the limits allow, one destination after the
@@ -322,7 +363,12 @@ func (q *Queue) attempt(ctx context.Context, job *Job) (results []Result) {
 			results = repeat(Result{Status: Deferred, Reply: "451 4.3.0 Internal error"}, len(job.Items))
 		}
 	}()
-	return q.cfg.Attempt(ctx, job)
+	results = q.cfg.Attempt(ctx, job)
+	if len(results) != len(job.Items) {
+		q.cfg.Log.Error("queue: attempt gave other than one result an item", "id", job.Message, "dest", job.Dest)
+		return repeat(Result{Status: Deferred, Reply: "451 4.3.0 Internal error"}, len(job.Items))
+	}
+	return results
 }
 
 // finished makes room for the next job.
@@ -332,9 +378,10 @@ func (q *Queue) finished(d *dest, job *Job) {
 	q.active--
 	for _, it := range job.Items {
 		delete(q.loaded, it.ID)
+		q.note(it.ID)
 	}
 	q.list(d)
-	if len(d.items) == 0 && d.active == 0 && q.cfg.Now().After(d.dead) {
+	if len(d.items) == 0 && d.active == 0 && !d.listed && q.dests[d.name] == d && !q.cfg.Now().Before(d.dead) {
 		delete(q.dests, d.name)
 	}
 	q.mu.Unlock()

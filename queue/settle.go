@@ -25,7 +25,7 @@ func (q *Queue) settle(ctx context.Context, job *Job, results []Result, tried bo
 		}
 	}
 	if q.cfg.Report != nil {
-		if err := q.cfg.Report(ctx, job, outcomes); err != nil {
+		if err := q.report(ctx, job, outcomes); err != nil {
 			q.cfg.Log.Error("queue: report to the sender", "id", job.Message, "err", err)
 			for i := range outcomes {
 				if outcomes[i].Result.Status == Failed {
@@ -41,6 +41,27 @@ func (q *Queue) settle(ctx context.Context, job *Job, results []Result, tried bo
 		q.more = true
 		q.mu.Unlock()
 	}
+}
+
+// report calls the configured function; a panic of it is an error.
+func (q *Queue) report(ctx context.Context, job *Job, outcomes []Outcome) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("queue: report panicked: %v", r)
+		}
+	}()
+	return q.cfg.Report(ctx, job, outcomes)
+}
+
+// Finish removes an item as part of a transaction that does what the item was
+// waiting for, so that a crash can't have it done twice. Its attempt then
+// answers Delivered.
+func (q *Queue) Finish(tx *store.Tx, it *Item) error {
+	res, err := tx.Exec("DELETE FROM queue WHERE id = ?", it.ID)
+	if err != nil || res.Changes == 0 {
+		return err
+	}
+	return tx.Ref(it.Message, -1)
 }
 
 // outcome judges one result: a deferral past the item's time is a failure, one
@@ -190,13 +211,7 @@ func (q *Queue) Hold(ctx context.Context, s Selector, reason string) (int, error
 
 // Delete forgets the chosen items; nobody is told.
 func (q *Queue) Delete(ctx context.Context, s Selector) (int, error) {
-	return q.change(ctx, s, func(tx *store.Tx, it *Item) error {
-		res, err := tx.Exec("DELETE FROM queue WHERE id = ?", it.ID)
-		if err != nil || res.Changes == 0 {
-			return err
-		}
-		return tx.Ref(it.Message, -1)
-	})
+	return q.change(ctx, s, q.Finish)
 }
 
 // change applies f to every chosen item in one transaction. An item that is
@@ -227,11 +242,12 @@ func (q *Queue) change(ctx context.Context, s Selector, f func(*store.Tx, *Item)
 // forget drops waiting items from memory; what is due of them is loaded anew.
 func (q *Queue) forget(items []*Item) {
 	gone := make(map[int64]bool, len(items))
-	for _, it := range items {
-		gone[it.ID] = true
-	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	for _, it := range items {
+		gone[it.ID] = true
+		q.note(it.ID)
+	}
 	for _, d := range q.dests {
 		kept := d.items[:0]
 		for _, it := range d.items {
@@ -243,7 +259,7 @@ func (q *Queue) forget(items []*Item) {
 		}
 		d.items, d.dead = kept, time.Time{}
 	}
-	q.more = true
+	q.more, q.again = true, true
 	q.kick()
 }
 
