@@ -62,6 +62,8 @@ type Agent struct {
 	queue  *queue.Queue
 	acts   chan struct{} // places for acting on accepted messages
 	acting sync.WaitGroup
+	stop   chan struct{} // closed by Wait: what fails is left to the next start
+	once   sync.Once
 }
 
 // maxActing bounds the accepted messages that are being acted on at once.
@@ -88,7 +90,7 @@ func New(cfg Config) *Agent {
 	if cfg.Trace == nil {
 		cfg.Trace = func(pipeline.Trace) {}
 	}
-	return &Agent{cfg: cfg, acts: make(chan struct{}, maxActing)}
+	return &Agent{cfg: cfg, acts: make(chan struct{}, maxActing), stop: make(chan struct{})}
 }
 
 // SetQueue gives the agent the queue that its Attempt and Report serve.
@@ -127,8 +129,13 @@ func (a *Agent) Accept(ctx context.Context, f *pipeline.Flow, gone func() error)
 	return replyQueued
 }
 
-// Wait waits until everything accepted has been acted on.
-func (a *Agent) Wait() { a.acting.Wait() }
+// Wait waits until everything accepted has been acted on. What can't be now is
+// not tried again: the journal has it, for the next start. Nothing may be
+// accepted afterwards.
+func (a *Agent) Wait() {
+	a.once.Do(func() { close(a.stop) })
+	a.acting.Wait()
+}
 
 // accepted is a message that is in the journal and not acted on yet.
 type accepted struct {
@@ -136,10 +143,13 @@ type accepted struct {
 	acts  []act
 	place journal.Place
 	open  func() (*journal.Content, error) // the octets as they are stored
+
+	made   bool  // messages that the acts give rise to have been made,
+	unsent []act // but for these
 }
 
 func (a *Agent) accepted(v *pipeline.View, acts []act, p journal.Place) *accepted {
-	return &accepted{v, acts, p, func() (*journal.Content, error) { return a.cfg.DB.Journal().Open(p) }}
+	return &accepted{view: v, acts: acts, place: p, open: func() (*journal.Content, error) { return a.cfg.DB.Journal().Open(p) }}
 }
 
 // accept decides and stores. It returns what is to be acted on, or the refusal.
@@ -165,6 +175,9 @@ func (a *Agent) accept(ctx context.Context, v *pipeline.View, note func(pipeline
 	})
 	if err != nil {
 		a.cfg.Log.Error("accept: journal", "id", v.ID(), "err", err)
+		if errors.Is(err, journal.ErrTooBig) {
+			return nil, replyEdited // by edits for single recipients: it will be as big again
+		}
 		return nil, replyStorage
 	}
 	return a.accepted(v, acts, place), smtp.Reply{}
@@ -200,25 +213,26 @@ func (a *Agent) decide(ctx context.Context, v *pipeline.View, note func(pipeline
 	}
 	planned, refused := 0, smtp.Reply{}
 	for i := range acts {
-		switch act := &acts[i]; {
+		act := &acts[i]
+		own := v.MessageFor(act.ID)
+		if r := act.edit(v.Message(), own, own); act.Bounce.IsZero() {
+			act.Bounce = r
+		}
+		switch {
 		case !act.Bounce.IsZero():
 			refused = act.Bounce
 		case hold != "":
-			act.Hold = hold
-			planned = MaxPlans // held for people: rules run on release
+			act.Hold = hold // for people: rules run on release
+			if act.Kind == actFile {
+				act.Kind = actLater
+			}
 		case act.Kind == actFile && planned < MaxPlans:
 			planned++
-			if r := a.plan(ctx, v, act, note); !r.IsZero() {
-				act.Bounce, refused = r, r
+			if r := a.plan(ctx, v, v.Message(), act, note); !r.IsZero() {
+				act.Bounce, act.planned, refused = r, true, r
 			}
 		case act.Kind == actFile:
 			act.Kind = actLater
-			act.Bounce = act.edit(v.Message(), v.MessageFor(act.ID))
-		default:
-			act.Bounce = act.edit(v.Message(), v.MessageFor(act.ID))
-		}
-		if acts[i].Hold != "" && acts[i].Kind == actFile {
-			acts[i].Kind = actLater
 		}
 	}
 	for _, act := range acts {
@@ -229,21 +243,30 @@ func (a *Agent) decide(ctx context.Context, v *pipeline.View, note func(pipeline
 	return nil, refused
 }
 
-// sortRefusals deals with recipients who refused where others accepted: the
-// sender is told if the mail is proven to be theirs, else it is kept for people
-// to look at. Nobody gets a bounce for mail they did not send.
+// sortRefusals deals with recipients who refused where others accepted. Those
+// who could not say are asked again from the queue. Of the others the sender is
+// told if the mail is proven to be theirs, else it is kept for people to look
+// at: nobody gets a bounce for mail they did not send.
 func (a *Agent) sortRefusals(v *pipeline.View, acts []act) []act {
-	if proven(v) {
-		return acts
-	}
+	sure := proven(v)
 	for i := range acts {
-		if b := acts[i].Bounce; !b.IsZero() {
-			acts[i].Bounce, acts[i].Kind = smtp.Reply{}, actLater
-			acts[i].Hold = "quarantine: refused for this recipient: " + b.String()
+		act := &acts[i]
+		switch again := act.planned && act.Bounce.Temporary(); {
+		case act.Bounce.IsZero() || sure && !again:
+			continue
+		case !again:
+			act.Hold, act.Override = refusedHold+act.Bounce.String(), act.planned
+		}
+		act.Bounce = smtp.Reply{}
+		if act.Kind == actFile {
+			act.Kind = actLater
 		}
 	}
 	return acts
 }
+
+// refusedHold begins the reason of a hold.
+const refusedHold = "quarantine: refused for this recipient: "
 
 // proven reports whether the reverse-path is the sender's own: a login, a trusted
 // client, SPF pass, or a DKIM signature of the same domain.
@@ -312,8 +335,9 @@ func (a *Agent) target(v *pipeline.View, r pipeline.Recipient, t Target) act {
 	return out
 }
 
-// plan runs the Deliver stage for one mailbox. A reply is its refusal.
-func (a *Agent) plan(ctx context.Context, v *pipeline.View, act *act, note func(pipeline.Event)) smtp.Reply {
+// plan runs the Deliver stage for one mailbox; base is the message as it is
+// stored. A reply is its refusal.
+func (a *Agent) plan(ctx context.Context, v *pipeline.View, base *message.Message, act *act, note func(pipeline.Event)) smtp.Reply {
 	p, release := a.cfg.Delivery()
 	defer release()
 	f := p.OpenView(v)
@@ -326,7 +350,7 @@ func (a *Agent) plan(ctx context.Context, v *pipeline.View, act *act, note func(
 		outcome = pipeline.Refused
 	}
 	act.Plan, act.Folder = got.Plan(), got.Folder()
-	reply := act.edit(v.Message(), got.Message())
+	reply := act.edit(base, v.MessageFor(act.ID), got.Message())
 	for _, e := range f.End(ctx, outcome).Events {
 		note(e)
 	}
@@ -341,14 +365,16 @@ func (a *Agent) plan(ctx context.Context, v *pipeline.View, act *act, note func(
 const maxEdited = 8 << 20
 
 // edit notes how a recipient's revision differs from the one that is stored:
-// another header, or all of it.
-func (act *act) edit(base, own *message.Message) smtp.Reply {
-	if own == base {
+// another header, or all of it. was is the revision that own was made from, and
+// that the act has noted already.
+func (act *act) edit(base, was, own *message.Message) smtp.Reply {
+	if own == base || own == was && act.Edited != nil {
 		return smtp.Reply{}
 	}
+	whole := act.Edited != nil && act.Skip == base.Size() || !own.SameBody(was) || was != base && act.Edited == nil && !own.SameBody(base)
 	act.Skip = base.HeaderSize()
 	n := own.HeaderSize()
-	if !own.SameBody(base) {
+	if whole {
 		act.Skip, n = base.Size(), own.Size()
 	}
 	if n > maxEdited {
@@ -382,8 +408,20 @@ func (a *Agent) Submit(ctx context.Context, sender smtp.Address, rcpts []smtp.Ad
 	return id, a.submit(ctx, pipeline.NewView(client, env, m))
 }
 
-// errRefused says that a filter refused mail made here.
-var errRefused = errors.New("deliver: refused")
+// What becomes of mail made here that is not taken: errRefused is for good,
+// errNotNow wants another try.
+var (
+	errRefused = errors.New("deliver: refused")
+	errNotNow  = errors.New("deliver: not taken now")
+)
+
+// refusal is the error of a reply that refuses mail made here.
+func refusal(r smtp.Reply, step string) error {
+	if r.Temporary() {
+		return fmt.Errorf("%w: %s %s", errNotNow, step, r)
+	}
+	return fmt.Errorf("%w: %s %s", errRefused, step, r)
+}
 
 func (a *Agent) submit(ctx context.Context, v *pipeline.View) error {
 	p, release := a.cfg.Generated()
@@ -395,11 +433,11 @@ func (a *Agent) submit(ctx context.Context, v *pipeline.View) error {
 	var r *accepted
 	switch {
 	case fate.Refused():
-		err = fmt.Errorf("%w by %s: %s", errRefused, fate.Step, fate.Reply)
+		err = refusal(fate.Reply, fate.Step)
 	case fate.Action != pipeline.Discard:
 		var reply smtp.Reply
 		if r, reply = a.accept(ctx, f.View(), f.Record, func() error { return nil }); r == nil {
-			err = fmt.Errorf("%w: %s", errRefused, reply)
+			err = refusal(reply, "")
 		}
 	}
 	t := f.End(ctx, pipeline.Accepted)

@@ -30,7 +30,11 @@ func (a *Agent) persist(ctx context.Context, r *accepted) {
 			return // after ErrClosed the journal is replayed at the next start
 		}
 		a.cfg.Log.Error("act on accepted message; trying again", "id", r.view.ID(), "err", err)
-		time.Sleep(actRetry)
+		select {
+		case <-time.After(actRetry):
+		case <-a.stop:
+			return
+		}
 	}
 }
 
@@ -59,14 +63,7 @@ func (a *Agent) Replay(ctx context.Context) (int, error) {
 // act does what the record says. New messages come first: if the process dies
 // before the transaction they are made again, never lost.
 func (a *Agent) act(ctx context.Context, r *accepted) error {
-	for i := range r.acts {
-		if r.acts[i].Hold == "" && r.acts[i].Kind == actFile {
-			if err := a.sendOn(ctx, r, &r.acts[i]); err != nil {
-				return err
-			}
-		}
-	}
-	if err := a.tellSender(ctx, r); err != nil {
+	if err := a.makeAll(ctx, r); err != nil {
 		return err
 	}
 	var events []pipeline.Event
@@ -75,10 +72,18 @@ func (a *Agent) act(ctx context.Context, r *accepted) error {
 		if err := tx.Place(r.view.ID(), r.place); err != nil {
 			return err
 		}
+		// Held while the rows are written: a message that none of them wants
+		// is forgotten with the last reference.
+		if err := tx.Ref(r.view.ID(), 1); err != nil {
+			return err
+		}
 		evs, err := a.rows(tx, r)
+		if err != nil {
+			return err
+		}
 		events = evs
 		tx.Applied(r.place)
-		return err
+		return tx.Ref(r.view.ID(), -1)
 	})
 	if err == nil {
 		a.cfg.Trace(pipeline.Trace{ID: r.view.ID(), Events: events})
@@ -86,14 +91,40 @@ func (a *Agent) act(ctx context.Context, r *accepted) error {
 	return err
 }
 
+// makeAll makes the messages that the acts give rise to, once: if the rest fails
+// and is tried again they are not made again. What can't be made now goes to the
+// queue.
+func (a *Agent) makeAll(ctx context.Context, r *accepted) error {
+	if r.made {
+		return nil
+	}
+	var unsent []act
+	for i := range r.acts {
+		if r.acts[i].Hold != "" || r.acts[i].Kind != actFile || !r.acts[i].Bounce.IsZero() {
+			continue
+		}
+		late, err := a.sendOn(ctx, r, &r.acts[i])
+		if err != nil {
+			return err
+		}
+		unsent = append(unsent, late...)
+	}
+	late, err := a.tellSender(ctx, r)
+	if err != nil {
+		return err
+	}
+	r.made, r.unsent = true, append(unsent, late...)
+	return nil
+}
+
 // rows writes mailbox entries and queue items.
 func (a *Agent) rows(tx *store.Tx, r *accepted) ([]pipeline.Event, error) {
 	var events []pipeline.Event
 	var items []*queue.Item
-	for i := range r.acts {
-		act := &r.acts[i]
+	for _, act := range slices.Concat(r.acts, r.unsent) {
+		act := &act
 		switch {
-		case !act.Bounce.IsZero():
+		case !act.Bounce.IsZero() && act.Kind != actSend:
 		case act.Kind == actFile && act.Hold == "":
 			evs, err := a.store(tx, r.view, act)
 			if err != nil {
@@ -118,6 +149,9 @@ func (a *Agent) rows(tx *store.Tx, r *accepted) ([]pipeline.Event, error) {
 func queueNote(act *act) string {
 	if act.Hold != "" {
 		return "held: " + act.Hold
+	}
+	if act.Kind == actSend {
+		return "queued what could not be sent on now"
 	}
 	return "queued for " + act.Mailbox.String()
 }
@@ -198,7 +232,20 @@ func (a *Agent) prefix(v *pipeline.View, act *act) (prefix []byte, skip int64) {
 	return prefix, 0
 }
 
-// parseFlags takes IMAP flag names.
+// Bounds of a message's keywords, as package mailbox has them.
+const (
+	maxKeywords   = 64
+	maxKeywordLen = 128
+)
+
+// keyword reports whether a mailbox can keep it: printable US-ASCII.
+func keyword(s string) bool {
+	return s != "" && len(s) <= maxKeywordLen && s[0] != '\\' &&
+		!strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f })
+}
+
+// parseFlags takes IMAP flag names. What no mailbox can keep is left out: mail
+// that was accepted is not kept from its folder by a rule's bad flag.
 func parseFlags(names []string) mailbox.Flags {
 	system := map[string]mailbox.SystemFlags{
 		`\seen`: mailbox.Seen, `\answered`: mailbox.Answered, `\flagged`: mailbox.Flagged,
@@ -208,7 +255,7 @@ func parseFlags(names []string) mailbox.Flags {
 	for _, n := range names {
 		if s, ok := system[strings.ToLower(n)]; ok {
 			f.System |= s
-		} else if !strings.HasPrefix(n, `\`) && n != "" {
+		} else if keyword(n) && len(f.Keywords) < maxKeywords {
 			f.Keywords = append(f.Keywords, n)
 		}
 	}
@@ -218,7 +265,7 @@ func parseFlags(names []string) mailbox.Flags {
 // item makes a queue item of an act.
 func (a *Agent) item(v *pipeline.View, act *act) (*queue.Item, error) {
 	q := queued{Act: *act, Sender: v.Sender(), Params: v.SenderParams(), Local: submitted(v)}
-	dest := "local"
+	dest := destLocal
 	if act.Kind == actRelay {
 		route := a.cfg.Router.RelayRoute(act.Mailbox.Domain)
 		dest = route.Key()
@@ -252,7 +299,13 @@ func submitted(v *pipeline.View) bool {
 // sendOn makes the messages that a plan asks for: redirects and responses.
 func (a *Agent) sendOn(ctx context.Context, r *accepted, act *act) error {
 	for _, to := range act.Plan.Redirects {
-		if err := a.redirect(ctx, r, act, to); err != nil {
+		err := a.redirect(ctx, r, act, to)
+		if errors.Is(err, errRefused) {
+			// Nothing takes it there (a loop, say): it stays here, as if no
+			// rule had spoken (RFC 5228, 2.10.6).
+			act.Plan.Cancelled, err = false, nil
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -261,7 +314,7 @@ func (a *Agent) sendOn(ctx context.Context, r *accepted, act *act) error {
 		if err != nil {
 			return err
 		}
-		if err := a.made(ctx, r.view, smtp.Address{}, re.To, m, re.Why); err != nil {
+		if err := a.made(ctx, r.view, smtp.Address{}, re.To, m, re.Why); err != nil && !errors.Is(err, errRefused) {
 			return err
 		}
 	}
@@ -284,19 +337,16 @@ func (a *Agent) redirect(ctx context.Context, r *accepted, act *act, to pipeline
 	return a.made(ctx, r.view, r.view.Sender(), to.Addr, m.WithHeader(h), "redirect")
 }
 
-// made submits a message that another gave rise to. A refusal is noted and ends
-// it: trying again would not change it.
+// made submits a message that another gave rise to. A refusal (errRefused) is
+// noted; trying again would not change it.
 func (a *Agent) made(ctx context.Context, v *pipeline.View, from, to smtp.Address, m *message.Message, why string) error {
 	id, err := a.Submit(ctx, from, []smtp.Address{to}, m)
 	e := pipeline.Event{Time: a.cfg.Now(), Kind: pipeline.EventMade, Rcpt: to.String(), Note: why + " " + id.String()}
 	if err != nil {
 		e.Err = err.Error()
-		if !errors.Is(err, errRefused) {
-			return err
-		}
 	}
 	a.cfg.Trace(pipeline.Trace{ID: v.ID(), Events: []pipeline.Event{e}})
-	return nil
+	return err
 }
 
 // tellSender reports the recipients who refused while others accepted, and the

@@ -37,11 +37,14 @@ func (a *Agent) Attempt(ctx context.Context, job *queue.Job) []queue.Result {
 			return same(job, queue.Result{Status: queue.Deferred, Reply: "451 4.3.0 Can not read the queue item"})
 		}
 	}
-	if data[0].Act.Kind != actRelay {
+	if job.Dest == destLocal {
 		return a.attemptLocal(ctx, job, data, body)
 	}
 	return a.attemptRelay(ctx, job, data, body)
 }
+
+// destLocal is the destination of mailboxes here. It is no domain's name.
+const destLocal = "(local)"
 
 func same(job *queue.Job, r queue.Result) []queue.Result {
 	out := make([]queue.Result, len(job.Items))
@@ -85,8 +88,8 @@ func (a *Agent) relay(ctx context.Context, job *queue.Job, data []queued, idx []
 	took := a.cfg.Now().Sub(begin)
 	events := make([]pipeline.Event, len(results))
 	for k, r := range results {
-		res := queue.Result{Status: statusOf(r.Reply), Reply: r.Reply.String(), Host: r.Host, Dead: r.Host == "" && r.Reply.Temporary(), Info: r.DSN}
-		if ctx.Err() != nil && res.Status == queue.Deferred {
+		res := queue.Result{Status: statusOf(r.Reply), Reply: r.Reply.String(), Host: r.Host, Dead: r.Dead, Info: r.DSN}
+		if errors.Is(ctx.Err(), context.Canceled) && res.Status == queue.Deferred {
 			res.Status = queue.Postponed
 		}
 		out[idx[k]] = res
@@ -117,8 +120,12 @@ func statusOf(r smtp.Reply) queue.Status {
 func (a *Agent) attemptLocal(ctx context.Context, job *queue.Job, data []queued, body message.Bytes) []queue.Result {
 	out := make([]queue.Result, len(data))
 	for i := range data {
-		reply, err := a.deliverLater(ctx, &data[i], body)
+		reply, err := a.deliverLater(ctx, job.Items[i], &data[i], body)
 		switch {
+		case errors.Is(ctx.Err(), context.Canceled) && (err != nil || reply.Temporary()):
+			out[i] = queue.Result{Status: queue.Postponed}
+		case errors.Is(err, errQuarantined):
+			out[i] = queue.Result{Status: queue.Delivered, Reply: "250 2.0.0 Held", Info: true} // nobody is told
 		case err != nil:
 			a.cfg.Log.Error("deliver from the queue", "id", job.Message, "rcpt", data[i].Act.Mailbox.String(), "err", err)
 			out[i] = queue.Result{Status: queue.Deferred, Reply: "451 4.3.0 Can not store the message now"}
@@ -131,13 +138,23 @@ func (a *Agent) attemptLocal(ctx context.Context, job *queue.Job, data []queued,
 	return out
 }
 
-// deliverLater delivers to one mailbox from the queue.
-func (a *Agent) deliverLater(ctx context.Context, d *queued, body message.Bytes) (smtp.Reply, error) {
-	m, err := message.Parse(body)
+// errQuarantined says that an item's place was taken by a held one.
+var errQuarantined = errors.New("deliver: quarantined")
+
+// deliverLater delivers to one mailbox from the queue. The rules see the
+// recipient's own revision.
+func (a *Agent) deliverLater(ctx context.Context, it *queue.Item, d *queued, body message.Bytes) (smtp.Reply, error) {
+	base, err := message.Parse(body)
 	if err != nil {
 		return smtp.Reply{}, err
 	}
-	v, err := pipeline.UnmarshalView(d.View, m)
+	own := base
+	if d.Act.Edited != nil {
+		if own, err = message.Parse(d.Act.revision(body)); err != nil {
+			return smtp.Reply{}, err
+		}
+	}
+	v, err := pipeline.UnmarshalView(d.View, own)
 	if err != nil {
 		return smtp.Reply{}, err
 	}
@@ -145,27 +162,35 @@ func (a *Agent) deliverLater(ctx context.Context, d *queued, body message.Bytes)
 	var events []pipeline.Event
 	note := func(e pipeline.Event) { events = append(events, e) }
 	defer func() { a.cfg.Trace(pipeline.Trace{ID: v.ID(), Events: events}) }()
-	if reply := a.plan(ctx, v, &act, note); !reply.IsZero() {
+	stored := v.WithRcpts(v.Rcpts(), base)
+	if act.Override {
+		act.Plan = pipeline.Plan{}
+		return smtp.Reply{}, a.storeLater(ctx, it, stored, &act, note)
+	}
+	if reply := a.plan(ctx, v, base, &act, note); !reply.IsZero() {
 		if proven(v) || reply.Temporary() {
 			return reply, nil
 		}
 		// Nobody gets a bounce for mail they did not send: it goes to people.
-		act.Plan, act.Folder = pipeline.Plan{Cancelled: true}, ""
-		return smtp.Reply{}, a.quarantine(ctx, v, &act, reply)
+		d.Act.Hold, d.Act.Override = refusedHold+reply.String(), true
+		return smtp.Reply{}, a.quarantine(ctx, it, stored, &d.Act)
 	}
-	return smtp.Reply{}, a.storeLater(ctx, v, &act, note)
+	return smtp.Reply{}, a.storeLater(ctx, it, stored, &act, note)
 }
 
-// storeLater sends on and stores what a plan made in the queue asks for.
-func (a *Agent) storeLater(ctx context.Context, v *pipeline.View, act *act, note func(pipeline.Event)) error {
+// storeLater sends on and stores what a plan made in the queue asks for. The
+// item goes in the same transaction, so that a crash leaves no duplicate.
+func (a *Agent) storeLater(ctx context.Context, it *queue.Item, v *pipeline.View, act *act, note func(pipeline.Event)) error {
 	r := &accepted{view: v, open: func() (*journal.Content, error) { return a.cfg.DB.Bytes(ctx, v.ID()) }}
 	if err := a.sendOn(ctx, r, act); err != nil {
 		return err
 	}
 	var stored []pipeline.Event
 	err := a.cfg.DB.Update(ctx, func(tx *store.Tx) (err error) {
-		stored, err = a.store(tx, v, act)
-		return err
+		if stored, err = a.store(tx, v, act); err != nil {
+			return err
+		}
+		return a.queue.Finish(tx, it)
 	})
 	for _, e := range stored {
 		note(e)
@@ -174,13 +199,18 @@ func (a *Agent) storeLater(ctx context.Context, v *pipeline.View, act *act, note
 }
 
 // quarantine keeps a message that a recipient refused too late to say so.
-func (a *Agent) quarantine(ctx context.Context, v *pipeline.View, act *act, reply smtp.Reply) error {
-	act.Kind, act.Hold = actLater, "quarantine: refused for this recipient: "+reply.String()
+func (a *Agent) quarantine(ctx context.Context, old *queue.Item, v *pipeline.View, act *act) error {
 	it, err := a.item(v, act)
 	if err != nil {
 		return err
 	}
-	return a.cfg.DB.Update(ctx, func(tx *store.Tx) error { return a.queue.Add(tx, it) })
+	err = a.cfg.DB.Update(ctx, func(tx *store.Tx) error {
+		if err := a.queue.Add(tx, it); err != nil {
+			return err
+		}
+		return a.queue.Finish(tx, old)
+	})
+	return errors.Join(err, errQuarantined)
 }
 
 // Report tells the sender what became of a job's items: failures, delays, and

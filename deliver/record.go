@@ -30,6 +30,7 @@ const (
 	actFile  actKind = "file"  // store in folders, as planned
 	actRelay actKind = "relay" // send to another host
 	actLater actKind = "later" // run the Deliver stage from the queue
+	actSend  actKind = "send"  // a redirect, response or report that could not be made at once
 )
 
 // act is one thing to do. It stands in the record, and, where it is not done at
@@ -47,6 +48,12 @@ type act struct {
 	Skip    int64           `json:"skip,omitempty"`    // octets of the message
 	Hold    string          `json:"hold,omitempty"`    // why it waits for an administrator
 	Bounce  smtp.Reply      `json:"bounce,omitzero"`   // refused after all: the sender is told
+
+	// Override says that the recipient's rules refused, and that a release
+	// by an administrator is to deliver all the same.
+	Override bool `json:"override,omitempty"`
+
+	planned bool // Bounce is the word of the recipient's rules
 }
 
 // queued is what a queue item's Data holds.
