@@ -140,6 +140,7 @@ func startHop(t testing.TB, port int, refuse func(rcpt string) *gosmtp.SMTPError
 	srv := gosmtp.NewServer(gosmtp.BackendFunc(func(*gosmtp.Conn) (gosmtp.Session, error) { return &hopSession{hop: h}, nil }))
 	srv.Domain = "hop.test"
 	srv.EnableDSN = true
+	srv.MaxLineLength = 1 << 20 // its default refuses what others take
 	srv.ReadTimeout = time.Minute
 	go srv.Serve(l)
 	t.Cleanup(func() { srv.Close() })
@@ -181,11 +182,14 @@ func (s *hopSession) Rcpt(to string, _ *gosmtp.RcptOptions) error {
 
 func (s *hopSession) Data(r io.Reader) error {
 	b, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
 	s.d.data = string(b)
 	s.hop.mu.Lock()
+	defer s.hop.mu.Unlock()
 	s.hop.got = append(s.hop.got, s.d)
-	s.hop.mu.Unlock()
-	return err
+	return nil
 }
 
 func (s *hopSession) Reset()        {}
