@@ -105,6 +105,7 @@ var (
 	replyStorage = smtp.NewReply(452, 3, 1, "Can not store the message now")
 	replyLookup  = smtp.NewReply(451, 3, 0, "Can not look up recipients now")
 	replyEdited  = smtp.NewReply(554, 3, 4, "A rule made the message too large")
+	replyNotNow  = smtp.NewReply(451, 3, 0, "Can not send the message on now")
 	replyGone    = smtp.NewReply(421, 4, 2, "You left before the message was stored")
 )
 

@@ -297,28 +297,41 @@ func submitted(v *pipeline.View) bool {
 }
 
 // sendOn makes the messages that a plan asks for: redirects and responses.
-func (a *Agent) sendOn(ctx context.Context, r *accepted, act *act) error {
-	for _, to := range act.Plan.Redirects {
-		err := a.redirect(ctx, r, act, to)
+func (a *Agent) sendOn(ctx context.Context, r *accepted, of *act) (unsent []act, err error) {
+	for _, to := range of.Plan.Redirects {
+		err := a.redirect(ctx, r, of, to)
 		if errors.Is(err, errRefused) {
 			// Nothing takes it there (a loop, say): it stays here, as if no
 			// rule had spoken (RFC 5228, 2.10.6).
-			act.Plan.Cancelled, err = false, nil
+			of.Plan.Cancelled, err = false, nil
 		}
-		if err != nil {
-			return err
+		if unsent, err = putOff(unsent, err, of, pipeline.Plan{Redirects: []pipeline.Redirect{to}}); err != nil {
+			return nil, err
 		}
 	}
-	for _, re := range act.Plan.Responses {
+	for _, re := range of.Plan.Responses {
 		m, err := message.Parse(message.FromBytes(re.Data))
-		if err != nil {
-			return err
+		if err == nil {
+			err = a.made(ctx, r.view, smtp.Address{}, re.To, m, re.Why)
 		}
-		if err := a.made(ctx, r.view, smtp.Address{}, re.To, m, re.Why); err != nil && !errors.Is(err, errRefused) {
-			return err
+		if errors.Is(err, errRefused) {
+			err = nil // trying again would not change it
+		}
+		if unsent, err = putOff(unsent, err, of, pipeline.Plan{Responses: []pipeline.Respond{re}}); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return unsent, nil
+}
+
+// putOff adds what could not be made now to the list; other errors are passed on.
+func putOff(unsent []act, err error, of *act, what pipeline.Plan) ([]act, error) {
+	if !errors.Is(err, errNotNow) {
+		return unsent, err
+	}
+	late := *of
+	late.Kind, late.Plan = actSend, what
+	return append(unsent, late), nil
 }
 
 // redirect sends the message on with its sender and a Delivered-To, by which a
@@ -351,7 +364,7 @@ func (a *Agent) made(ctx context.Context, v *pipeline.View, from, to smtp.Addres
 
 // tellSender reports the recipients who refused while others accepted, and the
 // deliveries that the sender asked to be told of.
-func (a *Agent) tellSender(ctx context.Context, r *accepted) error {
+func (a *Agent) tellSender(ctx context.Context, r *accepted) (unsent []act, err error) {
 	byAction := map[dsnAction][]dsnRcpt{}
 	for _, act := range r.acts {
 		action, reply := dsnDelivered, "250 2.0.0 Delivered"
@@ -366,17 +379,27 @@ func (a *Agent) tellSender(ctx context.Context, r *accepted) error {
 		}
 	}
 	if len(byAction) == 0 || r.view.Sender().IsZero() {
-		return nil
+		return nil, nil
 	}
 	b, err := r.open()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer b.Close()
-	for _, rcpts := range byAction {
-		if err := a.report(ctx, r.view, b, rcpts); err != nil {
-			return err
+	for action, rcpts := range byAction {
+		err := a.report(ctx, r.view, b, rcpts)
+		if !errors.Is(err, errNotNow) {
+			if err != nil {
+				return nil, err
+			}
+			continue
+		}
+		for _, act := range r.acts {
+			if action == dsnFailed && !act.Bounce.IsZero() {
+				act.Kind = actSend
+				unsent = append(unsent, act)
+			}
 		}
 	}
-	return nil
+	return unsent, nil
 }

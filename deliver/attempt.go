@@ -158,6 +158,9 @@ func (a *Agent) deliverLater(ctx context.Context, it *queue.Item, d *queued, bod
 	if err != nil {
 		return smtp.Reply{}, err
 	}
+	if d.Act.Kind == actSend {
+		return a.sendLater(ctx, v, &d.Act, body)
+	}
 	act := d.Act
 	var events []pipeline.Event
 	note := func(e pipeline.Event) { events = append(events, e) }
@@ -178,16 +181,45 @@ func (a *Agent) deliverLater(ctx context.Context, it *queue.Item, d *queued, bod
 	return smtp.Reply{}, a.storeLater(ctx, it, stored, &act, note)
 }
 
+// sendLater makes a message that could not be made when its cause was acted on.
+func (a *Agent) sendLater(ctx context.Context, v *pipeline.View, act *act, body message.Bytes) (smtp.Reply, error) {
+	if !act.Bounce.IsZero() {
+		err := a.report(ctx, v, body, []dsnRcpt{{addr: act.Rcpt, params: act.Params, action: dsnFailed, reply: act.Bounce.String()}})
+		if errors.Is(err, errNotNow) {
+			return replyNotNow, nil
+		}
+		return smtp.Reply{}, err
+	}
+	r := &accepted{view: v, open: func() (*journal.Content, error) { return a.cfg.DB.Bytes(ctx, v.ID()) }}
+	unsent, err := a.sendOn(ctx, r, act)
+	if err == nil && len(unsent) > 0 {
+		return replyNotNow, nil
+	}
+	return smtp.Reply{}, err
+}
+
 // storeLater sends on and stores what a plan made in the queue asks for. The
 // item goes in the same transaction, so that a crash leaves no duplicate.
 func (a *Agent) storeLater(ctx context.Context, it *queue.Item, v *pipeline.View, act *act, note func(pipeline.Event)) error {
 	r := &accepted{view: v, open: func() (*journal.Content, error) { return a.cfg.DB.Bytes(ctx, v.ID()) }}
-	if err := a.sendOn(ctx, r, act); err != nil {
+	unsent, err := a.sendOn(ctx, r, act)
+	if err != nil {
 		return err
 	}
+	var items []*queue.Item
+	for i := range unsent {
+		late, err := a.item(v, &unsent[i])
+		if err != nil {
+			return err
+		}
+		items = append(items, late)
+	}
 	var stored []pipeline.Event
-	err := a.cfg.DB.Update(ctx, func(tx *store.Tx) (err error) {
+	err = a.cfg.DB.Update(ctx, func(tx *store.Tx) (err error) {
 		if stored, err = a.store(tx, v, act); err != nil {
+			return err
+		}
+		if err := a.queue.Add(tx, items...); err != nil {
 			return err
 		}
 		return a.queue.Finish(tx, it)
@@ -210,7 +242,10 @@ func (a *Agent) quarantine(ctx context.Context, old *queue.Item, v *pipeline.Vie
 		}
 		return a.queue.Finish(tx, old)
 	})
-	return errors.Join(err, errQuarantined)
+	if err != nil {
+		return err
+	}
+	return errQuarantined
 }
 
 // Report tells the sender what became of a job's items: failures, delays, and
@@ -227,7 +262,7 @@ func (a *Agent) Report(ctx context.Context, job *queue.Job, outcomes []queue.Out
 		if err := json.Unmarshal(o.Item.Data, &d); err != nil {
 			return fmt.Errorf("deliver: queue item: %w", err)
 		}
-		if d.Sender.IsZero() || !wants(d.Act.Params, action) {
+		if d.Sender.IsZero() || !wants(d.Act.Params, action) || d.Act.Kind == actSend && action == dsnDelivered {
 			continue
 		}
 		head = d

@@ -2,9 +2,7 @@ package deliver
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -79,13 +77,13 @@ var subjects = map[dsnAction]string{
 // build writes the report: a multipart/report of text, status and the message
 // or its header (RFC 6522, 3; RFC 3464, 2).
 func (d *dsn) build() ([]byte, error) {
-	var b bytes.Buffer
+	var b, head bytes.Buffer
 	bound := "report." + d.id.String()
 	utf8 := !d.to.ASCII()
 	for _, r := range d.rcpts {
 		utf8 = utf8 || !r.addr.ASCII()
 	}
-	field := func(name, value string) { b.Write(message.FormatField(name, value)) }
+	field := func(name, value string) { head.Write(message.FormatField(name, value)) }
 	field("From", fmt.Sprintf("Mail Delivery System <MAILER-DAEMON@%s>", d.hostname))
 	field("To", d.to.Path())
 	field("Subject", subjects[d.rcpts[0].action])
@@ -95,18 +93,32 @@ func (d *dsn) build() ([]byte, error) {
 	field("MIME-Version", "1.0")
 	field("Content-Type", "multipart/report; report-type=delivery-status; boundary=\""+bound+"\"")
 	b.WriteString("\r\nThis is a report in MIME format (RFC 6522).\r\n")
-	fmt.Fprintf(&b, "\r\n--%s\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n%s", bound, d.text())
+	d.part(&b, bound, "text/plain; charset=utf-8", []byte(d.text()))
 	status := "delivery-status"
 	if utf8 {
 		status = "global-delivery-status" // RFC 6533, 3
 	}
-	fmt.Fprintf(&b, "\r\n--%s\r\nContent-Type: message/%s\r\n\r\n", bound, status)
-	d.status(&b)
+	d.part(&b, bound, "message/"+status, d.status(utf8))
 	if err := d.returned(&b, bound); err != nil {
 		return nil, err
 	}
 	fmt.Fprintf(&b, "\r\n--%s--\r\n", bound)
-	return b.Bytes(), nil
+	head.WriteString(encoding(b.Bytes()))
+	return append(head.Bytes(), b.Bytes()...), nil
+}
+
+// part writes one part of the report.
+func (d *dsn) part(b *bytes.Buffer, bound, mediaType string, content []byte) {
+	fmt.Fprintf(b, "\r\n--%s\r\nContent-Type: %s\r\n%s\r\n", bound, mediaType, encoding(content))
+	b.Write(content)
+}
+
+// encoding is the field that 8-bit content needs (RFC 2045, 6).
+func encoding(content []byte) string {
+	if bytes.ContainsFunc(content, func(r rune) bool { return r >= 0x80 }) {
+		return "Content-Transfer-Encoding: 8bit\r\n"
+	}
+	return ""
 }
 
 // text is the part for people.
@@ -138,8 +150,13 @@ func (d *dsn) text() string {
 }
 
 // status is the part for programs (RFC 3464, 2.2 and 2.3).
-func (d *dsn) status(b *bytes.Buffer) {
+// Where no address needs UTF-8 it is US-ASCII, whatever a host said.
+func (d *dsn) status(utf8 bool) []byte {
+	var b bytes.Buffer
 	field := func(name, value string) {
+		if !utf8 {
+			value = strings.Map(ascii, value)
+		}
 		if value != "" {
 			b.Write(message.FormatField(name, value))
 		}
@@ -170,6 +187,14 @@ func (d *dsn) status(b *bytes.Buffer) {
 			field("Will-Retry-Until", r.until.Format("Mon, 2 Jan 2006 15:04:05 -0700"))
 		}
 	}
+	return b.Bytes()
+}
+
+func ascii(r rune) rune {
+	if r >= 0x80 {
+		return '?'
+	}
+	return r
 }
 
 // statusCode is the enhanced code of the reply, or a general one that fits the
@@ -192,16 +217,14 @@ func (d *dsn) returned(b *bytes.Buffer, bound string) error {
 	if d.original == nil {
 		return nil
 	}
-	if failed && d.full && d.original.Size() <= maxReturned {
-		fmt.Fprintf(b, "\r\n--%s\r\nContent-Type: message/rfc822\r\n\r\n", bound)
-		_, err := d.original.WriteTo(b)
-		return err
+	mediaType, size := "message/rfc822", d.original.Size()
+	if !failed || !d.full || size > maxReturned {
+		mediaType, size = "text/rfc822-headers", min(d.original.Header().Size(), maxReturned)
 	}
-	fmt.Fprintf(b, "\r\n--%s\r\nContent-Type: text/rfc822-headers\r\n\r\n", bound)
-	head := message.Section(d.original.Bytes(), 0, min(d.original.Header().Size(), maxReturned))
-	_, err := io.Copy(b, message.NewReader(head))
-	if errors.Is(err, io.EOF) {
-		err = nil
+	content, err := message.ReadAll(message.Section(d.original.Bytes(), 0, size))
+	if err != nil {
+		return fmt.Errorf("deliver: read the message for a report: %w", err)
 	}
-	return err
+	d.part(b, bound, mediaType, content)
+	return nil
 }
