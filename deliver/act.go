@@ -69,26 +69,34 @@ func (a *Agent) act(ctx context.Context, r *accepted) error {
 	var events []pipeline.Event
 	err := a.cfg.DB.Update(ctx, func(tx *store.Tx) error {
 		events = events[:0]
-		if err := tx.Place(r.view.ID(), r.place); err != nil {
-			return err
-		}
-		// Held while the rows are written: a message that none of them wants
-		// is forgotten with the last reference.
-		if err := tx.Ref(r.view.ID(), 1); err != nil {
-			return err
+		if r.wanted() {
+			if err := tx.Place(r.view.ID(), r.place); err != nil {
+				return err
+			}
 		}
 		evs, err := a.rows(tx, r)
-		if err != nil {
-			return err
-		}
 		events = evs
 		tx.Applied(r.place)
-		return tx.Ref(r.view.ID(), -1)
+		return err
 	})
 	if err == nil {
 		a.cfg.Trace(pipeline.Trace{ID: r.view.ID(), Events: events})
 	}
 	return err
+}
+
+// wanted reports whether any row will refer to the message: one that was only
+// discarded or sent on is dead space in the journal from the start.
+func (r *accepted) wanted() bool {
+	return len(r.unsent) > 0 || slices.ContainsFunc(r.acts, func(act act) bool {
+		switch {
+		case !act.Bounce.IsZero():
+			return false
+		case act.Kind == actFile && act.Hold == "":
+			return len(filings(&act)) > 0
+		}
+		return true
+	})
 }
 
 // makeAll makes the messages that the acts give rise to, once: if the rest fails
