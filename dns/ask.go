@@ -49,7 +49,7 @@ func Texts(ctx context.Context, r Resolver, name string) ([]string, error) {
 // ReverseName is the name under which an address has its PTR record (RFC 1035,
 // 3.5; RFC 3596, 2.5), without suffix if zone is given: the form of DNS lists.
 func ReverseName(a netip.Addr, zone string) string {
-	full, err := mdns.ReverseAddr(a.Unmap().String())
+	full, err := mdns.ReverseAddr(a.Unmap().WithZone("").String())
 	if err != nil {
 		return ""
 	}
@@ -68,6 +68,9 @@ const maxNames = 10
 // claimed the first that the address gives itself. temporary says that a server
 // did not answer, and either may be missing for that.
 func HostName(ctx context.Context, r Resolver, a netip.Addr) (verified, claimed string, temporary bool) {
+	if !a.IsValid() {
+		return "", "", false
+	}
 	ans, err := r.Lookup(ctx, ReverseName(a, ""), PTR)
 	if err != nil {
 		return "", "", !NotFound(err)
@@ -84,7 +87,7 @@ func HostName(ctx context.Context, r Resolver, a netip.Addr) (verified, claimed 
 			temporary = true
 		}
 		for _, b := range addrs {
-			if b == a.Unmap() {
+			if b == a.Unmap().WithZone("") {
 				return rec.Text, claimed, false
 			}
 		}

@@ -113,6 +113,7 @@ func (c *Client) ask(ctx context.Context, q question) (Answer, time.Duration, er
 		}
 		last = err
 		if ctx.Err() != nil {
+			last = ctx.Err() // so that others who wait for the answer ask again
 			break
 		}
 	}
@@ -253,10 +254,13 @@ func (fl *flights) do(ctx context.Context, q question, f func() (Answer, error))
 	own := &flight{done: make(chan struct{})}
 	fl.calls[q] = own
 	fl.mu.Unlock()
+	own.err = ErrTemporary // should f not come back
+	defer func() {
+		fl.mu.Lock()
+		delete(fl.calls, q)
+		fl.mu.Unlock()
+		close(own.done)
+	}()
 	own.answer, own.err = f()
-	fl.mu.Lock()
-	delete(fl.calls, q)
-	fl.mu.Unlock()
-	close(own.done)
 	return own.answer, own.err
 }

@@ -86,8 +86,11 @@ func (z *Zone) add(line string) error {
 	}
 	data := strings.TrimSpace(line[len(fields[0]):])
 	rr, err := mdns.NewRR(name + ". 3600 IN " + data)
-	if err != nil || rr == nil {
+	if err != nil {
 		return fmt.Errorf("%q is no record: %w", line, err)
+	}
+	if rr == nil {
+		return fmt.Errorf("%q is no record", line)
 	}
 	rec, ok := convert(rr)
 	if !ok {
@@ -143,6 +146,31 @@ func (t Type) String() string {
 	return "TYPE" + strconv.Itoa(int(t))
 }
 
+// unescape undoes the master file form in which miekg/dns keeps strings: \" and
+// \DDD (RFC 1035, 5.1).
+func unescape(s string) string {
+	if strings.IndexByte(s, '\\') < 0 {
+		return s
+	}
+	out := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' || i+1 == len(s) {
+			out = append(out, s[i])
+			continue
+		}
+		i++
+		if i+2 < len(s) {
+			if n, err := strconv.ParseUint(s[i:i+3], 10, 8); err == nil {
+				out = append(out, byte(n))
+				i += 2
+				continue
+			}
+		}
+		out = append(out, s[i])
+	}
+	return string(out)
+}
+
 // convert takes a record of miekg/dns.
 func convert(rr mdns.RR) (Record, bool) {
 	h := rr.Header()
@@ -155,7 +183,7 @@ func convert(rr mdns.RR) (Record, bool) {
 	case *mdns.MX:
 		r.Text, r.Pref = strings.TrimSuffix(v.Mx, "."), v.Preference
 	case *mdns.TXT:
-		r.Text = strings.Join(v.Txt, "")
+		r.Text = unescape(strings.Join(v.Txt, ""))
 	case *mdns.PTR:
 		r.Text = strings.TrimSuffix(v.Ptr, ".")
 	case *mdns.NS:
