@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 
 	"mtad/config"
 	"mtad/pipeline"
@@ -49,6 +50,12 @@ func newFilter(b config.Block, env pipeline.Env) (pipeline.Filter, error) {
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
 	}
+	// A name without a slash would be looked for in PATH.
+	path, err := filepath.Abs(f.Path)
+	if err != nil {
+		return nil, b.Errorf("path", "%v", err)
+	}
+	f.Path = path
 	fi, err := os.Stat(f.Path)
 	switch {
 	case err != nil:

@@ -141,12 +141,14 @@ func TestDeath(t *testing.T) {
 	}
 	f := p.Open(pipeline.Client{})
 	defer f.Close()
+	proc := p.Steps()[0].Filter.(*filter).proc
+	first, _ := proc.running(context.Background())
 	if fate, _, _ := send(t, f, "die", ""); fate.Action != pipeline.TempFail {
 		t.Fatalf("died: %v", fate)
 	}
-	proc := p.Steps()[0].Filter.(*filter).proc
+	// The stream ends a little before go-plugin sees the process end.
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if _, err := proc.running(context.Background()); err == nil {
+		if next, err := proc.running(context.Background()); err == nil && next != first {
 			break
 		} else if time.Now().After(deadline) {
 			t.Fatalf("not started again: %v", err)
@@ -176,6 +178,18 @@ func TestStartErrors(t *testing.T) {
 		if _, err := start(t, body); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v; want %q in it", body, err, want)
 		}
+	}
+}
+
+// A path relative to the working directory is that, though it has no slash.
+func TestRelativePath(t *testing.T) {
+	t.Chdir(filepath.Dir(build(t, "../../examples/urlrep")))
+	if err := os.WriteFile("map.json", []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := start(t, `path = "urlrep"
+		config = { map = "map.json" }`); err != nil {
+		t.Error(err)
 	}
 }
 
