@@ -25,6 +25,7 @@
 //	restart_test.go    kill -9: the queue, and mail that was just accepted
 //	bounce_test.go     notices of failure
 //	limits_test.go     sizes, recipients, VRFY
+//	seeing_test.go     traces, metrics, the queue, accounts
 //	start_test.go      errors of the start
 //	readme_test.go     the README's first minute
 package e2e

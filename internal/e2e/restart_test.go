@@ -147,4 +147,8 @@ func TestStop(t *testing.T) {
 	}
 	s.start()
 	s.one("alice")
+	s.stop() // by SIGTERM
+	if code := s.proc.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("SIGTERM: exit %d", code)
+	}
 }
