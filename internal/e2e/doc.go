@@ -8,7 +8,7 @@
 //	go test -tags e2e ./internal/e2e
 //
 // A test whose program is not installed is skipped, and says which; `make peers`
-// installs them all (Debian, root). Only the comparison with Postfix needs root.
+// installs them all (Debian, root). Only a private Postfix needs root.
 //
 //	harness_test.go    the server, its ports, commands and processes
 //	mail_test.go       reading mailboxes, sending, a host that takes mail
@@ -21,6 +21,7 @@
 //	mbsync_test.go     mbsync both ways, 500 varied messages
 //	goclient_test.go   the clients of go-smtp and go-imap
 //	milter_test.go     OpenDKIM, spamass-milter, and Postfix with the same
+//	postfix_test.go    a private Postfix; mail by way of it
 //	filters_test.go    every kind of filter in one run; rules and reloads
 //	restart_test.go    kill -9: the queue, and mail that was just accepted
 //	bounce_test.go     notices of failure

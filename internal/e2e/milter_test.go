@@ -10,7 +10,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -154,88 +153,6 @@ const oddLetter = "Received: from elsewhere\r\n\tby client.example.net; Mon, 1 J
 	"From: Ann <ann@example.test>\r\nTo:alice@example.test\r\nSubject:   two  spaces\r\n\tand a fold\r\nX-A: 1\r\nX-A:\t2\r\nX-Empty:\r\n" +
 	"Date: Mon, 1 Jan 2024 00:00:00 +0000\r\nMessage-ID: <1@example.test>\r\n\r\nHello,\r\n\r\n..world.  \r\n.\r\n\r\n"
 
-const postfixMain = `compatibility_level = 3.6
-queue_directory = DIR/spool
-data_directory = DIR/data
-command_directory = /usr/sbin
-daemon_directory = /usr/lib/postfix/sbin
-mail_owner = postfix
-setgid_group = postdrop
-myhostname = mx.example.test
-mydestination =
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-mynetworks = 127.0.0.0/8
-smtpd_relay_restrictions = permit_mynetworks, reject
-smtpd_tls_security_level = none
-smtp_tls_security_level = none
-alias_maps =
-alias_database =
-maillog_file = DIR/maillog
-maillog_file_prefixes = DIR
-smtp_host_lookup = native
-disable_dns_lookups = yes
-import_environment = MAIL_CONFIG TZ LANG=C
-default_transport = smtp:[127.0.0.1]:NEXT
-smtpd_milters = unix:MILTER
-milter_default_action = tempfail
-milter_content_timeout = 60s
-local_header_rewrite_clients =
-smtputf8_enable = no
-`
-
-const postfixMaster = `127.0.0.1:PORT inet n - n - - smtpd
-pickup unix n - n 60 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-verify unix - - n - 1 verify
-flush unix n - n 1000? 0 flush
-proxymap unix - - n - - proxymap
-smtp unix - - n - - smtp
-error unix - - n - - error
-retry unix - - n - - error
-anvil unix - - n - 1 anvil
-scache unix - - n - 1 scache
-postlog unix-dgram n - n - 1 postlogd
-`
-
-// postfix runs a private Postfix with a milter, which gives all mail to the next
-// hop, and returns where it listens.
-func postfix(t *testing.T, milter string, next int) (addr string) {
-	t.Helper()
-	bin := program(t, "postfix")
-	if os.Getuid() != 0 {
-		t.Skip("starting Postfix needs root")
-	}
-	dir, port := openDir(t), freePort(t)
-	fill := strings.NewReplacer("DIR", dir, "NEXT", fmt.Sprint(next), "MILTER", milter, "PORT", fmt.Sprint(port))
-	for _, sub := range []string{"etc", "spool", "data"} {
-		check(t, os.Mkdir(filepath.Join(dir, sub), 0o755))
-	}
-	for name, text := range map[string]string{"main.cf": postfixMain, "master.cf": postfixMaster} {
-		path := filepath.Join(dir, "etc", name)
-		write(t, path, fill.Replace(text))
-		check(t, os.Chmod(path, 0o644))
-	}
-	must(t, "chown", "postfix", dir+"/data")
-	must(t, bin, "-c", dir+"/etc", "start")
-	t.Cleanup(func() {
-		if out, err := exec.Command(bin, "-c", dir+"/etc", "abort").CombinedOutput(); err != nil {
-			t.Errorf("postfix abort: %v\n%s", err, out)
-		}
-		if t.Failed() {
-			log, _ := os.ReadFile(dir + "/maillog")
-			t.Logf("Postfix said:\n%s", log)
-		}
-	})
-	return local(port)
-}
-
 // compareWithPostfix sends messages through Postfix and through mtad, with the
 // same milter: what the mailbox has is what came out of Postfix, but for what
 // names a host or a time.
@@ -243,7 +160,7 @@ func compareWithPostfix(t *testing.T, socket string, msgs ...string) {
 	t.Helper()
 	port := freePort(t)
 	hop := startHop(t, port, nil)
-	addr := postfix(t, socket, port)
+	addr := postfix(t, "unix:"+socket, port)
 	s := start(t, withMilter("inbound", socket))
 	alice := s.login("alice")
 	for i, data := range msgs {
