@@ -338,6 +338,7 @@ func putOff(unsent []act, err error, of *act, what pipeline.Plan) ([]act, error)
 		return unsent, err
 	}
 	late := *of
+	what.Cancelled = of.Plan.Cancelled
 	late.Kind, late.Plan = actSend, what
 	return append(unsent, late), nil
 }

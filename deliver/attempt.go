@@ -159,7 +159,7 @@ func (a *Agent) deliverLater(ctx context.Context, it *queue.Item, d *queued, bod
 		return smtp.Reply{}, err
 	}
 	if d.Act.Kind == actSend {
-		return a.sendLater(ctx, v, &d.Act, body)
+		return a.sendLater(ctx, it, v.WithRcpts(v.Rcpts(), base), &d.Act, body)
 	}
 	act := d.Act
 	var events []pipeline.Event
@@ -182,7 +182,8 @@ func (a *Agent) deliverLater(ctx context.Context, it *queue.Item, d *queued, bod
 }
 
 // sendLater makes a message that could not be made when its cause was acted on.
-func (a *Agent) sendLater(ctx context.Context, v *pipeline.View, act *act, body message.Bytes) (smtp.Reply, error) {
+// A redirect that is refused now is stored: its cause was not.
+func (a *Agent) sendLater(ctx context.Context, it *queue.Item, v *pipeline.View, act *act, body message.Bytes) (smtp.Reply, error) {
 	if !act.Bounce.IsZero() {
 		err := a.report(ctx, v, body, []dsnRcpt{{addr: act.Rcpt, params: act.Params, action: dsnFailed, reply: act.Bounce.String()}})
 		if errors.Is(err, errNotNow) {
@@ -191,11 +192,22 @@ func (a *Agent) sendLater(ctx context.Context, v *pipeline.View, act *act, body 
 		return smtp.Reply{}, err
 	}
 	r := &accepted{view: v, open: func() (*journal.Content, error) { return a.cfg.DB.Bytes(ctx, v.ID()) }}
+	elsewhere := act.Plan.Cancelled
 	unsent, err := a.sendOn(ctx, r, act)
-	if err == nil && len(unsent) > 0 {
+	switch {
+	case err != nil:
+		return smtp.Reply{}, err
+	case len(unsent) > 0:
 		return replyNotNow, nil
+	case elsewhere && act.Plan.Keeps():
+		return smtp.Reply{}, a.cfg.DB.Update(ctx, func(tx *store.Tx) error {
+			if _, err := a.store(tx, v, act); err != nil {
+				return err
+			}
+			return a.queue.Finish(tx, it)
+		})
 	}
-	return smtp.Reply{}, err
+	return smtp.Reply{}, nil
 }
 
 // storeLater sends on and stores what a plan made in the queue asks for. The
