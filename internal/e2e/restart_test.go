@@ -54,7 +54,7 @@ type sender struct {
 	accepted map[string]bool
 }
 
-func (w *sender) run(addr, name string) {
+func (w *sender) run(addr, rcpt, name string) {
 	c, err := gosmtp.Dial(addr)
 	if err != nil {
 		return
@@ -62,7 +62,7 @@ func (w *sender) run(addr, name string) {
 	defer c.Close()
 	for i := 0; ; i++ {
 		subject := fmt.Sprintf("%s-%d", name, i)
-		err := c.SendMail("ann@good.test", []string{"alice@example.test"}, strings.NewReader(letter("ann@good.test", "alice@example.test", subject, "x")))
+		err := c.SendMail("ann@good.test", []string{rcpt}, strings.NewReader(letter("ann@good.test", rcpt, subject, "x")))
 		if err != nil {
 			return
 		}
@@ -82,7 +82,7 @@ func TestKillUnderLoad(t *testing.T) {
 	for round := range 10 {
 		var wg sync.WaitGroup
 		for n := range 3 {
-			wg.Go(func() { w.run(local(s.SMTP), fmt.Sprintf("r%d-s%d", round, n)) })
+			wg.Go(func() { w.run(local(s.SMTP), "alice@example.test", fmt.Sprintf("r%d-s%d", round, n)) })
 		}
 		if source != "" {
 			wg.Go(func() {
@@ -126,6 +126,39 @@ func TestKillUnderLoad(t *testing.T) {
 	if out := s.do("queue", "list", "-o", "ndjson"); strings.TrimSpace(out) != "" {
 		t.Errorf("the queue is not empty:\n%s", out)
 	}
+}
+
+// What was accepted for another host gets there, kill -9 or not. It may come
+// twice: the answer of that host may be lost (RFC 1047).
+func TestKillUnderRelay(t *testing.T) {
+	t.Parallel()
+	port := freePort(t)
+	hop := startHop(t, port, nil)
+	s := start(t, toHop(port))
+	w := &sender{accepted: map[string]bool{}}
+	for round := range 5 {
+		var wg sync.WaitGroup
+		for n := range 3 {
+			wg.Go(func() { w.run(local(s.SMTP), "x@far.test", fmt.Sprintf("r%d-s%d", round, n)) })
+		}
+		time.Sleep(time.Duration(100+rand.IntN(200)) * time.Millisecond) // at any moment
+		s.proc.kill()
+		wg.Wait()
+		s.start()
+	}
+	arrived := map[string]int{}
+	eventually(t, "an empty queue", timeLimit, func() bool {
+		return strings.TrimSpace(s.do("queue", "list", "-o", "ndjson")) == ""
+	})
+	for _, d := range hop.deliveries() {
+		arrived[field(d.data, "Subject")]++
+	}
+	for subject := range w.accepted {
+		if arrived[subject] == 0 {
+			t.Errorf("%s was accepted and did not arrive", subject)
+		}
+	}
+	t.Logf("%d messages accepted, %d different ones arrived, %d in all", len(w.accepted), len(arrived), len(hop.deliveries()))
 }
 
 // A server that is asked to stop finishes what it has begun.
