@@ -88,6 +88,7 @@ func TestServerNoHookBeforeBanner(t *testing.T) {
 	select {
 	case <-b.opened:
 		reconsider(t, goSMTP, "the server asks before the banner")
+		return
 	default:
 	}
 	w.say("EHLO c.test")
@@ -177,7 +178,9 @@ func TestServerErrorLimit(t *testing.T) {
 	for range 4 {
 		w.say("WHAT")
 	}
-	if s := w.line(); !strings.HasPrefix(s, "500") || !w.closed() {
+	if w.silent() {
+		reconsider(t, goSMTP, "four errors do not end the session")
+	} else if s := w.line(); !strings.HasPrefix(s, "500") || !w.closed() {
 		reconsider(t, goSMTP, "the limit of errors has changed: "+s)
 	}
 	if n := has(names(&gosmtp.Server{}), "MaxErr", "ErrorLimit", "ErrorThreshold"); n != "" {
