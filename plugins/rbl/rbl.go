@@ -69,7 +69,7 @@ type found struct {
 // addresses that are not public are not looked up.
 func (f *filter) Filter(ctx context.Context, _ pipeline.Stage, v *pipeline.View) (pipeline.Verdict, error) {
 	c := v.Client()
-	addr := c.Addr.Addr()
+	addr := c.Addr.Addr().Unmap()
 	if c.Auth != nil || c.Trusted || !public(addr) {
 		return pipeline.Verdict{}, nil
 	}
@@ -77,7 +77,7 @@ func (f *filter) Filter(ctx context.Context, _ pipeline.Stage, v *pipeline.View)
 	var out pipeline.Verdict
 	for i, zone := range f.zones {
 		a := answers[i]
-		if a.unknown {
+		if a.unknown && len(a.codes) == 0 {
 			out.Mods = append(out.Mods, pipeline.Tag{Name: "rbl.unknown", Value: zone})
 			continue
 		}

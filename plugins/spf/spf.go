@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"blitiri.com.ar/go/spf"
+	"golang.org/x/net/idna"
 
 	"mtad/config"
 	"mtad/dns"
@@ -62,9 +63,13 @@ func (f *filter) Filter(ctx context.Context, _ pipeline.Stage, v *pipeline.View)
 	sender := v.Sender()
 	prop := pipeline.AuthProp{Type: "smtp", Name: "mailfrom", Value: sender.String()}
 	if sender.IsZero() {
+		sender = smtp.Address{Local: "postmaster", Domain: c.Helo}
 		prop = pipeline.AuthProp{Type: "smtp", Name: "helo", Value: c.Helo}
 	}
-	ip := net.IP(c.Addr.Addr().AsSlice())
+	if ascii, err := idna.Lookup.ToASCII(sender.Domain); err == nil && !sender.ASCII() {
+		sender.Domain = ascii // RFC 7208, 4.3
+	}
+	ip := net.IP(c.Addr.Addr().Unmap().AsSlice())
 	result, err := spf.CheckHostWithSender(ip, c.Helo, sender.String(),
 		spf.WithContext(ctx), spf.WithResolver(resolver{f.dns}))
 	reason := ""

@@ -1,0 +1,122 @@
+package thresholds
+
+import (
+	"context"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"mtad/config"
+	"mtad/message"
+	"mtad/pipeline"
+	"mtad/smtp"
+)
+
+func build(body string) (pipeline.Filter, error) {
+	b, diags := config.ParseBlock(body, config.BlockType{Options: options})
+	if diags != nil {
+		return nil, diags[0]
+	}
+	return newFilter(b, pipeline.Env{})
+}
+
+// giver is a filter that gives points.
+type giver []float64
+
+func (giver) Stages() pipeline.Stages { return pipeline.At(pipeline.Mail) }
+
+func (g giver) Filter(context.Context, pipeline.Stage, *pipeline.View) (pipeline.Verdict, error) {
+	var v pipeline.Verdict
+	for _, p := range g {
+		v.Mods = append(v.Mods, pipeline.AddScore{Name: "rule", Points: p})
+	}
+	return v, nil
+}
+
+// run sends a message with these points through a filter.
+func run(t *testing.T, f pipeline.Filter, points ...float64) pipeline.Verdict {
+	t.Helper()
+	p, err := pipeline.New("p", []*pipeline.Step{{Name: "s", Filter: giver(points), OnError: pipeline.TempFail}}, pipeline.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := message.Parse(message.FromBytes([]byte("A: b\r\n\r\n")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	flow := p.Open(pipeline.Client{})
+	defer flow.Close()
+	flow.Begin(1, smtp.Address{}, smtp.MailParams{})
+	flow.Run(t.Context(), pipeline.Mail)
+	flow.SetMessage(m, nil, nil)
+	out, err := f.Filter(t.Context(), pipeline.Message, flow.View())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestVerdicts(t *testing.T) {
+	for _, c := range []struct {
+		body   string
+		points []float64
+		want   string
+	}{
+		{"", nil, "continue"},
+		{"", []float64{1, 0.5}, "continue; add-header X-Spam-Score: 1.5; add-header X-Spam-Status: No, score=1.5 required=6.0 tests=rule=1.0, rule=0.5"},
+		{"", []float64{4, 2}, `continue; add-header X-Spam-Score: 6.0; add-header X-Spam-Status: Yes, score=6.0 required=6.0 tests=rule=4.0, rule=2.0; add-header X-Spam-Flag: YES; tag spam; set-folder "Junk"`},
+		{"", []float64{15}, "reject 550 5.7.1 Message looks like spam"},
+		{"text = \"go\"", []float64{20}, "reject 550 5.7.1 go"},
+		{"header = false\nfolder = \"Spam\"", []float64{7}, `continue; add-header X-Spam-Flag: YES; tag spam; set-folder "Spam"`},
+		{"header = false\nreject = 0\nquarantine = 10", []float64{100}, `continue; add-header X-Spam-Flag: YES; tag spam; quarantine "score 100.0"`},
+		{"header = false\njunk = 0\ntag = 2", []float64{3}, `continue; add-header X-Spam-Flag: YES; tag spam`},
+		{"header = false\njunk = 0", []float64{14}, "continue"},
+		{"header = false", []float64{10, -9}, "continue"},
+	} {
+		f, err := build(c.body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := run(t, f, c.points...).String(); got != c.want {
+			t.Errorf("%q %v:\ngot  %s\nwant %s", c.body, c.points, got, c.want)
+		}
+	}
+}
+
+func TestConfig(t *testing.T) {
+	for _, body := range []string{"junk = 20", "junk = -1", "reject = \"x\"", "nonsense = 1"} {
+		if _, err := build(body); err == nil {
+			t.Errorf("%q is taken", body)
+		}
+	}
+}
+
+func TestReadme(t *testing.T) {
+	b, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []string{"Name", "Description", "Syntax", "Stages", "Modifications", "On failure", "Examples", "RFCs"} {
+		if !strings.Contains(string(b), "\n## "+s+"\n") {
+			t.Errorf("no section %s", s)
+		}
+	}
+	for _, o := range options {
+		if !strings.Contains(string(b), "| `"+o.Name+"` |") {
+			t.Errorf("option %s is not documented", o.Name)
+		}
+	}
+	examples := regexp.MustCompile("(?s)```hcl\nfilter[^{]*\\{(.*?)\n?\\}\n```").FindAllStringSubmatch(string(b), -1)
+	if len(examples) != strings.Count(string(b), "```hcl") {
+		t.Error("an example can't be read")
+	}
+	for _, ex := range examples {
+		if _, err := build(ex[1]); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := config.CheckStruct(options, &settings{}); err != nil {
+		t.Error(err)
+	}
+}
