@@ -98,9 +98,12 @@ func TestREADME(t *testing.T) {
 		code int
 		text string
 	}{
-		{0, "250 2.0.0 Ok"}, {0, "stored in INBOX as UID 1"}, {0, "Subject: A good mail"},
+		{0, "250 2.0.0 Ok"},
+		{0, "stored in INBOX as UID 1"},
+		{0, "Subject: A good mail"},
 		{1, "550 5.7.23 SPF: boss@forged.test may not be sent from 203.0.113.5"},
-		{0, "250 2.0.0 Ok"}, {0, "stored in Invoices"},
+		{0, "250 2.0.0 Ok"},
+		{0, "stored in Invoices"},
 	}
 	for i, c := range commands {
 		if i == 4 {
