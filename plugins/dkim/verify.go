@@ -82,7 +82,7 @@ func (f *verifier) none() pipeline.Verdict {
 
 func (f *verifier) verdict(results []*dkim.Verification, sigs []signature) pipeline.Verdict {
 	var out pipeline.Verdict
-	passed := false
+	passed, unknown := false, false
 	for i, r := range results {
 		result, reason := resultOf(r)
 		sig := signature{domain: r.Domain}
@@ -90,9 +90,10 @@ func (f *verifier) verdict(results []*dkim.Verification, sigs []signature) pipel
 			sig = sigs[i]
 		}
 		passed = passed || result == "pass"
+		unknown = unknown || result == "temperror" // a fault of ours or the DNS is nobody's guilt
 		out.Mods = append(out.Mods, authResult(result, sig, reason))
 	}
-	if !passed && f.OnFail != 0 {
+	if !passed && !unknown && f.OnFail != 0 {
 		out.Mods = append(out.Mods, pipeline.AddScore{Name: "dkim_fail", Points: float64(f.OnFail)})
 	}
 	return out
