@@ -351,7 +351,7 @@ func (a *Agent) report(ctx context.Context, v *pipeline.View, body message.Bytes
 	p := v.SenderParams()
 	d := dsn{
 		id: message.NewID(a.cfg.Now()), hostname: a.cfg.Hostname, now: a.cfg.Now(), to: v.Sender(),
-		envID: p.EnvelopeID, full: p.Return != "HDRS", arrived: v.Time(), rcpts: rcpts, original: original,
+		envID: p.EnvelopeID, full: p.Return != "HDRS", arrived: v.Time(), rcpts: distinct(rcpts), original: original,
 	}
 	b, err := d.build()
 	if err != nil {

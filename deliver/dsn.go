@@ -3,6 +3,7 @@ package deliver
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -105,6 +106,19 @@ func (d *dsn) build() ([]byte, error) {
 	fmt.Fprintf(&b, "\r\n--%s--\r\n", bound)
 	head.WriteString(encoding(b.Bytes()))
 	return append(head.Bytes(), b.Bytes()...), nil
+}
+
+// distinct names a recipient once for each thing that was said of it: who an
+// alias leads to is not the sender's business.
+func distinct(rcpts []dsnRcpt) []dsnRcpt {
+	var out []dsnRcpt
+	for _, r := range rcpts {
+		same := func(o dsnRcpt) bool { return o.addr.Equal(r.addr) && o.reply == r.reply && o.host == r.host }
+		if !slices.ContainsFunc(out, same) {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // part writes one part of the report.

@@ -223,6 +223,17 @@ func TestSuccess(t *testing.T) {
 	}
 }
 
+// The members of an alias are one recipient to the sender.
+func TestAliasInReport(t *testing.T) {
+	w := newWorld(t)
+	w.must(w.dir.AddAlias(t.Context(), "al@x.test", "ann@x.test", "bob@x.test"))
+	w.send("cid@x.test", "al@x.test", hello, notify(gosmtp.DSNNotifySuccess))
+	box := w.box("cid")
+	if len(box) != 1 || strings.Count(box[0], "Final-Recipient: rfc822; al@x.test\n") != 1 || strings.Contains(box[0], "bob") {
+		t.Errorf("%q", box)
+	}
+}
+
 // What is put off is tried again, warned about once, and given up.
 func TestDelayAndExpiry(t *testing.T) {
 	w := newWorld(t)
