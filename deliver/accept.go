@@ -1,10 +1,13 @@
 package deliver
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -238,10 +241,29 @@ func (a *Agent) decide(ctx context.Context, v *pipeline.View, note func(pipeline
 	}
 	for _, act := range acts {
 		if act.Bounce.IsZero() {
-			return a.sortRefusals(v, acts), smtp.Reply{}
+			return mergeCopies(a.sortRefusals(v, acts)), smtp.Reply{}
 		}
 	}
 	return nil, refused
+}
+
+// mergeCopies leaves one of the acts that would do the same for one account:
+// alice+a and alice+b get a copy each only if rules tell them apart.
+func mergeCopies(acts []act) []act {
+	var out []act
+	for _, act := range acts {
+		if act.Kind != actFile || act.Hold != "" || !act.Bounce.IsZero() || !slices.ContainsFunc(out, act.sameCopy) {
+			out = append(out, act)
+		}
+	}
+	return out
+}
+
+// sameCopy reports whether two acts store the same octets in the same places.
+func (act act) sameCopy(other act) bool {
+	return other.Kind == actFile && other.Hold == "" && other.Bounce.IsZero() && act.Account == other.Account &&
+		act.Folder == other.Folder && act.Skip == other.Skip && bytes.Equal(act.Edited, other.Edited) &&
+		reflect.DeepEqual(act.Plan, other.Plan)
 }
 
 // sortRefusals deals with recipients who refused where others accepted. Those
@@ -290,8 +312,9 @@ func proven(v *pipeline.View) bool {
 	return false
 }
 
-// resolve turns recipients into acts: one for each local mailbox and each remote
-// address, whoever leads there first.
+// resolve turns recipients into acts: one for each remote address and for each
+// local mailbox with a detail, whoever leads there first. Rules tell alice+a from
+// alice+b, and what one of them does must not happen to mail for the other.
 func (a *Agent) resolve(ctx context.Context, v *pipeline.View, note func(pipeline.Event)) ([]act, error) {
 	var acts []act
 	seen := map[string]bool{}
@@ -309,7 +332,7 @@ func (a *Agent) resolve(ctx context.Context, v *pipeline.View, note func(pipelin
 			continue
 		}
 		for _, t := range targets {
-			key := fmt.Sprint(t.Account, " ", t.Addr.Key())
+			key := fmt.Sprint(t.Account, " ", t.Addr.Key(), " ", t.Detail)
 			if seen[key] {
 				continue
 			}

@@ -50,6 +50,7 @@ func (r *Router) Relay() *relay.Client { return r.routing.Load().Relay }
 type Target struct {
 	Account int64 // 0: elsewhere
 	Addr    smtp.Address
+	Detail  string // of a mailbox: what stood behind the separator
 }
 
 // Resolution is what the router says of a recipient at RCPT.
@@ -134,16 +135,16 @@ func (r *Router) Expand(ctx context.Context, addr smtp.Address) ([]Target, error
 	}
 	switch res.Class {
 	case directory.UserClass:
-		t, err := mailboxOf(&res.User)
+		t, err := mailboxOf(&res.User, res.Detail)
 		return []Target{t}, err
 	case directory.AliasClass:
 		out := make([]Target, 0, len(res.Targets))
 		for _, t := range res.Targets {
 			if t.User == nil {
-				out = append(out, Target{0, t.Address})
+				out = append(out, Target{Addr: t.Address})
 				continue
 			}
-			mbox, err := mailboxOf(t.User)
+			mbox, err := mailboxOf(t.User, t.Detail)
 			if err != nil {
 				return nil, err
 			}
@@ -153,15 +154,15 @@ func (r *Router) Expand(ctx context.Context, addr smtp.Address) ([]Target, error
 	case directory.Unknown:
 		return nil, nil
 	}
-	return []Target{{0, addr}}, nil
+	return []Target{{Addr: addr}}, nil
 }
 
-func mailboxOf(u *directory.User) (Target, error) {
+func mailboxOf(u *directory.User, detail string) (Target, error) {
 	a, err := smtp.ParseAddress(u.Address)
 	if err != nil {
 		return Target{}, fmt.Errorf("deliver: address of account %d: %w", u.ID, err)
 	}
-	return Target{u.ID, a}, nil
+	return Target{u.ID, a, detail}, nil
 }
 
 // RelayRoute says where mail for a remote domain goes.
