@@ -70,6 +70,28 @@ func TestPlans(t *testing.T) {
 	}
 }
 
+// Rules are asked for each detail: what one of them does does not happen to mail
+// for another, and what comes out the same is stored once.
+func TestDetails(t *testing.T) {
+	w := newWorld(t)
+	w.onDeliver.set(func(v *pipeline.View) pipeline.Verdict {
+		switch v.Rcpt().Addr.Local {
+		case "ann+trap":
+			return pipeline.Verdict{Action: pipeline.Discard}
+		case "ann+a":
+			return pipeline.Verdict{Mods: []pipeline.Modification{pipeline.FileInto{Folder: "A"}}}
+		}
+		return pipeline.Verdict{}
+	})
+	w.send("s@far.test", "ann+trap@x.test ann+a@x.test ann+b@x.test ann@x.test", hello)
+	var folders []string
+	for _, m := range w.box("ann") {
+		line, _, _ := strings.Cut(m, "\n")
+		folders = append(folders, line)
+	}
+	expect(t, "folders", folders, []string{"A 0[]", "INBOX 0[]"})
+}
+
 func TestPoisonousFlagsDoNotStopTheServer(t *testing.T) {
 	w := newWorld(t)
 	var flags []string
