@@ -10,6 +10,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"mtad/smtp"
@@ -59,7 +60,10 @@ func resultOf(err error, h host) Result {
 	}
 	text := "Connection failed"
 	var ne net.Error
+	var dial *net.OpError
 	switch {
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return Result{Reply: smtp.NewReply(450, 4, 1, noAnswer(dial)), Host: h.String()} // RFC 3463, 3.5
 	case errors.Is(err, errTLS):
 		return Result{Reply: smtp.NewReply(450, 7, 4, "Host offers no TLS, and the route demands it"), Host: h.String()}
 	case errors.Is(err, errNoAuth):
@@ -70,6 +74,19 @@ func resultOf(err error, h host) Result {
 		text = "Host does not speak SMTP"
 	}
 	return Result{Reply: smtp.NewReply(450, 4, 2, text), Host: h.String()}
+}
+
+// noAnswer says why nobody answered.
+func noAnswer(err *net.OpError) string {
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "Connection refused"
+	case errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH):
+		return "No way to the host"
+	case err.Timeout():
+		return "Connection timed out"
+	}
+	return "Connection failed"
 }
 
 // dial connects to the host and brings the conversation to where MAIL may come.

@@ -29,7 +29,7 @@ func TestQueueSurvives(t *testing.T) {
 	s.proc.kill()
 
 	s.start()
-	mustSay(t, list(), "deferred", "<x@far.test>", "<alice@example.test>", "Connection failed")
+	mustSay(t, list(), "deferred", "<x@far.test>", "<alice@example.test>", "Connection refused")
 	mustSay(t, s.do("queue", "show", id), "x@far.test")
 	if got := s.do("queue", "cat", id); !strings.HasSuffix(got, data) {
 		t.Errorf("queue cat:\n%s", got)
