@@ -13,9 +13,13 @@ import (
 // results under our name (RFC 8601, 5), or a spam verdict.
 func Forged(f message.Field, authServID string) bool {
 	if f.Is("Authentication-Results") {
-		id, _, _ := strings.Cut(f.Value(), ";")
-		id, _, _ = strings.Cut(strings.TrimSpace(id), " ")
-		return strings.EqualFold(id, authServID)
+		// The name may stand behind comments, and in quotes (RFC 8601, 2.2).
+		id, _ := message.ParseParams(f.Value())
+		if words := strings.Fields(id); len(words) > 0 {
+			id = words[0]
+		}
+		id = strings.NewReplacer(`"`, "", `\`, "").Replace(id)
+		return id == "" || strings.EqualFold(id, authServID)
 	}
 	return len(f.Name) > 7 && strings.EqualFold(f.Name[:7], "X-Spam-")
 }

@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -102,6 +103,10 @@ func (r *Router) qualify(a smtp.Address) smtp.Address {
 func (r *Router) find(ctx context.Context, a smtp.Address) (directory.Result, error) {
 	n := r.routing.Load()
 	res, err := r.directory.Lookup(ctx, a.Local, a.Domain)
+	if errors.Is(err, directory.ErrLoop) {
+		// An alias that leads nowhere, or to itself, is nobody.
+		return directory.Result{Class: directory.Unknown}, nil
+	}
 	if err != nil {
 		return res, fmt.Errorf("deliver: look up %s: %w", a, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime/debug"
 	"time"
 
@@ -198,6 +199,11 @@ func (f *Flow) check(i int, st *Step, s Stage, v Verdict) error {
 		return fmt.Errorf("pipeline: %s: verdict for single recipients at %s", st.Name, s)
 	case !v.Reply.IsZero() && v.Action.Refuses() && !validReply(v.Action, v.Reply):
 		return fmt.Errorf("pipeline: %s: %s with the reply %s", st.Name, v.Action, v.Reply)
+	}
+	for _, m := range v.Mods {
+		if sc, ok := m.(AddScore); ok && (math.IsNaN(sc.Points) || math.IsInf(sc.Points, 0)) {
+			return fmt.Errorf("pipeline: %s: %s points are no number to add", st.Name, sc.Name)
+		}
 	}
 	var asked any = st.Filter
 	if f.sessions[i] != nil {

@@ -10,8 +10,10 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"mtad/message"
 	"mtad/pipeline"
@@ -274,7 +276,25 @@ func (c *conn) skipLine() error {
 }
 
 // reply queues a reply.
-func (c *conn) reply(r smtp.Reply) { c.out = r.Append(c.out) }
+// Text beyond US-ASCII is for clients that asked for SMTPUTF8 (RFC 6531, 3.7.4.2).
+func (c *conn) reply(r smtp.Reply) {
+	if c.flow == nil || !c.flow.View().SenderParams().UTF8 {
+		r.Text = ascii(r.Text)
+	} else {
+		r.Text = strings.ToValidUTF8(r.Text, "?")
+	}
+	c.out = r.Append(c.out)
+}
+
+// ascii puts "?" in place of every character that is none of US-ASCII.
+func ascii(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= utf8.RuneSelf {
+			return '?'
+		}
+		return r
+	}, s)
+}
 
 // flush writes the queued replies in one go.
 func (c *conn) flush() error {

@@ -17,6 +17,7 @@ import (
 	"mtad/dns"
 	"mtad/pipeline"
 	"mtad/plugins"
+	"mtad/smtp"
 )
 
 // loaded is a configuration that has been read and checked against itself.
@@ -46,6 +47,12 @@ func loadConfig(path string) (*loaded, error) {
 	diags.Add(root.Decode(&c.top))
 	if c.top.DefaultDomain == "" {
 		c.top.DefaultDomain = c.top.Hostname
+	}
+	if !smtp.ValidHelo(c.top.Hostname) {
+		diags.Add(root.Errorf("hostname", "%q is no host name and no address literal", c.top.Hostname))
+	}
+	if !smtp.ValidDomain(c.top.DefaultDomain) {
+		diags.Add(root.Errorf("myorigin", "%q is no domain name", c.top.DefaultDomain))
 	}
 	c.pipelines = root.Blocks("pipeline")
 	diags.Add(c.readNetworks(root))
@@ -128,6 +135,7 @@ func (c *loaded) readListeners(root config.Block, diags *config.Diagnostics) {
 	for _, p := range c.pipelines {
 		names = append(names, p.Name())
 	}
+	taken := map[string]string{} // address to the listener that has it
 	for _, b := range root.Blocks("listener") {
 		l := listener{name: b.Name()}
 		if err := b.Decode(&l.listenerSettings); err != nil {
@@ -147,6 +155,10 @@ func (c *loaded) readListeners(root config.Block, diags *config.Diagnostics) {
 			if _, _, err := net.SplitHostPort(a); err != nil {
 				diags.Add(b.Errorf("addr", "%q is not host:port", a))
 			}
+			if other, ok := taken[a]; ok {
+				diags.Add(b.Errorf("addr", "%s is the address of listener %q already", a, other))
+			}
+			taken[a] = l.name
 		}
 		c.listeners = append(c.listeners, l)
 	}

@@ -96,6 +96,9 @@ func TestErrors(t *testing.T) {
 		{`msg.reject("x")`, "with a colon"},
 		{`for i = 1, 2000 do msg:set_tag("x") end`, "more than 1000 edits"},
 		{`re.match("x", "(")`, "re:"},
+		{`string.leak = 1`, "library string can't be changed"},
+		{`getmetatable("").__index = nil`, "non-table"},
+		{`msg:reject(rawset == nil and missing.x or "")`, "nil"},
 		{`setmetatable(msg, {})`, "protected metatable"},
 	} {
 		_, err := run(t, "function message(msg)\n"+c.body+"\nend", pipeline.Message)

@@ -12,7 +12,7 @@ import (
 // out of its environment.
 var removed = []string{
 	"dofile", "loadfile", "load", "loadstring", "require", "module", "collectgarbage", "print", "newproxy",
-	"getfenv", "setfenv", "_printregs", "_G",
+	"getfenv", "setfenv", "rawset", "_printregs", "_G",
 }
 
 // sandbox opens the libraries that are safe, and makes them so. It returns the
@@ -37,7 +37,30 @@ func sandbox(L *lua.LState, st *state) *lua.LTable {
 	re.RawSetString("replace", L.NewFunction(res.replace))
 	g.RawSetString("re", re)
 	g.RawSetString("log", logLibrary(L, st))
+	for _, name := range []string{"string", "table", "math", "re", "log"} {
+		if lib, ok := g.RawGetString(name).(*lua.LTable); ok {
+			g.RawSetString(name, readOnly(L, name, lib))
+		}
+	}
+	if mt, ok := L.GetMetatable(lua.LString("")).(*lua.LTable); ok {
+		mt.RawSetString("__metatable", lua.LString("string"))
+	}
 	return g
+}
+
+// readOnly stands for a library that no script may change: the next message
+// would meet the change.
+func readOnly(L *lua.LState, name string, lib *lua.LTable) *lua.LTable {
+	meta := L.NewTable()
+	meta.RawSetString("__index", lib)
+	meta.RawSetString("__metatable", lua.LString(name))
+	meta.RawSetString("__newindex", L.NewFunction(func(L *lua.LState) int {
+		L.RaiseError("the library %s can't be changed", name)
+		return 0
+	}))
+	proxy := L.NewTable()
+	proxy.Metatable = meta
+	return proxy
 }
 
 // boundLibraries replaces what has no bound.
