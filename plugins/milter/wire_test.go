@@ -162,13 +162,13 @@ func TestProgress(t *testing.T) {
 	ours, theirs := net.Pipe()
 	defer ours.Close()
 	defer theirs.Close()
-	s := &session{f: newTestFilter(t, `connect = "unix:/x"`), link: newLink(ours), timeout: 300 * time.Millisecond}
+	s := &session{f: newTestFilter(t, `connect = "unix:/x"`), link: newLink(ours), timeout: time.Second}
 	s.link.version = 6
 	go func() {
 		in := bufio.NewReader(theirs)
 		readPacket(in, nil)
 		for range 5 {
-			time.Sleep(100 * time.Millisecond) // the work
+			time.Sleep(250 * time.Millisecond) // the work
 			theirs.Write(packet('p', ""))
 		}
 		theirs.Write(packet('c', ""))
