@@ -134,6 +134,9 @@ func (s *Server) route(ctx context.Context, q url.Values) (Route, error) {
 	if err != nil {
 		return Route{}, about(addr.String(), err)
 	}
+	if res.Circle {
+		return Route{}, about(addr.String(), directory.ErrLoop)
+	}
 	out := Route{Address: addr.String(), Class: string(res.Class), Exempt: res.Exempt, Targets: []Target{}}
 	found, err := s.cfg.Router.Expand(ctx, addr)
 	if err != nil {

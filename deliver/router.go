@@ -58,6 +58,7 @@ type Target struct {
 type Resolution struct {
 	Class  pipeline.Class
 	Exempt bool // postmaster or abuse
+	Circle bool // nobody, because its aliases lead in a circle
 }
 
 // Resolve says what a recipient is. Relay is denied unless the client may send
@@ -65,6 +66,9 @@ type Resolution struct {
 func (r *Router) Resolve(ctx context.Context, addr smtp.Address, mayRelay bool) (Resolution, error) {
 	addr = r.qualify(addr)
 	res, err := r.find(ctx, addr)
+	if errors.Is(err, directory.ErrLoop) {
+		return Resolution{Class: pipeline.NoSuch, Circle: true}, nil
+	}
 	if err != nil {
 		return Resolution{}, err
 	}
@@ -103,10 +107,6 @@ func (r *Router) qualify(a smtp.Address) smtp.Address {
 func (r *Router) find(ctx context.Context, a smtp.Address) (directory.Result, error) {
 	n := r.routing.Load()
 	res, err := r.directory.Lookup(ctx, a.Local, a.Domain)
-	if errors.Is(err, directory.ErrLoop) {
-		// An alias that leads nowhere, or to itself, is nobody.
-		return directory.Result{Class: directory.Unknown}, nil
-	}
 	if err != nil {
 		return res, fmt.Errorf("deliver: look up %s: %w", a, err)
 	}
@@ -114,10 +114,13 @@ func (r *Router) find(ctx context.Context, a smtp.Address) (directory.Result, er
 		return res, nil
 	}
 	res, err = r.directory.Lookup(ctx, a.Local, n.DefaultDomain)
-	if err == nil && res.Class == directory.Foreign {
+	if err != nil {
+		return res, fmt.Errorf("deliver: look up %s: %w", a, err)
+	}
+	if res.Class == directory.Foreign {
 		res.Class = directory.Unknown
 	}
-	return res, err
+	return res, nil
 }
 
 // hasDomain looks for a domain, or a ".parent" of it.
@@ -131,10 +134,14 @@ func hasDomain(list []string, domain string) bool {
 }
 
 // Expand finds the mailboxes and remote addresses that a recipient leads to.
-// Nothing is found for an address that does not exist.
+// Nothing is found for an address that does not exist, or whose aliases lead in
+// a circle.
 func (r *Router) Expand(ctx context.Context, addr smtp.Address) ([]Target, error) {
 	addr = r.qualify(addr)
 	res, err := r.find(ctx, addr)
+	if errors.Is(err, directory.ErrLoop) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
