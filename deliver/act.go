@@ -191,7 +191,7 @@ func (a *Agent) store(tx *store.Tx, v *pipeline.View, act *act) ([]pipeline.Even
 func filings(act *act) []pipeline.FileInto {
 	files := slices.Clone(act.Plan.Files)
 	if act.Plan.Keeps() {
-		files = append(files, pipeline.FileInto{Folder: act.Folder, Flags: act.Plan.Flags, Create: true})
+		files = append(files, pipeline.FileInto{Folder: act.Folder, Flags: act.Plan.Flags})
 	}
 	var out []pipeline.FileInto
 	for _, f := range files {
@@ -362,7 +362,10 @@ func (a *Agent) redirect(ctx context.Context, r *accepted, act *act, to pipeline
 // made submits a message that another gave rise to. A refusal (errRefused) is
 // noted; trying again would not change it.
 func (a *Agent) made(ctx context.Context, v *pipeline.View, from, to smtp.Address, m *message.Message, why string) error {
-	id, err := a.Submit(ctx, from, []smtp.Address{to}, m)
+	id := message.NewID(a.cfg.Now())
+	mailing := pipeline.Mailing{ID: id, Time: a.cfg.Now(), Sender: from, Rcpts: []pipeline.Recipient{{ID: 1, Addr: to}}}
+	client := pipeline.Client{Session: id.String(), Protocol: "local", Hostname: a.cfg.Hostname, Trusted: true}
+	err := a.submit(ctx, pipeline.NewView(client, mailing, m), fmt.Sprintf("made here: %s of %s, from %s to %s", why, v.ID(), from.Path(), to.Path()))
 	e := pipeline.Event{Time: a.cfg.Now(), Kind: pipeline.EventMade, Rcpt: to.String(), Note: why + " " + id.String()}
 	if err != nil {
 		e.Err = err.Error()

@@ -167,6 +167,18 @@ func TestLoops(t *testing.T) {
 	expect(t, "else", w.send("s@far.test", "ann@x.test", "Delivered-To: bob@x.test\n"+hello), replyQueued)
 }
 
+// A recipient who was removed between RCPT and the end of the message is not
+// dropped in silence: the client comes again and is told.
+func TestRemovedMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	for _, class := range []pipeline.Class{pipeline.Local, pipeline.Alias} {
+		expect(t, string(class), w.transact(pipeline.Client{Protocol: "smtp"}, "s@far.test", smtp.MailParams{}, []pipeline.Recipient{
+			{Addr: w.addr("ann@x.test"), Class: pipeline.Local}, {Addr: w.addr("gone@x.test"), Class: class},
+		}, hello), replyVanished)
+	}
+	expect(t, "ann", len(w.box("ann")), 0)
+}
+
 // Of recipients who disagree: who refuses is bounced to a sender that is proven,
 // and kept for people if not; who can't say now is asked again.
 func TestMixedRefusals(t *testing.T) {
@@ -259,6 +271,11 @@ func TestRedirectAndRespond(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	expect(t, "response", w.remote.got(), []string{" > s@far.test\nSubject: away\r\n\r\nx\r\n"})
+	for _, want := range []string{"session    made here: redirect of ", ", from <s@far.test> to <bob@x.test>", "session    made here: vacation of ", ", from <> to <s@far.test>"} {
+		if got := w.notes(); !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
 	// A redirect in a circle leaves the mail where it is.
 	w.send("s@far.test", "cid@x.test", hello)
 	expect(t, "circle", len(w.box("cid")), 1)

@@ -112,8 +112,8 @@ func canonicalDomain(s string) (string, error) {
 			break
 		}
 	}
-	if s == "" || len(s) > smtp.MaxDomain || strings.ContainsAny(s, "@ \t\r\n\x00\"<>()[],;:\\") {
-		return "", fmt.Errorf("%w: domain %q", ErrBadAddress, s)
+	if !smtp.ValidDomain(s) {
+		return "", fmt.Errorf("%w: %q is no domain name", ErrBadAddress, s)
 	}
 	return s, nil
 }

@@ -159,6 +159,26 @@ func TestStopByCommand(t *testing.T) {
 	}
 }
 
+// A certificate that is not there is an error of the configuration, with its
+// place, and changes nothing.
+func TestReloadWithoutCertificate(t *testing.T) {
+	r := startHouse(t, nil)
+	key := filepath.Join(r.dev.dir, "key.pem")
+	check(t, os.Rename(key, key+".away"))
+	for _, verb := range [][]string{{"reload"}, {"config", "check"}} {
+		if _, errs, code := r.mtad("", verb...); code != exitConfig || !strings.Contains(errs, "mtad.hcl:") || !strings.Contains(errs, "key.pem") {
+			t.Errorf("%s: exit %d %s", verb, code, errs)
+		}
+	}
+	check(t, os.WriteFile(key, []byte("no key"), 0o600))
+	if _, errs, code := r.mtad("", "reload"); code != exitConfig || !strings.Contains(errs, "mtad.hcl:") {
+		t.Errorf("exit %d %s", code, errs)
+	}
+	r.want(t, "mtad", "status")
+	check(t, os.Rename(key+".away", key))
+	r.want(t, "reloaded", "reload")
+}
+
 func TestReloadChangesFilters(t *testing.T) {
 	r := startHouse(t, nil)
 	forged := []string{"smtp", "send", "--client", "203.0.113.5", "--file", filepath.Join(r.dev.dir, "mail", "forged.eml")}

@@ -57,7 +57,7 @@ type house struct {
 func open(ctx context.Context, path string, c *loaded, log *slog.Logger, level *slog.LevelVar) (*house, error) {
 	h := &house{path: path, log: log, level: level}
 	h.config.Store(c)
-	if err := h.loadCert(c); err != nil {
+	if err := h.useCertificate(c); err != nil {
 		return nil, err
 	}
 	if err := h.openStore(ctx, c); err != nil {
@@ -123,6 +123,7 @@ func (h *house) openRest(ctx context.Context, c *loaded) error {
 		PerDest: c.top.PerDest, Log: h.log,
 	})
 	h.agent.SetQueue(h.queue)
+	h.warnPostmaster(ctx, c)
 	n, err := h.agent.Replay(ctx)
 	if n > 0 {
 		h.log.Info("acted on messages that were accepted before the last stop", "messages", n)
@@ -188,17 +189,13 @@ func (h *house) trace(t pipeline.Trace) {
 	}
 }
 
-// loadCert reads the certificate.
-func (h *house) loadCert(c *loaded) error {
-	if c.tls == nil {
-		return nil
+// useCertificate puts the configuration's certificate in force.
+func (h *house) useCertificate(c *loaded) error {
+	cert, err := c.certificate()
+	if err == nil && cert != nil {
+		h.cert.Store(cert)
 	}
-	cert, err := tls.LoadX509KeyPair(c.tls.Cert, c.tls.Key)
-	if err != nil {
-		return exitf(exitConfig, "tls: %w", err)
-	}
-	h.cert.Store(&cert)
-	return nil
+	return err
 }
 
 // tlsConfig is for all listeners; a reload changes the certificate under it.
@@ -227,14 +224,11 @@ func (h *house) reload(ctx context.Context) (restart []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := h.loadCert(c); err != nil {
-		return nil, err
-	}
-	if err := h.directory.Configure(directorySettings(c)); err != nil {
-		return nil, &exitError{exitConfig, err}
-	}
 	if err := next.start(ctx); err != nil {
 		return nil, &exitError{exitTemp, err}
+	}
+	if err := errors.Join(h.useCertificate(c), h.directory.Configure(directorySettings(c))); err != nil {
+		return nil, errors.Join(err, next.close())
 	}
 	old := h.config.Swap(c)
 	h.router.SetRouting(c.routing(h.relay))
@@ -245,9 +239,23 @@ func (h *house) reload(ctx context.Context) (restart []string, err error) {
 		}
 	})
 	setLevel(h.level, c.top.LogLevel)
+	h.warnPostmaster(ctx, c)
 	changed := changedOnRestart(old, c)
 	h.log.Info("configuration reloaded", "file", h.path, "needs_restart", changed)
 	return changed, nil
+}
+
+// warnPostmaster tells the administrator if mail for postmaster, which must
+// always arrive (RFC 5321, 4.5.1), leads nowhere. The directory may be filled
+// later, so it is no error.
+func (h *house) warnPostmaster(ctx context.Context, c *loaded) {
+	addr := smtp.Address{Local: "postmaster", Domain: c.top.DefaultDomain}
+	res, err := h.router.Resolve(ctx, addr, false)
+	if err == nil && (res.Class == pipeline.Local || res.Class == pipeline.Alias) {
+		return
+	}
+	h.log.Warn("nobody gets postmaster's mail", "address", addr.String(), "err", err,
+		"do", "set postmaster to an address that exists, or run `mtad alias add "+addr.String()+" ADDRESS`")
 }
 
 // route answers the SMTP server's question who a recipient is.

@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -54,6 +57,9 @@ func loadConfig(path string) (*loaded, error) {
 	if !smtp.ValidDomain(c.top.DefaultDomain) {
 		diags.Add(root.Errorf("myorigin", "%q is no domain name", c.top.DefaultDomain))
 	}
+	if _, err := smtp.ParseAddress(c.top.Postmaster); err != nil && c.top.Postmaster != "" {
+		diags.Add(root.Errorf("postmaster", "%q is no address", c.top.Postmaster))
+	}
 	c.pipelines = root.Blocks("pipeline")
 	diags.Add(c.readNetworks(root))
 	diags.Add(c.readTLS(root))
@@ -94,8 +100,28 @@ func (c *loaded) readTLS(root config.Block) error {
 	if !ok {
 		return nil
 	}
-	c.tls = &tlsSettings{}
+	c.tls = &tlsSettings{block: b}
 	return b.Decode(c.tls)
+}
+
+// certificate reads what the tls block names; nil if there is no such block.
+func (c *loaded) certificate() (*tls.Certificate, error) {
+	if c.tls == nil {
+		return nil, nil
+	}
+	certPEM, err := os.ReadFile(c.tls.Cert)
+	if err != nil {
+		return nil, c.tls.block.Errorf("cert", "%v", err)
+	}
+	keyPEM, err := os.ReadFile(c.tls.Key)
+	if err != nil {
+		return nil, c.tls.block.Errorf("key", "%v", err)
+	}
+	pair, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err != nil {
+		return nil, c.tls.block.Errorf("cert", "%s and %s: %v", c.tls.Cert, c.tls.Key, err)
+	}
+	return &pair, nil
 }
 
 func (c *loaded) readRoutes(root config.Block, diags *config.Diagnostics) {
@@ -317,4 +343,13 @@ func (b *built) start(ctx context.Context) error {
 		started = append(started, p)
 	}
 	return nil
+}
+
+// close closes pipelines that were started and are not to be used after all.
+func (b *built) close() error {
+	var errs []error
+	for _, p := range b.pipelines {
+		errs = append(errs, p.Close())
+	}
+	return errors.Join(errs...)
 }

@@ -116,11 +116,14 @@ const (
 // configPath is the file of --config, of the environment, of dev mode in this
 // directory, or the system's.
 func (g *global) configPath() (string, error) {
-	if g.config != "" {
-		return g.config, nil
-	}
-	if p := os.Getenv("MTAD_CONFIG"); p != "" {
-		return p, nil
+	for _, named := range []string{g.config, os.Getenv("MTAD_CONFIG")} {
+		if named == "" {
+			continue
+		}
+		if _, err := os.Stat(named); err != nil {
+			return "", exitf(exitNoInput, "configuration: %w", err)
+		}
+		return named, nil
 	}
 	for _, p := range []string{devDir + "/" + configName, systemConfig} {
 		if _, err := os.Stat(p); err == nil {

@@ -185,7 +185,7 @@ func factIn(m *mtadpb.Modification) (pipeline.Modification, error) {
 	case *mtadpb.Modification_SetFolder:
 		return pipeline.SetFolder{Folder: k.SetFolder}, nil
 	case *mtadpb.Modification_FileInto:
-		return pipeline.FileInto{Folder: k.FileInto.GetFolder(), Flags: k.FileInto.GetFlags(), Copy: k.FileInto.GetCopy(), Create: true}, nil
+		return pipeline.FileInto{Folder: k.FileInto.GetFolder(), Flags: k.FileInto.GetFlags(), Copy: k.FileInto.GetCopy()}, nil
 	case *mtadpb.Modification_CancelKeep:
 		return pipeline.CancelKeep{}, nil
 	case *mtadpb.Modification_SetFlags:
