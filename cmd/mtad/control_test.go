@@ -200,3 +200,16 @@ func TestReloadChangesFilters(t *testing.T) {
 		t.Errorf("the old configuration does not go on: exit %d\n%s", code, out)
 	}
 }
+
+func TestAliasThatLeadsNowhere(t *testing.T) {
+	r := startHouse(t, nil)
+	for target, note := range map[string]string{
+		"alice": "", "x@far.test": "", "nobody@example.test": "note: nobody@example.test does not exist here", "ring@example.test": "circle",
+	} {
+		_, errs, code := r.mtad("", "alias", "add", "ring@example.test", target)
+		if code != 0 || !strings.Contains(errs, note) || note == "" && errs != "" {
+			t.Errorf("%s: exit %d, %q", target, code, errs)
+		}
+		r.want(t, "", "alias", "remove", "ring@example.test", target)
+	}
+}
