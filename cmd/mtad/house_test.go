@@ -45,7 +45,7 @@ func (b *buffer) String() string {
 }
 
 // freePorts are ports that nobody listens at now.
-func freePorts(t *testing.T, n int) []int {
+func freePorts(t testing.TB, n int) []int {
 	t.Helper()
 	var ports []int
 	for range n {
@@ -100,7 +100,7 @@ func startHouse(t *testing.T, change func(string) string) *running {
 	return r
 }
 
-func check(t *testing.T, err error) {
+func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
