@@ -278,11 +278,7 @@ func (a *Agent) item(v *pipeline.View, act *act) (*queue.Item, error) {
 		route := a.cfg.Router.RelayRoute(act.Mailbox.Domain)
 		dest = route.Key()
 	} else {
-		view, err := json.Marshal(v)
-		if err != nil {
-			return nil, fmt.Errorf("deliver: write view: %w", err)
-		}
-		q.View = view
+		q.View = v.Stored()
 	}
 	data, err := json.Marshal(q)
 	if err != nil {

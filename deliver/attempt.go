@@ -154,7 +154,7 @@ func (a *Agent) deliverLater(ctx context.Context, it *queue.Item, d *queued, bod
 			return smtp.Reply{}, err
 		}
 	}
-	v, err := pipeline.UnmarshalView(d.View, own)
+	v, err := d.View.View(own)
 	if err != nil {
 		return smtp.Reply{}, err
 	}
