@@ -318,3 +318,10 @@ func (b *built) start(ctx context.Context) error {
 	}
 	return nil
 }
+
+// stop closes pipelines that were started and are not to be used.
+func (b *built) stop() {
+	for _, p := range b.pipelines {
+		p.Close()
+	}
+}
