@@ -33,6 +33,10 @@ func (f *Flow) Run(ctx context.Context, s Stage) Fate {
 	if f.refused.Refused() && s < Message {
 		return f.refused
 	}
+	// What a filter dropped at MAIL or RCPT is nobody else's to judge.
+	if step := f.state.env.Discard; step != "" && s > Mail && s < Deliver {
+		return Fate{Action: Discard, Step: step}
+	}
 	for i, st := range f.p.steps {
 		fate, stop := f.step(ctx, i, st, s)
 		if stop {
