@@ -27,8 +27,11 @@ func (f Fate) Refused() bool { return f.Action.Refuses() }
 // edits of those that did not refuse are in the flow's View afterwards. The
 // context bounds the whole stage; each step has its own time-out inside it.
 func (f *Flow) Run(ctx context.Context, s Stage) Fate {
-	if s == Helo && f.refusedAt == Helo {
-		f.refused = Fate{} // a new HELO is a new question
+	if s == Helo { // a new HELO is a new question
+		f.dropHelo()
+		if f.refusedAt == Helo {
+			f.refused = Fate{}
+		}
 	}
 	if f.refused.Refused() && s < Message {
 		return f.refused
