@@ -157,7 +157,7 @@ func (c *conn) greet(ctx context.Context) bool {
 		c.flow.SetClient(func(cl *pipeline.Client) { cl.Early = true })
 	}
 	fate := c.flow.Run(ctx, pipeline.Connect)
-	c.flow.Settle()
+	c.flow.Settle(pipeline.Connect)
 	if fate.Refused() {
 		reply := fate.Reply
 		if reply.Permanent() {

@@ -1,6 +1,7 @@
 package smtpd
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -198,6 +199,22 @@ func TestLimits(t *testing.T) {
 		c := w.dial()
 		c.reply()
 		if got := c.cmd(strings.Repeat("x", 100000)) + c.cmd("NOOP"); got != "500 5.5.2 Line too long\n250 2.0.0 Ok\n" {
+			t.Error(got)
+		}
+	})
+	t.Run("endless chunk", func(t *testing.T) {
+		w := start(t, func(c *Config) { c.Limits.MessageSize = 1000 })
+		c := w.dial()
+		c.reply()
+		c.send("EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nBDAT 9000000000\r\n")
+		replies(c, 3)
+		go func() {
+			b := bytes.Repeat([]byte("x"), 1<<20)
+			for err := error(nil); err == nil; {
+				_, err = c.Write(b)
+			}
+		}()
+		if got := c.reply(); !strings.HasPrefix(got, "552 5.3.4") {
 			t.Error(got)
 		}
 	})

@@ -213,3 +213,45 @@ func TestAliasThatLeadsNowhere(t *testing.T) {
 		r.want(t, "", "alias", "remove", "ring@example.test", target)
 	}
 }
+
+// A listener that the new configuration has no more goes on until the restart,
+// with the pipeline it had.
+func TestReloadWithoutAListenerThatIsServed(t *testing.T) {
+	r := startHouse(t, nil)
+	r.edit(t, func(s string) string {
+		s = strings.Replace(s, `listener "mx"`, `listener "front"`, 1)
+		return strings.ReplaceAll(strings.ReplaceAll(s, `pipeline = "inbound"`, `pipeline = "in"`), `pipeline "inbound"`, `pipeline "in"`)
+	})
+	for range 2 {
+		r.want(t, "restart: listener.front", "reload")
+		r.want(t, "250 2.0.0", "smtp", "send", "--server", r.smtpAddr(), "--to", "alice@example.test")
+	}
+}
+
+// A reload that fails late changes nothing.
+func TestReloadFailsWhole(t *testing.T) {
+	r := startHouse(t, nil)
+	check(t, os.WriteFile(filepath.Join(r.dev.dir, "dead"), []byte("#!/bin/false\n"), 0o700))
+	postmaster := func(to string) string {
+		t.Helper()
+		res, err := r.house.directory.Lookup(t.Context(), "postmaster", "example.test")
+		check(t, err)
+		if len(res.Targets) != 1 || !strings.HasPrefix(res.Targets[0].Address.String()+res.Targets[0].User.Address, to) {
+			t.Errorf("postmaster is %+v, want %s", res.Targets, to)
+		}
+		return to
+	}
+	cert := r.house.cert.Load()
+	postmaster("alice@")
+	r.edit(t, func(s string) string {
+		s = strings.Replace(s, `postmaster = "alice@example.test"`, `postmaster = "bob@example.test"`, 1)
+		return strings.Replace(s, `filter "spf" {`, `filter "external" "dead" { path = "`+filepath.Join(r.dev.dir, "dead")+`" }`+"\n"+`filter "spf" {`, 1)
+	})
+	if out, errs, code := r.mtad("", "reload"); code == 0 {
+		t.Errorf("exit %d %s%s", code, out, errs)
+	}
+	postmaster("alice@")
+	if r.house.cert.Load() != cert {
+		t.Error("the certificate was changed")
+	}
+}

@@ -34,6 +34,7 @@ type house struct {
 	log    *slog.Logger
 	level  *slog.LevelVar
 	config atomic.Pointer[loaded]
+	began  *loaded // the configuration that was started with
 	cert   atomic.Pointer[tls.Certificate]
 
 	db        *store.DB
@@ -51,11 +52,16 @@ type house struct {
 
 	mu    sync.Mutex // of reloads
 	built *built
+
+	// Invariant: whoever holds swap reads a configuration and its pipelines,
+	// never one of each.
+	swap  sync.RWMutex
+	paths map[string]string // the pipeline of each SMTP listener that is served
 }
 
 // open opens the store and everything that stands on it; nothing listens yet.
 func open(ctx context.Context, path string, c *loaded, log *slog.Logger, level *slog.LevelVar) (*house, error) {
-	h := &house{path: path, log: log, level: level}
+	h := &house{path: path, log: log, level: level, began: c}
 	h.config.Store(c)
 	if err := h.useCertificate(c); err != nil {
 		return nil, err
@@ -113,7 +119,7 @@ func (h *house) openRest(ctx context.Context, c *loaded) error {
 	h.set = pipeline.NewSet(h.built.pipelines)
 	h.agent = deliver.New(deliver.Config{
 		Hostname: c.top.Hostname, DB: h.db, Mailboxes: h.mailboxes, Router: h.router,
-		Delivery:  func() (*pipeline.Pipeline, func()) { return h.set.Acquire(h.config.Load().top.DeliveryName) },
+		Delivery:  h.deliveryPipeline,
 		Generated: func() (*pipeline.Pipeline, func()) { return h.set.Acquire("generated") },
 		Trace:     h.trace, MaxAge: c.top.MaxAge, MaxAgeNull: c.top.MaxAgeNull,
 		WarnLocal: c.top.WarnLocal, WarnOther: c.top.WarnOther, Log: h.log,
@@ -123,7 +129,6 @@ func (h *house) openRest(ctx context.Context, c *loaded) error {
 		PerDest: c.top.PerDest, Log: h.log,
 	})
 	h.agent.SetQueue(h.queue)
-	h.warnPostmaster(ctx, c)
 	n, err := h.agent.Replay(ctx)
 	if n > 0 {
 		h.log.Info("acted on messages that were accepted before the last stop", "messages", n)
@@ -209,40 +214,6 @@ func (h *house) tlsConfig() *tls.Config {
 			return h.cert.Load(), nil
 		},
 	}
-}
-
-// reload puts the configuration file's new contents in force, or leaves
-// everything as it is. restart names settings that only a restart changes.
-func (h *house) reload(ctx context.Context) (restart []string, err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	c, err := loadConfig(h.path)
-	if err != nil {
-		return nil, err
-	}
-	next, err := c.build(h.buildEnv(), h.built)
-	if err != nil {
-		return nil, err
-	}
-	if err := next.start(ctx); err != nil {
-		return nil, &exitError{exitTemp, err}
-	}
-	if err := errors.Join(h.useCertificate(c), h.directory.Configure(directorySettings(c))); err != nil {
-		return nil, errors.Join(err, next.close())
-	}
-	old := h.config.Swap(c)
-	h.router.SetRouting(c.routing(h.relay))
-	h.built = next
-	h.set.Swap(next.pipelines, func(err error) {
-		if err != nil {
-			h.log.Error("close the filters of an old configuration", "err", err)
-		}
-	})
-	setLevel(h.level, c.top.LogLevel)
-	h.warnPostmaster(ctx, c)
-	changed := changedOnRestart(old, c)
-	h.log.Info("configuration reloaded", "file", h.path, "needs_restart", changed)
-	return changed, nil
 }
 
 // warnPostmaster tells the administrator if mail for postmaster, which must

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -345,11 +344,9 @@ func (b *built) start(ctx context.Context) error {
 	return nil
 }
 
-// close closes pipelines that were started and are not to be used after all.
-func (b *built) close() error {
-	var errs []error
+// stop closes pipelines that were started and are not to be used.
+func (b *built) stop() {
 	for _, p := range b.pipelines {
-		errs = append(errs, p.Close())
+		p.Close()
 	}
-	return errors.Join(errs...)
 }

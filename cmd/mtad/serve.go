@@ -121,6 +121,7 @@ func (h *house) run(ctx context.Context, c *loaded, ready func(*house) error) er
 			stop(err)
 		}
 	}
+	h.warnPostmaster(ctx, c)
 	h.log.Info("serving", "config", h.path, "data", c.top.DataDir)
 	<-ctx.Done()
 	h.log.Info("stopping")
@@ -160,6 +161,7 @@ func (h *house) listen(c *loaded) (servers []server, err error) {
 	if err != nil {
 		return nil, err
 	}
+	h.paths = map[string]string{}
 	for _, l := range c.listeners {
 		var sockets []net.Listener
 		for _, addr := range l.Addr {
@@ -175,6 +177,7 @@ func (h *house) listen(c *loaded) (servers []server, err error) {
 			h.listening = append(h.listening, listening{l, imap.Connections})
 			continue
 		}
+		h.paths[l.name] = l.Pipeline
 		srv, err := smtpd.New(h.smtpConfig(c, l))
 		if err != nil {
 			return nil, err
@@ -226,7 +229,7 @@ func (h *house) smtpConfig(c *loaded, l listener) smtpd.Config {
 			CommandTimeout: c.top.CommandTimeout, SessionTimeout: c.top.SessionTimeout,
 		},
 		SpoolDir:     filepath.Join(c.top.DataDir, "spool"),
-		Pipeline:     func() (*pipeline.Pipeline, func()) { return h.set.Acquire(h.pipelineOf(l)) },
+		Pipeline:     func() (*pipeline.Pipeline, func()) { return h.listenerPipeline(l.name) },
 		Names:        h.names,
 		Trusted:      func(a netip.Addr) bool { return h.config.Load().trusted(a) },
 		Authenticate: h.authenticate,
@@ -237,16 +240,6 @@ func (h *house) smtpConfig(c *loaded, l listener) smtpd.Config {
 		Trace:        h.trace,
 		Log:          h.log,
 	}
-}
-
-// pipelineOf is the pipeline that a listener has in the configuration in force.
-func (h *house) pipelineOf(l listener) string {
-	for _, now := range h.config.Load().listeners {
-		if now.name == l.name {
-			return now.Pipeline
-		}
-	}
-	return l.Pipeline
 }
 
 // xclient says who may pretend to be another client.

@@ -285,9 +285,14 @@ const (
 	maxReplyLines = 200
 )
 
-// read reads one reply (RFC 5321, 4.2).
+// read waits so long for one reply.
 func (cn *conn) read(wait time.Duration) (smtp.Reply, error) {
 	cn.wait(wait)
+	return cn.reply()
+}
+
+// reply reads one reply (RFC 5321, 4.2).
+func (cn *conn) reply() (smtp.Reply, error) {
 	var r smtp.Reply
 	for n := range maxReplyLines {
 		line, err := cn.r.ReadSlice('\n')

@@ -409,7 +409,7 @@ func TestOpportunisticTLS(t *testing.T) {
 func TestCancel(t *testing.T) {
 	for _, verb := range []string{"", "EHLO", "MAIL", "RCPT", "DATA", "."} {
 		r := startRemote(t, map[string][]string{verb: {"hang"}})
-		c := client(t, func(cfg *Config) { cfg.Timeouts = DefaultTimeouts })
+		c := client(t, func(cfg *Config) { cfg.Timeouts, cfg.Parting = DefaultTimeouts, 50*time.Millisecond })
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		j := newJob(text, "x@there.test")
 		j.Route.Hosts = []string{r.addr()}
@@ -424,6 +424,40 @@ func TestCancel(t *testing.T) {
 			t.Fatalf("%q: waits for a host that says nothing", verb)
 		}
 		cancel()
+	}
+}
+
+// A message that was sent whole is not given up for a server that stops: the
+// host may have taken it, and would get it again.
+func TestCancelBeforeTheLastAnswer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		in := bufio.NewReader(c)
+		for _, say := range []string{"220 remote", "250 remote", "250 Ok", "250 Ok", "354 go"} {
+			io.WriteString(c, say+"\r\n")
+			in.ReadString('\n')
+		}
+		for line := ""; line != ".\r\n"; line, _ = in.ReadString('\n') {
+		}
+		cancel()
+		time.Sleep(20 * time.Millisecond) // a host that takes its time
+		io.WriteString(c, "250 2.0.0 stored\r\n")
+		in.ReadString('\n')
+	}()
+	j := newJob(text, "x@there.test")
+	j.Route.Hosts = []string{l.Addr().String()}
+	if res := client(t, nil).Deliver(ctx, j); !res[0].Reply.OK() {
+		t.Errorf("%s", res[0].Reply)
 	}
 }
 
