@@ -114,7 +114,7 @@ func (f *flagSetter) one(tx *store.Tx, uid UID, modseq ModSeq) (touched bool, er
 		f.changed = append(f.changed, Item{uid, ModSeq(was), old})
 		return false, nil
 	}
-	if len(now.Keywords) > maxKeywords {
+	if len(now.Keywords) > MaxKeywords {
 		return false, ErrTooMany
 	}
 	f.changed = append(f.changed, Item{uid, modseq, now})

@@ -552,3 +552,18 @@ func FuzzCanonicalName(f *testing.F) {
 		}
 	})
 }
+
+// TestValidKeyword holds that no keyword can break the list of flags that IMAP
+// writes it into.
+func TestValidKeyword(t *testing.T) {
+	for _, good := range []string{"$Junk", "work", "a.b-c", "x+y", strings.Repeat("k", maxKeywordLen)} {
+		if !ValidKeyword(good) {
+			t.Errorf("%q is refused", good)
+		}
+	}
+	for _, bad := range []string{"", "a)", "(a", "a b", `a"b`, `\Seen`, "a]", "a{1}", "50%", "a*", "ä", "a\r\nb", strings.Repeat("k", maxKeywordLen+1)} {
+		if ValidKeyword(bad) {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+}
