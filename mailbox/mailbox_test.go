@@ -173,6 +173,23 @@ func TestRename(t *testing.T) {
 	}
 }
 
+// TestRenameKeepsWhatIsBelowReachable refuses to push folders below so deep, or
+// to make their names so long, that none could open them any more.
+func TestRenameKeepsWhatIsBelowReachable(t *testing.T) {
+	s, _ := openStore(t, t.TempDir())
+	create(t, s, "a/b/c")
+	deep := strings.Repeat("x/", maxLevels-2) + "y"
+	long := strings.Repeat("x", maxName-2)
+	for _, to := range []string{deep, long} {
+		if err := s.Rename(bg(), alice, "a", to); !errors.Is(err, ErrBadName) {
+			t.Errorf("renamed to %.20s...: %v", to, err)
+		}
+	}
+	if got := names(t, s); got != "a a/b a/b/c" {
+		t.Error(got)
+	}
+}
+
 func TestRenameInboxMovesMessages(t *testing.T) {
 	s, _ := openStore(t, t.TempDir())
 	in := create(t, s, "INBOX")
