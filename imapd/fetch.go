@@ -1,6 +1,7 @@
 package imapd
 
 import (
+	"errors"
 	"slices"
 
 	"mtad/mailbox"
@@ -144,7 +145,11 @@ func (f *fetching) show(e mailbox.Entry, newlySeen bool) error {
 	}
 	m := &fetched{entry: e}
 	defer m.close()
-	if err := m.load(f); err != nil {
+	err := m.load(f)
+	if errors.Is(err, mailbox.ErrGone) {
+		return nil // removed since its row was read: not shown, like one without a row
+	}
+	if err != nil {
 		f.failed = true
 		f.log.Error("imapd: read message", "account", f.account.Name, "folder", f.selected.folder.Name, "uid", e.UID, "err", err)
 		return nil
