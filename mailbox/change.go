@@ -259,8 +259,9 @@ func (s *Store) copy(tx *store.Tx, from, to FolderID, uids []UID) (pairs []UIDPa
 	if err := tx.QueryRow("SELECT account FROM folder WHERE id = ? AND name IS NOT NULL", to).Scan(&account); err != nil {
 		return nil, err
 	}
+	var r entryReader
 	for _, u := range uids {
-		e, err := readEntry(tx, from, u)
+		e, err := r.one(tx, from, u)
 		if errors.Is(err, store.ErrNoRows) {
 			continue
 		}
