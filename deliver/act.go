@@ -240,18 +240,6 @@ func (a *Agent) prefix(v *pipeline.View, act *act) (prefix []byte, skip int64) {
 	return prefix, 0
 }
 
-// Bounds of a message's keywords, as package mailbox has them.
-const (
-	maxKeywords   = 64
-	maxKeywordLen = 128
-)
-
-// keyword reports whether a mailbox can keep it: printable US-ASCII.
-func keyword(s string) bool {
-	return s != "" && len(s) <= maxKeywordLen && s[0] != '\\' &&
-		!strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f })
-}
-
 // parseFlags takes IMAP flag names. What no mailbox can keep is left out: mail
 // that was accepted is not kept from its folder by a rule's bad flag.
 func parseFlags(names []string) mailbox.Flags {
@@ -263,7 +251,7 @@ func parseFlags(names []string) mailbox.Flags {
 	for _, n := range names {
 		if s, ok := system[strings.ToLower(n)]; ok {
 			f.System |= s
-		} else if keyword(n) && len(f.Keywords) < maxKeywords {
+		} else if mailbox.ValidKeyword(n) && len(f.Keywords) < mailbox.MaxKeywords {
 			f.Keywords = append(f.Keywords, n)
 		}
 	}

@@ -2,12 +2,14 @@ package deliver
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"mtad/directory"
 	"mtad/journal"
+	"mtad/mailbox"
 	"mtad/message"
 	"mtad/pipeline"
 	"mtad/smtp"
@@ -380,5 +382,13 @@ func TestRouter(t *testing.T) {
 	for domain, want := range map[string]string{"a.test": "route:far", "b.a.test": "b.a.test", "c.b.A.test": "c.b.a.test", "z.test": "z.test"} {
 		rt := r.RelayRoute(domain)
 		expect(t, domain, rt.Key(), want)
+	}
+}
+
+// TestParseFlags leaves out what would break the list of flags in IMAP.
+func TestParseFlags(t *testing.T) {
+	got := parseFlags([]string{`\seen`, "$Junk", "a) UID 1 (b", "a)", `\Nonsense`, "ä"})
+	if got.System != mailbox.Seen || !slices.Equal(got.Keywords, []string{"$Junk"}) {
+		t.Errorf("%+v", got)
 	}
 }

@@ -1,10 +1,13 @@
 package imapd
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 
+	"mtad/imapd/wire"
 	"mtad/mailbox"
 )
 
@@ -185,4 +188,40 @@ func TestRenameOfSelectedFolder(t *testing.T) {
 	if _, err := s.store.Folder(t.Context(), 1, "one"); err == nil {
 		t.Error("the old name is still there")
 	}
+}
+
+// TestGoneWhileRead removes a message after its row was read and before its
+// octets are: it is gone, and nothing is wrong with the server.
+func TestGoneWhileRead(t *testing.T) {
+	s := newSite(t, nil)
+	uid := s.put(t, "alice", "INBOX", plainMessage(1), mailbox.Flags{System: mailbox.Deleted})
+	inbox, err := s.store.Folder(t.Context(), testAccounts["alice"], "INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, err := s.store.Entries(t.Context(), inbox.ID, []mailbox.UID{uid})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.store.Expunge(t.Context(), inbox.ID, nil); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	ses := &session{
+		store: s.store, ctx: t.Context(), log: slog.New(slog.DiscardHandler), w: wire.NewWriter(&out, &wire.Buffers{}),
+		selected: &selected{folder: inbox},
+	}
+	f := &fetching{session: ses, items: []fetchItem{{name: "BODY[]", kind: fetchKinds["BODY["]}}, need: needEntry | needContent}
+	if err := f.show(entries[0], false); err != nil || f.failed || f.shown != 0 {
+		t.Errorf("error %v, failed %v, shown %d", err, f.failed, f.shown)
+	}
+}
+
+// TestReportsAreSearched looks for text where no text/ part is.
+func TestReportsAreSearched(t *testing.T) {
+	c := login(t, newSite(t, nil), "alice")
+	c.append("INBOX", "Content-Type: message/delivery-status\r\n\r\nFinal-Recipient: rfc822; gone@example.net\r\n")
+	c.append("INBOX", "Content-Type: application/x-secret\r\n\r\ngone@example.net\r\n")
+	c.ok("SELECT INBOX")
+	contains(t, c.ok("SEARCH BODY gone@example.net"), "* SEARCH 1")
 }

@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"strings"
 
@@ -108,7 +109,7 @@ func (q *searching) look(uids []mailbox.UID, program []criterion) ([]mailbox.UID
 			if c.meets(program) && c.err == nil {
 				found = append(found, e.UID)
 			}
-			if c.err != nil {
+			if c.err != nil && !errors.Is(c.err, mailbox.ErrGone) {
 				q.log.Error("imapd: search message", "account", q.account.Name, "uid", e.UID, "err", c.err)
 			}
 			c.close()

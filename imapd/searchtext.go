@@ -80,7 +80,8 @@ func inHeader(h *message.Header, needle string) bool {
 	return false
 }
 
-// inBody searches every text part, and the headers of messages inside.
+// inBody searches every part that is text or a report, and the headers of
+// messages inside.
 func (c *candidate) inBody(needle string) bool {
 	root := c.structure()
 	if root == nil {
@@ -89,10 +90,10 @@ func (c *candidate) inBody(needle string) bool {
 	found := false
 	root.Walk(func(p *message.Part) bool {
 		switch {
-		case p.Type == "text":
-			found, c.err = c.inPart(p, needle)
 		case p.Embedded != nil:
 			found = inHeader(p.Embedded.Header, needle)
+		case p.Type == "text" || p.Type == "message": // reports of delivery and the like are read too
+			found, c.err = c.inPart(p, needle)
 		}
 		return !found && c.err == nil
 	})
