@@ -5,41 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"mtad/internal/mtatest"
 	"mtad/store"
 )
 
 func bg() context.Context { return context.Background() }
 
-// clock is a time that tests move.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
-func open(t testing.TB) (*Directory, *clock) {
+func open(t testing.TB) (*Directory, *mtatest.Clock) {
 	t.Helper()
 	db, err := store.Open(t.TempDir(), store.Options{}, Schema())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	c := &clock{now: time.Unix(1_800_000_000, 0)}
+	c := mtatest.NewClock(time.Unix(1_800_000_000, 0))
 	d, err := New(db, Options{Settings: Settings{DefaultDomain: "example.test"}, Now: c.Now})
 	if err != nil {
 		t.Fatal(err)
@@ -389,12 +371,12 @@ func TestState(t *testing.T) {
 		if n, err := s.Add(bg(), "n", 2, time.Minute); n != want || err != nil {
 			t.Errorf("%d: %d, %v", i, n, err)
 		}
-		c.add(20 * time.Second)
+		c.Add(20 * time.Second)
 	}
 	if get(s, "n") != "4 true" {
 		t.Error(get(s, "n"))
 	}
-	c.add(20 * time.Second) // a minute after the first Add, not the second
+	c.Add(20 * time.Second) // a minute after the first Add, not the second
 	if n, _ := s.Add(bg(), "n", 1, time.Minute); n != 1 {
 		t.Errorf("after the expiry: %d", n)
 	}

@@ -12,34 +12,17 @@ import (
 	"testing"
 	"time"
 
+	"mtad/internal/mtatest"
 	"mtad/journal"
 	"mtad/message"
 	"mtad/store"
 )
 
-// clock is a time that moves when it is told to.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
 // bench is a queue over a real database. Without Run its tests step it by hand.
 type bench struct {
 	*Queue
 	t     testing.TB
-	clock *clock
+	clock *mtatest.Clock
 	ids   message.ID
 }
 
@@ -50,7 +33,7 @@ func newBench(t testing.TB, dir string, cfg Config) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	b := &bench{t: t, clock: &clock{now: time.Unix(1_800_000_000, 0)}}
+	b := &bench{t: t, clock: mtatest.NewClock(time.Unix(1_800_000_000, 0))}
 	cfg.DB, cfg.Now = db, b.clock.Now
 	b.Queue = New(cfg)
 	return b
@@ -156,13 +139,13 @@ func TestBackoffAndExpiry(t *testing.T) {
 			t.Fatalf("after %d tries: waits %v, want about %v; %+v", tries, wait, want, it)
 		}
 		// A moment before its time it is not tried.
-		b.clock.add(wait - time.Millisecond)
+		b.clock.Add(wait - time.Millisecond)
 		reports = nil
 		b.step()
 		if len(reports) != 0 {
 			t.Fatal("tried too early")
 		}
-		b.clock.add(time.Millisecond)
+		b.clock.Add(time.Millisecond)
 	}
 	if warned != 1 {
 		t.Errorf("warned %d times", warned)
@@ -254,7 +237,7 @@ func TestDeadDestination(t *testing.T) {
 	if tried != 1 || len(list) != 5 || list[4].Attempts != 1 || list[4].Reply != "450 gone" {
 		t.Errorf("tried %d, %+v", tried, list[len(list)-1])
 	}
-	b.clock.add(2 * deadTime)
+	b.clock.Add(2 * deadTime)
 	b.step()
 	if len(b.dests) != 0 {
 		t.Error("a destination with nothing to do is kept")
@@ -282,7 +265,7 @@ func TestFaults(t *testing.T) {
 func TestSelectors(t *testing.T) {
 	b := newBench(t, t.TempDir(), Config{})
 	b.add(b.item("d.test", ""), b.item("e.test", "held"))
-	b.clock.add(time.Hour)
+	b.clock.Add(time.Hour)
 	b.add(b.item("d.test", ""))
 	yes := true
 	half := b.clock.Now().Add(-30 * time.Minute)
@@ -394,7 +377,7 @@ func TestScheduler(t *testing.T) {
 	for run := range 4 {
 		b := newBench(t, dir, Config{Attempt: attempt, PerDest: 2, Total: 5, PerJob: 3, Memory: 20})
 		b.ids = ids
-		b.clock.add(time.Duration(run) * 24 * time.Hour)
+		b.clock.Add(time.Duration(run) * 24 * time.Hour)
 		ctx, cancel := context.WithCancel(t.Context())
 		stopped := make(chan struct{})
 		go func() { b.Run(ctx); close(stopped) }()
@@ -436,7 +419,7 @@ func (b *bench) drain() {
 		if all == 0 {
 			return
 		}
-		b.clock.add(6 * time.Hour)
+		b.clock.Add(6 * time.Hour)
 		b.mu.Lock()
 		b.again = true
 		b.mu.Unlock()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mtad/admin"
+	"mtad/internal/mtatest"
 )
 
 func TestLive(t *testing.T) {
@@ -118,7 +119,7 @@ func TestTracesSurviveARestart(t *testing.T) {
 // the one that does alone.
 func TestSecondServer(t *testing.T) {
 	r := startHouse(t, nil)
-	var log buffer
+	var log mtatest.Buffer
 	err := serve(t.Context(), r.config(), &log, nil)
 	if err == nil || !strings.Contains(err.Error(), "in use by another process") {
 		t.Errorf("got %v", err)
@@ -128,7 +129,7 @@ func TestSecondServer(t *testing.T) {
 
 func TestBusyHTTPPort(t *testing.T) {
 	r := startHouse(t, nil)
-	other := &running{dev: dev{dir: t.TempDir(), ports: r.dev.ports}, log: &buffer{}}
+	other := &running{dev: dev{dir: t.TempDir(), ports: r.dev.ports}, log: &mtatest.Buffer{}}
 	check(t, other.dev.prepare())
 	err := serve(t.Context(), other.config(), other.log, nil)
 	if err == nil || !strings.Contains(err.Error(), "listener http: ") || !strings.Contains(err.Error(), "in use") {

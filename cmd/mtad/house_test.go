@@ -9,10 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"mtad/internal/mtatest"
 	"mtad/pipeline"
 )
 
@@ -21,27 +21,9 @@ type running struct {
 	dev     dev
 	house   *house
 	traces  <-chan pipeline.Trace
-	log     *buffer
+	log     *mtatest.Buffer
 	stop    context.CancelFunc
 	stopped chan error
-}
-
-// buffer is a bytes.Buffer for several goroutines.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // freePorts are ports that nobody listens at now.
@@ -68,7 +50,7 @@ func startHouse(t *testing.T, change func(string) string) *running {
 		dev: dev{dir: t.TempDir(), ports: devPorts{
 			SMTP: p[0], Submission: p[1], Submissions: p[2], IMAP: p[3], IMAPS: p[4], HTTP: p[5], Sink: p[6],
 		}},
-		log: &buffer{}, stopped: make(chan error, 1),
+		log: &mtatest.Buffer{}, stopped: make(chan error, 1),
 	}
 	check(t, r.dev.prepare())
 	if change != nil {

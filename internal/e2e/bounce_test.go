@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	gosmtp "github.com/emersion/go-smtp"
+
+	"mtad/internal/mtatest"
 )
 
 // part is a part of a notice: RFC 3464, 2, RFC 6522, 3.
@@ -67,7 +69,7 @@ func groups(t *testing.T, text string) (out []textproto.MIMEHeader) {
 func TestBounce(t *testing.T) {
 	t.Parallel()
 	port := freePort(t)
-	hop := startHop(t, port, func(rcpt string) *gosmtp.SMTPError {
+	hop := mtatest.StartHop(t, local(port), func(rcpt string) *gosmtp.SMTPError {
 		if strings.HasPrefix(rcpt, "gone") {
 			return &gosmtp.SMTPError{Code: 550, EnhancedCode: gosmtp.EnhancedCode{5, 1, 1}, Message: "Gone fishing"}
 		}
@@ -76,8 +78,8 @@ func TestBounce(t *testing.T) {
 	s := start(t, toHop(port))
 	data := letter("alice@example.test", "gone@far.test", "bounce me", "Hello.")
 	check(t, submit(t, local(s.SMTP), "alice@example.test", []string{"gone@far.test", "there@far.test"}, data))
-	if d := hop.await(t, 1)[0]; len(d.to) != 1 || d.to[0] != "there@far.test" {
-		t.Errorf("delivered to %v", d.to)
+	if d := hop.Await(t, 1)[0]; len(d.To) != 1 || d.To[0] != "there@far.test" {
+		t.Errorf("delivered to %v", d.To)
 	}
 	msg := s.one("alice")
 	if field(msg, "Return-Path") != "<>" || field(msg, "To") == "" || field(msg, "Auto-Submitted") != "auto-replied" {
@@ -116,7 +118,7 @@ func TestNoBounceOfABounce(t *testing.T) {
 	t.Parallel()
 	port := freePort(t)
 	refused := make(chan string, 10)
-	startHop(t, port, func(rcpt string) *gosmtp.SMTPError {
+	mtatest.StartHop(t, local(port), func(rcpt string) *gosmtp.SMTPError {
 		refused <- rcpt
 		return &gosmtp.SMTPError{Code: 550, EnhancedCode: gosmtp.EnhancedCode{5, 1, 1}, Message: "No"}
 	})

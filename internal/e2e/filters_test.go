@@ -167,7 +167,7 @@ func TestReload(t *testing.T) {
 	mustSay(t, alice.await("INBOX", 2)[1], "X-House: seen from 127.0.0.1")
 
 	write(t, s.config(), before)
-	s.proc.signal(syscall.SIGHUP)
+	s.proc.Signal(syscall.SIGHUP)
 	eventually(t, "a reload by SIGHUP", timeLimit, func() bool {
 		s.sendSubject("hung up")
 		last := latest(alice)
@@ -176,8 +176,8 @@ func TestReload(t *testing.T) {
 
 	// SIGHUP with a broken file changes nothing.
 	write(t, s.config(), before+"nonsense {\n")
-	s.proc.signal(syscall.SIGHUP)
-	s.proc.await(t, "the old configuration stays in force")
+	s.proc.Signal(syscall.SIGHUP)
+	s.proc.Await(t, "the old configuration stays in force")
 	if out, code := s.sendSubject("still there"); code != 0 {
 		t.Errorf("exit %d\n%s", code, out)
 	}
@@ -213,7 +213,7 @@ func TestExternalFilterDies(t *testing.T) {
 // killChild kills the program that the server started.
 func killChild(t *testing.T, s *server) {
 	t.Helper()
-	pid := s.proc.cmd.Process.Pid
+	pid := s.proc.Cmd.Process.Pid
 	var children []string
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	for _, f := range tasks {

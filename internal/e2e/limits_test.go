@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	gosmtp "github.com/emersion/go-smtp"
+
+	"mtad/internal/mtatest"
 )
 
 // lines makes about n octets of text.
@@ -27,15 +29,15 @@ func lines(n int) string {
 func TestBigMail(t *testing.T) {
 	t.Parallel()
 	port := freePort(t)
-	hop := startHop(t, port, nil)
+	hop := mtatest.StartHop(t, local(port), nil)
 	s := start(t, toHop(port))
 	big := letter("ann@good.test", "alice@example.test", "big", "") + lines(20<<20)
 	check(t, submit(t, local(s.SMTP), "ann@good.test", []string{"alice@example.test", "x@far.test"}, big))
 	if got := s.one("alice"); !strings.HasSuffix(got, big) {
 		t.Errorf("%d octets came in as %d others", len(big), len(got))
 	}
-	if d := hop.await(t, 1)[0]; !strings.HasSuffix(d.data, big) {
-		t.Errorf("%d octets went out as %d others", len(big), len(d.data))
+	if d := hop.Await(t, 1)[0]; !strings.HasSuffix(d.Data, big) {
+		t.Errorf("%d octets went out as %d others", len(big), len(d.Data))
 	}
 
 	// 60 MB: refused before DATA if SIZE tells, else at its end.
@@ -66,7 +68,7 @@ func TestBigMail(t *testing.T) {
 func TestManyRecipients(t *testing.T) {
 	t.Parallel()
 	port := freePort(t)
-	hop := startHop(t, port, nil)
+	hop := mtatest.StartHop(t, local(port), nil)
 	s := start(t, toHop(port))
 	var to []string
 	for i := range 50 {
@@ -76,8 +78,8 @@ func TestManyRecipients(t *testing.T) {
 	got := map[string]int{}
 	eventually(t, "delivery to all", timeLimit, func() bool {
 		clear(got)
-		for _, d := range hop.deliveries() {
-			for _, rcpt := range d.to {
+		for _, d := range hop.Deliveries() {
+			for _, rcpt := range d.To {
 				got[rcpt]++
 			}
 		}

@@ -51,7 +51,7 @@ func TestSMTPSink(t *testing.T) {
 	if os.Getuid() == 0 {
 		argv = append([]string{sink, "-u", "root"}, argv[1:]...)
 	}
-	awaitSocket(t, spawn(t, dumps, argv...), "tcp", local(port))
+	spawn(t, dumps, argv...).AwaitSocket(t, "tcp", local(port))
 
 	var want []string
 	for i, text := range []string{

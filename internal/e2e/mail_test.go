@@ -6,13 +6,10 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
-	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -114,86 +111,6 @@ func (s *server) one(user string) string {
 	s.t.Helper()
 	return s.mail(user, 1)[0]
 }
-
-// delivery is a message that another host was given.
-type delivery struct {
-	from string
-	to   []string
-	data string
-}
-
-// nextHop is another mail server: go-smtp's.
-type nextHop struct {
-	addr   string
-	refuse func(rcpt string) *gosmtp.SMTPError
-
-	mu  sync.Mutex
-	got []delivery
-}
-
-// startHop starts a host that takes mail at a port.
-func startHop(t testing.TB, port int, refuse func(rcpt string) *gosmtp.SMTPError) *nextHop {
-	t.Helper()
-	l, err := net.Listen("tcp", local(port))
-	check(t, err)
-	h := &nextHop{addr: l.Addr().String(), refuse: refuse}
-	srv := gosmtp.NewServer(gosmtp.BackendFunc(func(*gosmtp.Conn) (gosmtp.Session, error) { return &hopSession{hop: h}, nil }))
-	srv.Domain = "hop.test"
-	srv.EnableDSN = true
-	srv.MaxLineLength = 1 << 20 // its default refuses what others take
-	srv.ReadTimeout = time.Minute
-	go srv.Serve(l)
-	t.Cleanup(func() { srv.Close() })
-	return h
-}
-
-func (h *nextHop) deliveries() []delivery {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return append([]delivery(nil), h.got...)
-}
-
-// await waits for n messages.
-func (h *nextHop) await(t testing.TB, n int) []delivery {
-	t.Helper()
-	eventually(t, "mail at the next hop", 30*time.Second, func() bool { return len(h.deliveries()) >= n })
-	return h.deliveries()
-}
-
-type hopSession struct {
-	hop *nextHop
-	d   delivery
-}
-
-func (s *hopSession) Mail(from string, _ *gosmtp.MailOptions) error {
-	s.d = delivery{from: from}
-	return nil
-}
-
-func (s *hopSession) Rcpt(to string, _ *gosmtp.RcptOptions) error {
-	if s.hop.refuse != nil {
-		if err := s.hop.refuse(to); err != nil {
-			return err
-		}
-	}
-	s.d.to = append(s.d.to, to)
-	return nil
-}
-
-func (s *hopSession) Data(r io.Reader) error {
-	b, err := io.ReadAll(r)
-	if err != nil {
-		return err
-	}
-	s.d.data = string(b)
-	s.hop.mu.Lock()
-	defer s.hop.mu.Unlock()
-	s.hop.got = append(s.hop.got, s.d)
-	return nil
-}
-
-func (s *hopSession) Reset()        {}
-func (s *hopSession) Logout() error { return nil }
 
 // toHop gives all mail for other hosts to a port, without TLS.
 func toHop(port int) func(*server, string) string {

@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"mtad/internal/mtatest"
 )
 
 var fenced = regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```$")
@@ -72,7 +74,7 @@ func TestREADME(t *testing.T) {
 	screen := blockWith(t, blocks(page, ""), "mtad runs.")
 	trace := blockWith(t, blocks(page, ""), "stored in INBOX")
 
-	dir, base := openDir(t), freeBase(t)
+	dir, base := mtatest.OpenDir(t), freeBase(t)
 	check(t, os.Symlink(mtadPath, filepath.Join(dir, "mtad")))
 	was, is := portsFrom(10000), portsFrom(base)
 	ports := strings.NewReplacer(
@@ -81,9 +83,9 @@ func TestREADME(t *testing.T) {
 		fmt.Sprint(was.IMAPS), fmt.Sprint(is.IMAPS), fmt.Sprint(was.HTTP), fmt.Sprint(is.HTTP))
 	screen = strings.TrimSpace(ports.Replace(screen))
 	p := spawn(t, dir, "./mtad", "serve", "--dev", "--base-port", fmt.Sprint(base))
-	p.await(t, "msg=serving")
-	if !strings.Contains(p.out.String(), screen) {
-		t.Fatalf("the screen is\n%s\nREADME.md has\n%s", p.out, screen)
+	p.Await(t, "msg=serving")
+	if !strings.Contains(p.Out.String(), screen) {
+		t.Fatalf("the screen is\n%s\nREADME.md has\n%s", p.Out, screen)
 	}
 	var commands []string
 	for _, line := range strings.Split(screen, "\n") {

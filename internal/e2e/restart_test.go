@@ -12,6 +12,8 @@ import (
 	"time"
 
 	gosmtp "github.com/emersion/go-smtp"
+
+	"mtad/internal/mtatest"
 )
 
 // Mail for a host that is down waits in the queue, through kill -9 too, and goes
@@ -26,7 +28,7 @@ func TestQueueSurvives(t *testing.T) {
 	eventually(t, "deferral", timeLimit, func() bool { return strings.Contains(list(), "deferred") })
 	id := strings.Fields(strings.Split(list(), "\n")[1])[0]
 	mustSay(t, s.do("trace", id), "deferred") // which also writes it: a trace is not as safe as mail
-	s.proc.kill()
+	s.proc.Kill()
 
 	s.start()
 	mustSay(t, list(), "deferred", "<x@far.test>", "<alice@example.test>", "Connection refused")
@@ -34,10 +36,10 @@ func TestQueueSurvives(t *testing.T) {
 	if got := s.do("queue", "cat", id); !strings.HasSuffix(got, data) {
 		t.Errorf("queue cat:\n%s", got)
 	}
-	hop := startHop(t, port, nil)
+	hop := mtatest.StartHop(t, local(port), nil)
 	mustSay(t, s.do("queue", "retry"), "1 recipient")
-	d := hop.await(t, 1)[0]
-	if d.from != "alice@example.test" || !strings.Contains(d.data, "\r\nReceived: ") || !strings.HasSuffix(d.data, data) {
+	d := hop.Await(t, 1)[0]
+	if d.From != "alice@example.test" || !strings.Contains(d.Data, "\r\nReceived: ") || !strings.HasSuffix(d.Data, data) {
 		t.Errorf("arrived: %+v", d)
 	}
 	eventually(t, "an empty queue", timeLimit, func() bool { return !strings.Contains(list(), id) })
@@ -90,7 +92,7 @@ func TestKillUnderLoad(t *testing.T) {
 			})
 		}
 		time.Sleep(time.Duration(100+rand.IntN(300)) * time.Millisecond) // at any moment
-		s.proc.kill()
+		s.proc.Kill()
 		wg.Wait()
 		s.start()
 	}
@@ -133,7 +135,7 @@ func TestKillUnderLoad(t *testing.T) {
 func TestKillUnderRelay(t *testing.T) {
 	t.Parallel()
 	port := freePort(t)
-	hop := startHop(t, port, nil)
+	hop := mtatest.StartHop(t, local(port), nil)
 	s := start(t, toHop(port))
 	w := &sender{accepted: map[string]bool{}}
 	for round := range 5 {
@@ -142,7 +144,7 @@ func TestKillUnderRelay(t *testing.T) {
 			wg.Go(func() { w.run(local(s.SMTP), "x@far.test", fmt.Sprintf("r%d-s%d", round, n)) })
 		}
 		time.Sleep(time.Duration(100+rand.IntN(200)) * time.Millisecond) // at any moment
-		s.proc.kill()
+		s.proc.Kill()
 		wg.Wait()
 		s.start()
 	}
@@ -150,15 +152,15 @@ func TestKillUnderRelay(t *testing.T) {
 	eventually(t, "an empty queue", timeLimit, func() bool {
 		return strings.TrimSpace(s.do("queue", "list", "-o", "ndjson")) == ""
 	})
-	for _, d := range hop.deliveries() {
-		arrived[field(d.data, "Subject")]++
+	for _, d := range hop.Deliveries() {
+		arrived[field(d.Data, "Subject")]++
 	}
 	for subject := range w.accepted {
 		if arrived[subject] == 0 {
 			t.Errorf("%s was accepted and did not arrive", subject)
 		}
 	}
-	t.Logf("%d messages accepted, %d different ones arrived, %d in all", len(w.accepted), len(arrived), len(hop.deliveries()))
+	t.Logf("%d messages accepted, %d different ones arrived, %d in all", len(w.accepted), len(arrived), len(hop.Deliveries()))
 }
 
 // A server that is asked to stop finishes what it has begun.
@@ -168,11 +170,11 @@ func TestStop(t *testing.T) {
 	check(t, submit(t, local(s.SMTP), "ann@good.test", []string{"alice@example.test"}, letter("ann@good.test", "alice@example.test", "before", "x")))
 	s.do("stop")
 	select {
-	case <-s.proc.exited:
+	case <-s.proc.Exited:
 	case <-time.After(20 * time.Second):
 		t.Fatal("it does not stop")
 	}
-	if code := s.proc.cmd.ProcessState.ExitCode(); code != 0 {
+	if code := s.proc.Cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit %d", code)
 	}
 	if out, code := s.mtad("status"); code != 69 {
@@ -181,7 +183,7 @@ func TestStop(t *testing.T) {
 	s.start()
 	s.one("alice")
 	s.stop() // by SIGTERM
-	if code := s.proc.cmd.ProcessState.ExitCode(); code != 0 {
+	if code := s.proc.Cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("SIGTERM: exit %d", code)
 	}
 }

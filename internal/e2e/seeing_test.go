@@ -17,7 +17,7 @@ func TestSeeing(t *testing.T) {
 	live := spawn(t, "", mtadPath, "-c", s.config(), "trace", "live")
 	eventually(t, "a story as it happens", timeLimit, func() bool {
 		s.sendSubject("look at me")
-		return strings.Contains(live.out.String(), "stored in INBOX")
+		return strings.Contains(live.Out.String(), "stored in INBOX")
 	})
 	resp, err := http.Get("http://" + local(s.HTTP) + "/metrics")
 	check(t, err)

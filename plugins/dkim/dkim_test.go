@@ -13,7 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,6 +21,7 @@ import (
 
 	"mtad/config"
 	"mtad/dns"
+	"mtad/internal/mtatest"
 	"mtad/message"
 	"mtad/pipeline"
 )
@@ -294,50 +295,22 @@ func TestSignerConfig(t *testing.T) {
 }
 
 func TestReadme(t *testing.T) {
-	b, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range []string{"Name", "Description", "Syntax", "Stages", "Modifications", "On failure", "Examples", "RFCs"} {
-		if !strings.Contains(string(b), "\n## "+s+"\n") {
-			t.Errorf("no section %s", s)
-		}
-	}
-	all := append(append([]config.Option(nil), verifyOptions...), signOptions...)
-	for _, o := range all {
-		if !strings.Contains(string(b), "| `"+o.Name+"` |") {
-			t.Errorf("option %s is not documented", o.Name)
-		}
-	}
 	_, ed, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mtatest.Check(t, err)
 	path := filepath.Join(t.TempDir(), "key")
-	if err := os.WriteFile(path, []byte(pkcs8(t, ed)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	examples := regexp.MustCompile("(?s)```hcl\nfilter \"(\\w+)\"[^{]*\\{(.*?)\n?\\}\n```").FindAllStringSubmatch(string(b), -1)
-	if len(examples) != strings.Count(string(b), "```hcl") {
-		t.Error("an example can't be read")
-	}
-	for _, ex := range examples {
-		kind := map[string]pipeline.Kind{"dkim": VerifyKind(), "dkim_sign": SignKind()}[ex[1]]
-		body := strings.ReplaceAll(ex[2], "/run/secrets/dkim.pem", path)
+	mtatest.Write(t, path, pkcs8(t, ed))
+	text := mtatest.Readme(t, slices.Concat(verifyOptions, signOptions))
+	mtatest.Examples(t, strings.ReplaceAll(text, "/run/secrets/dkim.pem", path), func(name, body string) error {
+		kind := map[string]pipeline.Kind{"dkim": VerifyKind(), "dkim_sign": SignKind()}[name]
 		block, diags := config.ParseBlock(body, config.BlockType{Options: kind.Options})
 		if diags != nil {
-			t.Errorf("%s: %v", ex[0], diags)
-			continue
+			return diags
 		}
-		if _, err := kind.New(block, pipeline.Env{}); err != nil {
-			t.Error(err)
-		}
-	}
-	for _, err := range []error{config.CheckStruct(verifyOptions, &verifySettings{}), config.CheckStruct(signOptions, &signSettings{})} {
-		if err != nil {
-			t.Error(err)
-		}
-	}
+		_, err := kind.New(block, pipeline.Env{})
+		return err
+	})
+	mtatest.Check(t, config.CheckStruct(verifyOptions, &verifySettings{}))
+	mtatest.Check(t, config.CheckStruct(signOptions, &signSettings{}))
 }
 
 func BenchmarkVerify(b *testing.B) {

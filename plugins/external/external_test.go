@@ -8,12 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"mtad/config"
+	"mtad/internal/mtatest"
 	"mtad/message"
 	"mtad/pipeline"
 	"mtad/smtp"
@@ -213,22 +213,11 @@ func TestURLRep(t *testing.T) {
 }
 
 func TestReadme(t *testing.T) {
-	b, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	exs := regexp.MustCompile("(?s)```hcl\nfilter[^{]*\\{(.*?)\n\\}\n```").FindAllStringSubmatch(string(b), -1)
-	if len(exs) == 0 {
-		t.Error("README.md has no example")
-	}
-	for _, ex := range exs {
-		if _, diags := config.ParseBlock(ex[1], config.BlockType{Options: options}); diags != nil {
-			t.Errorf("example: %v", diags)
-		}
-	}
-	if err := config.CheckStruct(options, &settings{}); err != nil {
-		t.Error(err)
-	}
+	mtatest.Examples(t, mtatest.Readme(t, nil), func(_, body string) error {
+		_, diags := config.ParseBlock(body, config.BlockType{Options: options})
+		return diags.Err()
+	})
+	mtatest.Check(t, config.CheckStruct(options, &settings{}))
 }
 
 func BenchmarkMessage(b *testing.B) {

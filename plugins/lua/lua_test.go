@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mtad/config"
+	"mtad/internal/mtatest"
 	"mtad/message"
 	"mtad/pipeline"
 	"mtad/smtp"
@@ -227,11 +228,7 @@ func TestReload(t *testing.T) {
 
 // README.md names every field and method of the API, and its examples load.
 func TestReadme(t *testing.T) {
-	b, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := string(b)
+	text := mtatest.Readme(t, nil)
 	for _, f := range fields {
 		if want := "| `msg." + f.name + "` | " + f.doc + " |"; !strings.Contains(text, want) {
 			t.Errorf("README.md lacks %s", want)
@@ -250,11 +247,10 @@ func TestReadme(t *testing.T) {
 			t.Errorf("example %s: %v", ex[1], err)
 		}
 	}
-	for _, ex := range regexp.MustCompile("(?s)```hcl\nfilter[^{]*\\{(.*?)\n\\}\n```").FindAllStringSubmatch(text, -1) {
-		if _, diags := config.ParseBlock(ex[1], config.BlockType{Options: options}); diags != nil {
-			t.Errorf("example: %v", diags)
-		}
-	}
+	mtatest.Examples(t, text, func(_, body string) error {
+		_, diags := config.ParseBlock(body, config.BlockType{Options: options})
+		return diags.Err()
+	})
 }
 
 func TestOptions(t *testing.T) {

@@ -3,13 +3,8 @@ package milter
 import (
 	"bytes"
 	"context"
-	"net"
 	"net/netip"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -190,91 +185,6 @@ func explain(tr pipeline.Trace) string {
 		}
 	}
 	return b.String()
-}
-
-// program skips the test where a program is not installed.
-func program(t testing.TB, name string) string {
-	t.Helper()
-	if testing.Short() {
-		t.Skip(name + " is not asked with -short")
-	}
-	path, err := exec.LookPath(name)
-	if err != nil {
-		for _, dir := range []string{"/usr/sbin", "/usr/lib/postfix/sbin"} {
-			if p := filepath.Join(dir, name); fileExists(p) {
-				return p
-			}
-		}
-		t.Skip(name + " not installed")
-	}
-	return path
-}
-
-func fileExists(p string) bool {
-	_, err := os.Stat(p)
-	return err == nil
-}
-
-// daemon starts a program and ends it, by its process, with the test. It is
-// ready when something listens at one of the addresses.
-func daemon(t testing.TB, network, addr string, argv ...string) {
-	t.Helper()
-	var log bytes.Buffer
-	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Stdout, cmd.Stderr = &log, &log
-	cmd.WaitDelay = 2 * time.Second
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	exited := make(chan struct{})
-	go func() { cmd.Wait(); close(exited) }()
-	t.Cleanup(func() {
-		cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-exited:
-		case <-time.After(2 * time.Second):
-		}
-		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // and its children
-		<-exited
-		if t.Failed() {
-			t.Logf("%s said:\n%s", argv[0], log.String())
-		}
-	})
-	deadline := time.Now().Add(60 * time.Second)
-	for {
-		c, err := net.DialTimeout(network, addr, time.Second)
-		if err == nil {
-			c.Close()
-			return
-		}
-		select {
-		case <-exited:
-			t.Fatalf("%s ended at once: %s", argv[0], log.String())
-		case <-time.After(20 * time.Millisecond): // nothing tells us that it listens
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s does not listen at %s", argv[0], addr)
-		}
-	}
-}
-
-// shortDir is a directory whose path is short enough for a socket.
-func shortDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "milter")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
-func writeFile(t testing.TB, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func testNow() time.Time { return time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC) }

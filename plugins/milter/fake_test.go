@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // fake is a milter that does what a script says.
@@ -117,6 +118,16 @@ func (f *fake) serve(c net.Conn) {
 				return
 			}
 		}
+	}
+}
+
+// await waits for a client to end its session.
+func (f *fake) await(t testing.TB) {
+	t.Helper()
+	select {
+	case <-f.ended:
+	case <-time.After(30 * time.Second):
+		t.Fatalf("the client does not leave the milter, which saw\n%s", strings.Join(f.take(), "\n"))
 	}
 }
 

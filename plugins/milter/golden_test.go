@@ -107,7 +107,7 @@ func (g *golden) session(d *datadriven.TestData) string {
 		g.do(word, arg)
 	}
 	g.flow.Close()
-	<-g.fake.ended
+	g.fake.await(g.t)
 	g.packets()
 	return strings.Join(g.out, "\n")
 }

@@ -1,59 +1,14 @@
 package milter
 
 import (
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
-	"encoding/base64"
-	"encoding/pem"
-	"fmt"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/emersion/go-msgauth/dkim"
 
+	"mtad/internal/mtatest"
 	"mtad/pipeline"
 )
-
-// dkimKey is the key of every test.
-var dkimKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
-
-// opendkim runs a private OpenDKIM and returns where it listens and a look-up of
-// its public key.
-func opendkim(t *testing.T, mode string, extra ...string) (socket string, txt func(string) ([]string, error)) {
-	t.Helper()
-	path := program(t, "opendkim")
-	dir := shortDir(t)
-	key, err := dkimKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	public, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	record := "v=DKIM1; k=rsa; p=" + base64.StdEncoding.EncodeToString(public)
-	keyFile := filepath.Join(dir, "key.pem")
-	writeFile(t, keyFile, string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})))
-	writeFile(t, filepath.Join(dir, "keys"), "sel._domainkey.example.org "+record+"\n")
-	socket = filepath.Join(dir, "sock")
-	lines := append([]string{
-		"Socket local:" + socket, "Mode " + mode, "Domain example.org", "Selector sel", "KeyFile " + keyFile,
-		"TestPublicKeys " + filepath.Join(dir, "keys"), "RequireSafeKeys no",
-		"AuthservID mx.example.org", "AlwaysAddARHeader yes", "Background no", "Syslog no",
-	}, extra...)
-	conf := filepath.Join(dir, "opendkim.conf")
-	writeFile(t, conf, strings.Join(lines, "\n")+"\n")
-	daemon(t, "unix", socket, path, "-f", "-x", conf)
-	return socket, func(name string) ([]string, error) {
-		if name != "sel._domainkey.example.org" {
-			return nil, fmt.Errorf("no record for %s", name)
-		}
-		return []string{record}, nil
-	}
-}
 
 const plainMail = "Received: from elsewhere\r\n\tby client.example.net; Mon, 1 Jan 2024 00:00:00 +0000\r\n" +
 	"From: Alice <alice@example.org>\r\nTo: bob@example.net\r\nSubject:   two  spaces\r\n\tand a fold\r\n" +
@@ -62,7 +17,7 @@ const plainMail = "Received: from elsewhere\r\n\tby client.example.net; Mon, 1 J
 func TestOpenDKIMSigns(t *testing.T) {
 	for _, canon := range []string{"simple/simple", "relaxed/relaxed"} {
 		t.Run(canon, func(t *testing.T) {
-			socket, txt := opendkim(t, "s", "InternalHosts 192.0.2.7", "Canonicalization "+canon)
+			socket, txt := mtatest.OpenDKIM(t, "example.org", "s", "InternalHosts 192.0.2.7", "Canonicalization "+canon)
 			p := newTestPipeline(t, step(newTestFilter(t, `connect = "unix:`+socket+`"`)))
 			flow := p.Open(testClient)
 			defer flow.Close()
@@ -93,11 +48,11 @@ func checkSigned(t *testing.T, r result, txt func(string) ([]string, error)) {
 }
 
 func TestOpenDKIMVerifies(t *testing.T) {
-	socket, _ := opendkim(t, "s", "InternalHosts 192.0.2.7")
+	socket, _ := mtatest.OpenDKIM(t, "example.org", "s", "InternalHosts 192.0.2.7")
 	signer := newTestPipeline(t, step(newTestFilter(t, `connect = "unix:`+socket+`"`)))
 	m := mail{client: testClient, from: "alice@example.org", to: []string{"bob@example.net"}, data: plainMail}
 	signed := strings.Replace(drive(t, signer, m).message, testReceived, "", 1)
-	socket, _ = opendkim(t, "v")
+	socket, _ = mtatest.OpenDKIM(t, "example.org", "v")
 	verifier := newTestPipeline(t, step(newTestFilter(t, `connect = "unix:`+socket+`"`)))
 	for _, c := range []struct{ name, data, want string }{
 		{"as signed", signed, "dkim=pass"},

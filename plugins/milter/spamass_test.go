@@ -1,38 +1,16 @@
 package milter
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"mtad/internal/mtatest"
 	"mtad/pipeline"
 )
 
-const gtube = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
-
-// spamassMilter runs a private spamd, with local tests only, and spamass-milter
-// in front of it.
-func spamassMilter(t *testing.T, args ...string) (socket string) {
-	t.Helper()
-	milter, spamd := program(t, "spamass-milter"), program(t, "spamd")
-	program(t, "spamc")
-	dir := shortDir(t)
-	spamdSocket := filepath.Join(dir, "spamd")
-	run := []string{spamd, "-L", "-x", "--max-children=1", "--socketpath=" + spamdSocket, "--socketmode=0600", "--helper-home-dir=" + dir}
-	if os.Getuid() == 0 {
-		run = append(run, "-u", "nobody") // spamd refuses to work as root
-	}
-	daemon(t, "unix", spamdSocket, run...)
-	socket = filepath.Join(dir, "milter")
-	argv := append([]string{milter, "-p", socket}, args...)
-	daemon(t, "unix", socket, append(argv, "--", "-U", spamdSocket)...)
-	return socket
-}
-
 func TestSpamassMilter(t *testing.T) {
-	socket := spamassMilter(t)
+	socket := mtatest.SpamassMilter(t, mtatest.Spamd(t))
 	f := newTestFilter(t, `connect = "unix:`+socket+`"`)
 	p := newTestPipeline(t, patient(f))
 	m := mail{client: testClient, from: "alice@example.org", to: []string{"bob@example.net"}, data: plainMail}
@@ -49,7 +27,7 @@ func TestSpamassMilter(t *testing.T) {
 	}
 
 	// It marks spam: the Subject, a new Content-Type, and a report for a body.
-	m.data = strings.Replace(plainMail, "Hello", gtube, 1)
+	m.data = strings.Replace(plainMail, "Hello", mtatest.GTUBE, 1)
 	r = drive(t, p, m)
 	h := r.view.Message().Header()
 	if v, _ := h.Get("X-Spam-Flag"); v != "YES" {
@@ -61,17 +39,17 @@ func TestSpamassMilter(t *testing.T) {
 	if strings.Contains(strings.ReplaceAll(r.message, "\r\n", ""), "\n") {
 		t.Error("the new body has bare line feeds")
 	}
-	if !strings.Contains(r.message, gtube) || !strings.Contains(r.message, "Content analysis details") {
+	if !strings.Contains(r.message, mtatest.GTUBE) || !strings.Contains(r.message, "Content analysis details") {
 		t.Errorf("the report is not there:\n%s", r.message)
 	}
 }
 
 func TestSpamassMilterRejects(t *testing.T) {
-	socket := spamassMilter(t, "-r", "15")
+	socket := mtatest.SpamassMilter(t, mtatest.Spamd(t), "-r", "15")
 	p := newTestPipeline(t, patient(newTestFilter(t, `connect = "unix:`+socket+`"`)))
 	m := mail{
 		client: testClient, from: "alice@example.org", to: []string{"bob@example.net"},
-		data: strings.Replace(plainMail, "Hello", gtube, 1),
+		data: strings.Replace(plainMail, "Hello", mtatest.GTUBE, 1),
 	}
 	for _, early := range []bool{false, true} {
 		m.early = early

@@ -2,13 +2,12 @@ package spf
 
 import (
 	"net/netip"
-	"os"
-	"regexp"
 	"strings"
 	"testing"
 
 	"mtad/config"
 	"mtad/dns"
+	"mtad/internal/mtatest"
 	"mtad/pipeline"
 	"mtad/smtp"
 )
@@ -146,28 +145,9 @@ func TestExempt(t *testing.T) {
 }
 
 func TestReadme(t *testing.T) {
-	b, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range []string{"Name", "Description", "Syntax", "Stages", "Modifications", "On failure", "Examples", "RFCs"} {
-		if !strings.Contains(string(b), "\n## "+s+"\n") {
-			t.Errorf("no section %s", s)
-		}
-	}
-	for _, o := range options {
-		if !strings.Contains(string(b), "| `"+o.Name+"` |") {
-			t.Errorf("option %s is not documented", o.Name)
-		}
-	}
-	examples := regexp.MustCompile("(?s)```hcl\nfilter[^{]*\\{(.*?)\n?\\}\n```").FindAllStringSubmatch(string(b), -1)
-	if len(examples) != strings.Count(string(b), "```hcl") {
-		t.Error("an example can't be read")
-	}
-	for _, ex := range examples {
-		build(t, ex[1])
-	}
-	if err := config.CheckStruct(options, &settings{}); err != nil {
-		t.Error(err)
-	}
+	mtatest.Examples(t, mtatest.Readme(t, options), func(_, body string) error {
+		build(t, body)
+		return nil
+	})
+	mtatest.Check(t, config.CheckStruct(options, &settings{}))
 }

@@ -2,12 +2,10 @@ package thresholds
 
 import (
 	"context"
-	"os"
-	"regexp"
-	"strings"
 	"testing"
 
 	"mtad/config"
+	"mtad/internal/mtatest"
 	"mtad/message"
 	"mtad/pipeline"
 	"mtad/smtp"
@@ -93,30 +91,9 @@ func TestConfig(t *testing.T) {
 }
 
 func TestReadme(t *testing.T) {
-	b, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range []string{"Name", "Description", "Syntax", "Stages", "Modifications", "On failure", "Examples", "RFCs"} {
-		if !strings.Contains(string(b), "\n## "+s+"\n") {
-			t.Errorf("no section %s", s)
-		}
-	}
-	for _, o := range options {
-		if !strings.Contains(string(b), "| `"+o.Name+"` |") {
-			t.Errorf("option %s is not documented", o.Name)
-		}
-	}
-	examples := regexp.MustCompile("(?s)```hcl\nfilter[^{]*\\{(.*?)\n?\\}\n```").FindAllStringSubmatch(string(b), -1)
-	if len(examples) != strings.Count(string(b), "```hcl") {
-		t.Error("an example can't be read")
-	}
-	for _, ex := range examples {
-		if _, err := build(ex[1]); err != nil {
-			t.Error(err)
-		}
-	}
-	if err := config.CheckStruct(options, &settings{}); err != nil {
-		t.Error(err)
-	}
+	mtatest.Examples(t, mtatest.Readme(t, options), func(_, body string) error {
+		_, err := build(body)
+		return err
+	})
+	mtatest.Check(t, config.CheckStruct(options, &settings{}))
 }
