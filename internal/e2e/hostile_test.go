@@ -98,7 +98,7 @@ func TestHostilePeers(t *testing.T) {
 // memory is a figure of /proc/PID/status, in octets.
 func (s *server) memory(t testing.TB, name string) int {
 	t.Helper()
-	status := read(t, fmt.Sprintf("/proc/%d/status", s.proc.cmd.Process.Pid))
+	status := read(t, fmt.Sprintf("/proc/%d/status", s.proc.Cmd.Process.Pid))
 	m := regexp.MustCompile(name + `:\s+(\d+) kB`).FindStringSubmatch(status)
 	if m == nil {
 		t.Fatalf("no %s in\n%s", name, status)
@@ -111,7 +111,7 @@ func (s *server) memory(t testing.TB, name string) int {
 // forgetPeak makes VmHWM count from now (proc(5), clear_refs).
 func (s *server) forgetPeak(t testing.TB) {
 	t.Helper()
-	check(t, os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", s.proc.cmd.Process.Pid), []byte("5"), 0))
+	check(t, os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", s.proc.Cmd.Process.Pid), []byte("5"), 0))
 }
 
 // quantile is of times in milliseconds.
