@@ -24,6 +24,7 @@ import (
 var (
 	errQuit       = errors.New("smtpd: client quit")
 	errTooLong    = errors.New("smtpd: line too long")
+	errEndless    = errors.New("smtpd: line without an end")
 	errClosing    = errors.New("smtpd: closing")
 	errClientGone = errors.New("smtpd: client is gone")
 )
@@ -46,6 +47,7 @@ type conn struct {
 	trusted  bool          // in mynetworks
 	end      time.Time     // of the session
 	wait     time.Duration // for the next octet
+	until    time.Time     // of the line that is being read; zero in message data
 	hurrying atomic.Bool   // Shutdown wants us gone
 	waiting  atomic.Bool   // for a command, between transactions
 
@@ -77,6 +79,9 @@ func (d deadlineReader) Read(p []byte) (int, error) {
 	deadline := time.Now().Add(d.c.wait)
 	if deadline.After(d.c.end) {
 		deadline = d.c.end
+	}
+	if until := d.c.until; !until.IsZero() && deadline.After(until) {
+		deadline = until
 	}
 	if err := d.c.net.SetReadDeadline(deadline); err != nil {
 		return 0, err
@@ -219,6 +224,8 @@ func (c *conn) farewell(err error) {
 	var timeout net.Error
 	switch {
 	case errors.Is(err, errQuit) || errors.Is(err, io.EOF):
+	case errors.Is(err, errEndless):
+		c.reply(smtp.NewReply(500, 5, 2, "Line without an end, closing"))
 	case errors.Is(err, errClosing) || c.hurrying.Load():
 		c.reply(smtp.NewReply(421, 3, 2, c.cfg.Hostname+" Shutting down"))
 	case errors.As(err, &timeout) && timeout.Timeout():
@@ -230,8 +237,11 @@ func (c *conn) farewell(err error) {
 // readLine reads one command without its line break. Replies are written before
 // it waits for the client, so that a batch of pipelined commands costs one
 // write (RFC 2920, 3.2). A command may end in a bare LF: people type them, and
-// no harm can come of it outside of message data.
+// no harm can come of it outside of message data. The time for it does not start
+// anew with every octet.
 func (c *conn) readLine() ([]byte, error) {
+	c.until = time.Now().Add(c.wait)
+	defer func() { c.until = time.Time{} }()
 	for {
 		if buf, _ := c.r.Peek(c.r.Buffered()); len(buf) > 0 {
 			if i := bytes.IndexByte(buf, '\n'); i >= 0 {
@@ -262,17 +272,23 @@ func (c *conn) fill() error {
 	return err
 }
 
+// maxSkip is how many octets of a line that is too long are read before the
+// client is given up.
+const maxSkip = 1 << 20
+
 // skipLine reads to the end of a line that is too long.
 func (c *conn) skipLine() error {
-	for {
-		_, err := c.r.ReadSlice('\n')
+	for n := 0; n < maxSkip; {
+		part, err := c.r.ReadSlice('\n')
 		if err == nil {
 			return errTooLong
 		}
 		if !errors.Is(err, bufio.ErrBufferFull) {
 			return err
 		}
+		n += len(part)
 	}
+	return errEndless
 }
 
 // reply queues a reply.

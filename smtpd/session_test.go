@@ -202,6 +202,28 @@ func TestLimits(t *testing.T) {
 			t.Error(got)
 		}
 	})
+	t.Run("slow command", func(t *testing.T) {
+		w := start(t, func(c *Config) { c.Limits.CommandTimeout = 100 * time.Millisecond })
+		c := w.dial()
+		c.reply()
+		go func() { // an octet now and then does not win more time
+			for err := error(nil); err == nil; time.Sleep(10 * time.Millisecond) {
+				_, err = c.Write([]byte("x"))
+			}
+		}()
+		if got := c.reply(); !strings.HasPrefix(got, "421 4.4.2") {
+			t.Error(got)
+		}
+	})
+	t.Run("endless line", func(t *testing.T) {
+		w := start(t, nil)
+		c := w.dial()
+		c.reply()
+		c.send(strings.Repeat("x", maxSkip+4096))
+		if got := c.reply(); got != "500 5.5.2 Line without an end, closing\n" {
+			t.Error(got)
+		}
+	})
 	t.Run("endless chunk", func(t *testing.T) {
 		w := start(t, func(c *Config) { c.Limits.MessageSize = 1000 })
 		c := w.dial()
