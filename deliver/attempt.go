@@ -162,10 +162,20 @@ func (a *Agent) deliverLater(ctx context.Context, it *queue.Item, d *queued, bod
 		return a.sendLater(ctx, it, v.WithRcpts(v.Rcpts(), base), &d.Act, body)
 	}
 	act := d.Act
+	if act.Account, err = a.cfg.Router.account(ctx, act.Mailbox); err != nil {
+		return smtp.Reply{}, err
+	}
 	var events []pipeline.Event
 	note := func(e pipeline.Event) { events = append(events, e) }
 	defer func() { a.cfg.Trace(pipeline.Trace{ID: v.ID(), Events: events}) }()
 	stored := v.WithRcpts(v.Rcpts(), base)
+	if act.Account == 0 {
+		if proven(v) {
+			return replyRemoved, nil
+		}
+		d.Act.Hold = refusedHold + replyRemoved.String()
+		return smtp.Reply{}, a.quarantine(ctx, it, stored, &d.Act)
+	}
 	if act.Override {
 		act.Plan = pipeline.Plan{}
 		return smtp.Reply{}, a.storeLater(ctx, it, stored, &act, note)
@@ -180,6 +190,9 @@ func (a *Agent) deliverLater(ctx context.Context, it *queue.Item, d *queued, bod
 	}
 	return smtp.Reply{}, a.storeLater(ctx, it, stored, &act, note)
 }
+
+// replyRemoved is for an account that was removed while its mail waited.
+var replyRemoved = smtp.NewReply(550, 1, 1, "The mailbox was removed")
 
 // sendLater makes a message that could not be made when its cause was acted on.
 // A redirect that is refused now is stored: its cause was not.

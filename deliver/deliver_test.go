@@ -252,6 +252,39 @@ func TestQuarantine(t *testing.T) {
 	}
 }
 
+// Mail that waits for an account which is removed is told of, or kept for people;
+// an account made anew gets it.
+func TestRemovedWhileMailWaits(t *testing.T) {
+	w := newWorld(t)
+	w.onMessage.set(func(*pipeline.View) pipeline.Verdict {
+		return pipeline.Verdict{Mods: []pipeline.Modification{pipeline.Hold{Reason: "look"}}}
+	})
+	w.send("ann@x.test", "bob@x.test", "Subject: proven\n\nx\n", proved)
+	w.send("eve@evil.test", "bob@x.test", "Subject: unproven\n\nx\n")
+	w.onMessage.set(nil)
+	w.quiet(2)
+	_, err := w.dir.RemoveUser(t.Context(), "bob@x.test")
+	w.must(err)
+	w.retry("held")
+	if it := w.quiet(1)[0]; it.Sender != "eve@evil.test" || !strings.Contains(it.Hold, "mailbox was removed") {
+		t.Errorf("%+v", it)
+	}
+	w.until("the report", func() bool { return len(w.box("ann")) == 1 })
+	if got := w.box("ann")[0]; !strings.Contains(got, "550 5.1.1 The mailbox was removed") {
+		t.Error(got)
+	}
+	if len(w.remote.got()) > 0 {
+		t.Error("somebody got a report for mail that may not be theirs")
+	}
+	_, err = w.dir.AddUser(t.Context(), "bob@x.test", "secret")
+	w.must(err)
+	w.retry("held")
+	w.quiet(0)
+	if got := w.box("bob"); len(got) != 1 || !strings.Contains(got[0], "unproven") {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestRedirectAndRespond(t *testing.T) {
 	w := newWorld(t)
 	w.onDeliver.set(func(v *pipeline.View) pipeline.Verdict {

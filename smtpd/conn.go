@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -106,6 +107,7 @@ func (c *conn) serve(ctx context.Context) {
 	ctx, cancel := context.WithDeadline(ctx, c.end)
 	defer cancel()
 	defer func() { c.net.Close() }()
+	defer c.guard()
 	if err := c.start(ctx); err != nil {
 		c.log.Debug("session over before it began", "err", err)
 		return
@@ -116,6 +118,15 @@ func (c *conn) serve(ctx context.Context) {
 		c.farewell(err)
 	}
 	c.flush()
+}
+
+// guard keeps a fault of ours in one session from ending all the others.
+func (c *conn) guard() {
+	if p := recover(); p != nil {
+		c.log.Error("session panicked", "panic", p, "stack", string(debug.Stack()))
+		c.reply(smtp.NewReply(421, 3, 0, c.cfg.Hostname+" Internal error"))
+		c.flush()
+	}
 }
 
 // close ends the flow. What an unfinished transaction came to is traced.

@@ -311,6 +311,26 @@ func TestSpoolFault(t *testing.T) {
 	}
 }
 
+// A fault in one session ends no other.
+func TestPanic(t *testing.T) {
+	w := start(t, func(c *Config) {
+		c.Accept = func(context.Context, *pipeline.Flow, func() error) smtp.Reply { panic("on purpose") }
+	})
+	other := w.dial()
+	other.reply()
+	c := w.dial()
+	c.reply()
+	c.send("EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\n")
+	replies(c, 4)
+	c.send("x\r\n.\r\n")
+	if got := replies(c, 2); got != "421 4.3.0 mx.test Internal error\nclosed\n" {
+		t.Error(got)
+	}
+	if got := other.cmd("NOOP"); !strings.HasPrefix(got, "250") {
+		t.Error(got)
+	}
+}
+
 func TestNewErrors(t *testing.T) {
 	for _, c := range []Config{
 		{}, {Implicit: true}, {Auth: Optional},

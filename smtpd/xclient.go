@@ -48,7 +48,8 @@ func readXClient(cl *pipeline.Client, arg string) error {
 	for _, a := range strings.Fields(arg) {
 		name, value, ok := strings.Cut(a, "=")
 		value, err := smtp.DecodeXtext(value)
-		if !ok || err != nil {
+		// What is said here goes into Received.
+		if !ok || err != nil || strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 			return smtp.ErrSyntax
 		}
 		known := value != "[UNAVAILABLE]" && value != "[TEMPUNAVAIL]"

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -175,6 +176,9 @@ func (h *house) self(a netip.AddrPort) bool {
 
 // listens reports whether a listener at addr gets connections to a.
 func listens(addr string, a netip.AddrPort) bool {
+	if strings.HasPrefix(addr, ":") {
+		addr = "[::]" + addr // everywhere, as net.Listen has it
+	}
 	l, err := netip.ParseAddrPort(addr)
 	if err != nil || l.Port() != a.Port() {
 		return false
