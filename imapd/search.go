@@ -101,6 +101,11 @@ func (q *searching) look(uids []mailbox.UID, program []criterion) ([]mailbox.UID
 		if err != nil {
 			return nil, err
 		}
+		if program[len(program)-1].need >= needContent { // the last one needs most
+			if err := q.store.Locate(q.ctx, entries); err != nil {
+				return nil, err
+			}
+		}
 		for _, e := range entries {
 			if q.ctx.Err() != nil {
 				return nil, q.ctx.Err()
