@@ -265,3 +265,18 @@ func TestBoundedWork(t *testing.T) {
 		}
 	}
 }
+
+// TestDeleteAfterRename deletes by names that have moved from one folder to
+// another.
+func TestDeleteAfterRename(t *testing.T) {
+	c := login(t, newSite(t, nil), "alice")
+	for _, cmd := range []string{"CREATE a", "SELECT a", "RENAME a b", "CREATE a", "DELETE a", "FETCH 1:* FLAGS"} {
+		if _, tagged := c.do(cmd); strings.Contains(tagged, "No mailbox is selected") {
+			t.Errorf("%s: %s", cmd, tagged)
+		}
+	}
+	c.ok("DELETE b")
+	if _, tagged := c.do("CHECK"); !strings.Contains(tagged, "No mailbox is selected") {
+		t.Errorf("CHECK: %s", tagged)
+	}
+}
