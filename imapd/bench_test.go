@@ -74,7 +74,7 @@ func BenchmarkFetch10000(b *testing.B) {
 	for range 9 {
 		c.ok("COPY 1:1000 INBOX")
 	}
-	for _, cmd := range []string{"FETCH 1:* (FLAGS)", "FETCH 1:* (ENVELOPE)", "FETCH 1:* (BODYSTRUCTURE)"} {
+	for _, cmd := range []string{"FETCH 1:* (FLAGS)", "FETCH 1:* (ENVELOPE)", "FETCH 1:* (BODYSTRUCTURE)", "FETCH 1:* (BODY.PEEK[HEADER.FIELDS (SUBJECT FROM)])", "SEARCH SUBJECT nothing"} {
 		b.Run(strings.ReplaceAll(cmd, " ", "_"), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

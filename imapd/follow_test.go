@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"mtad/imapd/wire"
 	"mtad/mailbox"
@@ -224,4 +227,56 @@ func TestReportsAreSearched(t *testing.T) {
 	c.append("INBOX", "Content-Type: application/x-secret\r\n\r\ngone@example.net\r\n")
 	c.ok("SELECT INBOX")
 	contains(t, c.ok("SEARCH BODY gone@example.net"), "* SEARCH 1")
+}
+
+// TestLongSearch is told that it goes on, and a client that has left ends it.
+func TestLongSearch(t *testing.T) {
+	var clock atomic.Int64
+	s := newSite(t, func(c *Config) {
+		c.Now = func() time.Time { return testNow().Add(time.Duration(clock.Add(1)) * time.Minute) }
+	})
+	for i := range 3 {
+		s.put(t, "alice", "INBOX", plainMessage(i), mailbox.Flags{})
+	}
+	c := login(t, s, "alice")
+	c.ok("SELECT INBOX")
+	got := c.ok("SEARCH SUBJECT Message")
+	if want := []string{"* OK Still searching", "* OK Still searching", "* OK Still searching", "* SEARCH 1 2 3"}; !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestBoundedWork refuses commands whose work would grow with the product of
+// what the client says and what it has stored.
+func TestBoundedWork(t *testing.T) {
+	c := login(t, newSite(t, nil), "alice")
+	c.ok("SELECT INBOX")
+	c.ok("SEARCH" + strings.Repeat(" TEXT x", maxTexts))
+	c.ok(`LIST "" "` + strings.Repeat("x", maxPatterns) + `"`)
+	for _, cmd := range []string{
+		"SEARCH" + strings.Repeat(" TEXT x", maxTexts+1),
+		"SEARCH OR BODY x (" + strings.Repeat("NOT BODY x ", maxTexts) + "ALL)",
+		`LIST "" "` + strings.Repeat("*", maxPatterns+1) + `"`,
+		`LIST "" (` + strings.Repeat("x ", maxPatterns) + `y)`,
+		`LSUB "` + strings.Repeat("*", maxPatterns) + `" "*"`,
+	} {
+		if _, tagged := c.do(cmd); !strings.HasPrefix(tagged, "BAD") {
+			t.Errorf("%.30s...: %s", cmd, tagged)
+		}
+	}
+}
+
+// TestDeleteAfterRename deletes by names that have moved from one folder to
+// another.
+func TestDeleteAfterRename(t *testing.T) {
+	c := login(t, newSite(t, nil), "alice")
+	for _, cmd := range []string{"CREATE a", "SELECT a", "RENAME a b", "CREATE a", "DELETE a", "FETCH 1:* FLAGS"} {
+		if _, tagged := c.do(cmd); strings.Contains(tagged, "No mailbox is selected") {
+			t.Errorf("%s: %s", cmd, tagged)
+		}
+	}
+	c.ok("DELETE b")
+	if _, tagged := c.do("CHECK"); !strings.Contains(tagged, "No mailbox is selected") {
+		t.Errorf("CHECK: %s", tagged)
+	}
 }

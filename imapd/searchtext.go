@@ -64,6 +64,9 @@ func fold(s string) string { return strings.ToLower(s) }
 func byText(header bool) func(*searchParser) criterion {
 	return func(p *searchParser) criterion {
 		p.r.SP()
+		if p.texts++; p.texts > maxTexts {
+			p.r.Fail("More than %d keys BODY and TEXT", maxTexts)
+		}
 		needle := fold(p.r.AString())
 		return criterion{needStructure, func(c *candidate) bool {
 			return needle == "" || header && inHeader(c.header(), needle) || c.inBody(needle)
