@@ -60,5 +60,5 @@ CREATE TABLE vanished (
 `, `
 -- What Remember was given.
 ALTER TABLE entry ADD COLUMN summary BLOB;
-`}}
+`}, Refs: []string{"SELECT message FROM entry"}}
 }

@@ -83,8 +83,7 @@ func (h *house) openStore(ctx context.Context, c *loaded) error {
 		}
 	}
 	var err error
-	h.db, err = store.Open(filepath.Join(c.top.DataDir, "store"), store.Options{Logger: h.log},
-		mailbox.Schema(), directory.Schema(), queue.Schema())
+	h.db, err = store.Open(filepath.Join(c.top.DataDir, storeDir), store.Options{Logger: h.log}, schemas()...)
 	if err != nil {
 		return &exitError{exitTemp, err}
 	}
