@@ -260,7 +260,7 @@ func parseFlags(names []string) mailbox.Flags {
 
 // item makes a queue item of an act.
 func (a *Agent) item(v *pipeline.View, act *act) (*queue.Item, error) {
-	q := queued{Act: *act, Sender: v.Sender(), Params: v.SenderParams(), Local: submitted(v)}
+	q := queued{Act: *act, Sender: v.Sender(), Params: v.SenderParams(), Local: submitted(v), Proven: proven(v)}
 	dest := destLocal
 	if act.Kind == actRelay {
 		route := a.cfg.Router.RelayRoute(act.Mailbox.Domain)

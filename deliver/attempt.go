@@ -181,7 +181,7 @@ func (a *Agent) deliverLater(ctx context.Context, it *queue.Item, d *queued, bod
 		return smtp.Reply{}, a.storeLater(ctx, it, stored, &act, note)
 	}
 	if reply := a.plan(ctx, v, base, &act, note); !reply.IsZero() {
-		if proven(v) || reply.Temporary() {
+		if proven(v) || reply.Temporary() && a.cfg.Now().Before(it.Expires) {
 			return reply, nil
 		}
 		// Nobody gets a bounce for mail they did not send: it goes to people.
@@ -286,6 +286,9 @@ func (a *Agent) Report(ctx context.Context, job *queue.Job, outcomes []queue.Out
 		var d queued
 		if err := json.Unmarshal(o.Item.Data, &d); err != nil {
 			return fmt.Errorf("deliver: queue item: %w", err)
+		}
+		if action == dsnDelayed && !d.Proven && len(d.Act.Params.Notify) == 0 {
+			continue // who never sent it, and asked for nothing, is spared
 		}
 		if d.Sender.IsZero() || !wants(d.Act.Params, action) || d.Act.Kind == actSend && action == dsnDelivered {
 			continue

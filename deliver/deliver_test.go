@@ -220,6 +220,33 @@ func TestMixedRefusals(t *testing.T) {
 	expect(t, "after a fault", len(w.box("bob")), 2)
 }
 
+// Rules that put mail off for so long that it is given up: nobody hears of it who
+// may not have sent it, neither of the delay nor of the end.
+func TestPutOffForEver(t *testing.T) {
+	w := newWorld(t)
+	w.onDeliver.set(func(v *pipeline.View) pipeline.Verdict {
+		if v.Mailbox().Local == "bob" {
+			return pipeline.Verdict{Action: pipeline.TempFail}
+		}
+		return pipeline.Verdict{}
+	})
+	w.send("cid@x.test", "ann@x.test bob@x.test", hello)
+	w.quiet(1)
+	w.later(25 * time.Hour)
+	w.retry("deferred")
+	w.until("a second attempt", func() bool { return w.quiet(1)[0].Attempts == 2 })
+	w.later(5 * 24 * time.Hour)
+	w.retry("deferred")
+	w.until("the end", func() bool { return w.quiet(1)[0].State() == "held" })
+	expect(t, "reports", len(w.box("cid")), 0)
+	if it := w.quiet(1)[0]; !strings.HasPrefix(it.Hold, refusedHold+"451") {
+		t.Errorf("%+v", it)
+	}
+	w.retry("held")
+	w.quiet(0)
+	expect(t, "released", len(w.box("bob")), 1)
+}
+
 // A relay recipient refused singly by unproven mail stays one after its release.
 func TestQuarantinedRelay(t *testing.T) {
 	w := newWorld(t)

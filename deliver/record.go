@@ -63,6 +63,7 @@ type queued struct {
 	Params smtp.MailParams  `json:"params"`
 	View   *pipeline.Stored `json:"view,omitempty"` // of later
 	Local  bool             `json:"local"`          // the message was submitted by a user of ours
+	Proven bool             `json:"proven"`         // the sender is who the message says
 }
 
 func encodeRecord(v *pipeline.View, acts []act) ([]byte, error) {

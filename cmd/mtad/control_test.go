@@ -14,6 +14,7 @@ import (
 
 	"mtad/admin"
 	"mtad/internal/mtatest"
+	"mtad/message"
 )
 
 func TestLive(t *testing.T) {
@@ -254,5 +255,22 @@ func TestReloadFailsWhole(t *testing.T) {
 	postmaster("alice@")
 	if r.house.cert.Load() != cert {
 		t.Error("the certificate was changed")
+	}
+}
+
+// A new host name waits for the restart everywhere: results in the name that is
+// still in use are forged.
+func TestReloadOfTheHostname(t *testing.T) {
+	r := startHouse(t, nil)
+	r.edit(t, func(s string) string {
+		return strings.Replace(s, `hostname   = "mx.example.test"`, `hostname   = "new.example.test"`, 1)
+	})
+	r.want(t, "restart: hostname", "reload")
+	for name, want := range map[string]bool{"mx.example.test": true, "far.test": false} {
+		m, err := message.Parse(message.FromBytes([]byte("Authentication-Results: " + name + "; spf=pass\r\n\r\nx\r\n")))
+		check(t, err)
+		if got := r.house.hide(listener{})(m.Header().Fields()[0]); got != want {
+			t.Errorf("results of %s are hidden: %v", name, got)
+		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -56,10 +55,8 @@ func loadConfig(path string) (*loaded, error) {
 	if !smtp.ValidDomain(c.top.DefaultDomain) {
 		diags.Add(root.Errorf("myorigin", "%q is no domain name", c.top.DefaultDomain))
 	}
-	if _, err := smtp.ParseAddress(c.top.Postmaster); err != nil && c.top.Postmaster != "" {
-		diags.Add(root.Errorf("postmaster", "%q is no address", c.top.Postmaster))
-	}
 	c.pipelines = root.Blocks("pipeline")
+	c.checkTop(root, &diags)
 	diags.Add(c.readNetworks(root))
 	diags.Add(c.readTLS(root))
 	c.readRoutes(root, &diags)
@@ -132,7 +129,7 @@ func (c *loaded) readRoutes(root config.Block, diags *config.Diagnostics) {
 			continue
 		}
 		for _, to := range s.To {
-			if _, _, err := net.SplitHostPort(to); err != nil {
+			if !hostPort(to) {
 				diags.Add(b.Errorf("to", "%q is not host:port", to))
 			}
 		}
@@ -176,10 +173,8 @@ func (c *loaded) readListeners(root config.Block, diags *config.Diagnostics) {
 		case l.Protocol == "smtp" && !slices.Contains(names, l.Pipeline):
 			diags.Add(b.Unknown("pipeline", "pipeline", l.Pipeline, names))
 		}
+		l.check(b, diags)
 		for _, a := range l.Addr {
-			if _, _, err := net.SplitHostPort(a); err != nil {
-				diags.Add(b.Errorf("addr", "%q is not host:port", a))
-			}
 			if other, ok := taken[a]; ok {
 				diags.Add(b.Errorf("addr", "%s is the address of listener %q already", a, other))
 			}

@@ -261,7 +261,7 @@ func (h *house) hide(l listener) func(message.Field) bool {
 		return nil
 	}
 	return func(f message.Field) bool {
-		return deliver.Forged(f, h.config.Load().top.Hostname)
+		return deliver.Forged(f, h.began.top.Hostname) // which is the authserv-id until a restart
 	}
 }
 

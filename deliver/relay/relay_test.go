@@ -313,6 +313,21 @@ func TestPooling(t *testing.T) {
 	}
 }
 
+// A connection is not used again for a route that demands more of it by now.
+func TestPoolingAfterAChange(t *testing.T) {
+	r := startRemote(t, nil)
+	c := client(t, func(cfg *Config) { cfg.IdleTime = time.Minute })
+	for security, want := range map[Security]string{Plain: "250 2.0.0 stored", Encrypt: "450 4.7.4 Host offers no TLS, and the route demands it"} {
+		j := newJob(text, "x@there.test")
+		j.Route = Route{Name: "far", Hosts: []string{r.addr()}, Security: Plain}
+		deliver(t, c, j)
+		j.Route.Security = security
+		if got := deliver(t, c, j); got != want {
+			t.Errorf("%s: %s", security, got)
+		}
+	}
+}
+
 // A pooled connection that went stale is replaced, whether the host only hung up
 // or said 421 first.
 func TestStaleConnection(t *testing.T) {
