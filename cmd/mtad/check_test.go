@@ -26,7 +26,7 @@ func TestCheck(t *testing.T) {
 	}
 
 	// What is wrong is named, with what to do.
-	check(t, os.Chmod(filepath.Join(r.dev.dir, "data"), 0o755))
+	check(t, os.Chmod(filepath.Join(r.dev.Path, "data"), 0o755))
 	r.edit(t, func(s string) string {
 		return strings.Replace(s, `postmaster = "alice@example.test"`, `postmaster = "nobody@example.test"`, 1)
 	})
@@ -37,10 +37,10 @@ func TestCheck(t *testing.T) {
 			t.Errorf("exit %d, no %q in\n%s", code, want, out)
 		}
 	}
-	check(t, os.Chmod(filepath.Join(r.dev.dir, "data"), 0o700))
+	check(t, os.Chmod(filepath.Join(r.dev.Path, "data"), 0o700))
 
 	// Octets that changed on the disk are found while the server runs.
-	segments, err := filepath.Glob(filepath.Join(r.dev.dir, "data", storeDir, "journal", "*"))
+	segments, err := filepath.Glob(filepath.Join(r.dev.Path, "data", storeDir, "journal", "*"))
 	check(t, err)
 	for _, path := range segments {
 		b, err := os.ReadFile(path)

@@ -94,7 +94,7 @@ func (r *running) words(t *testing.T, line string) []string {
 	var out []string
 	for _, w := range wordPattern.FindAllString(line, -1) {
 		w = strings.Trim(w, `"`)
-		w = strings.ReplaceAll(w, "$DIR", r.dev.dir)
+		w = strings.ReplaceAll(w, "$DIR", r.dev.Path)
 		if w == "$LAST" {
 			found, err := r.house.traces.Last(t.Context(), 1)
 			check(t, err)
@@ -132,7 +132,7 @@ var volatile = []struct {
 }
 
 func (r *running) normal(s string) string {
-	s = strings.NewReplacer(r.dev.dir, "$DIR", "\r\n", "\n").Replace(s)
+	s = strings.NewReplacer(r.dev.Path, "$DIR", "\r\n", "\n").Replace(s)
 	for _, v := range volatile {
 		s = v.pattern.ReplaceAllString(s, v.to)
 	}

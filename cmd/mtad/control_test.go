@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mtad/admin"
+	"mtad/cmd/mtad/dev"
 	"mtad/internal/mtatest"
 	"mtad/message"
 )
@@ -65,8 +66,8 @@ func TestLive(t *testing.T) {
 
 func TestMetricsOfARunningHouse(t *testing.T) {
 	r := startHouse(t, nil)
-	r.want(t, "250 2.0.0", "smtp", "send", "--client", "192.0.2.10", "--file", filepath.Join(r.dev.dir, "mail", "good.eml"))
-	res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", r.dev.ports.HTTP))
+	r.want(t, "250 2.0.0", "smtp", "send", "--client", "192.0.2.10", "--file", filepath.Join(r.dev.Path, "mail", "good.eml"))
+	res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", r.dev.Ports.HTTP))
 	check(t, err)
 	defer res.Body.Close()
 	b, err := io.ReadAll(res.Body)
@@ -130,13 +131,13 @@ func TestSecondServer(t *testing.T) {
 
 func TestBusyHTTPPort(t *testing.T) {
 	r := startHouse(t, nil)
-	other := &running{dev: dev{dir: t.TempDir(), ports: r.dev.ports}, log: &mtatest.Buffer{}}
-	check(t, other.dev.prepare())
+	other := &running{dev: dev.Dir{Path: t.TempDir(), Ports: r.dev.Ports}, log: &mtatest.Buffer{}}
+	check(t, other.dev.Prepare())
 	err := serve(t.Context(), other.config(), other.log, nil)
 	if err == nil || !strings.Contains(err.Error(), "listener http: ") || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("got %v", err)
 	}
-	if _, err := os.Stat(filepath.Join(other.dev.dir, "data", controlSocket)); err == nil {
+	if _, err := os.Stat(filepath.Join(other.dev.Path, "data", controlSocket)); err == nil {
 		t.Error("the control socket is left")
 	}
 }
@@ -165,7 +166,7 @@ func TestStopByCommand(t *testing.T) {
 // place, and changes nothing.
 func TestReloadWithoutCertificate(t *testing.T) {
 	r := startHouse(t, nil)
-	key := filepath.Join(r.dev.dir, "key.pem")
+	key := filepath.Join(r.dev.Path, "key.pem")
 	check(t, os.Rename(key, key+".away"))
 	for _, verb := range [][]string{{"reload"}, {"config", "check"}} {
 		if _, errs, code := r.mtad("", verb...); code != exitConfig || !strings.Contains(errs, "mtad.hcl:") || !strings.Contains(errs, "key.pem") {
@@ -183,7 +184,7 @@ func TestReloadWithoutCertificate(t *testing.T) {
 
 func TestReloadChangesFilters(t *testing.T) {
 	r := startHouse(t, nil)
-	forged := []string{"smtp", "send", "--client", "203.0.113.5", "--file", filepath.Join(r.dev.dir, "mail", "forged.eml")}
+	forged := []string{"smtp", "send", "--client", "203.0.113.5", "--file", filepath.Join(r.dev.Path, "mail", "forged.eml")}
 	if out, _, code := r.mtad("", forged...); code != exitNo {
 		t.Fatalf("exit %d\n%s", code, out)
 	}
@@ -233,7 +234,7 @@ func TestReloadWithoutAListenerThatIsServed(t *testing.T) {
 // A reload that fails late changes nothing.
 func TestReloadFailsWhole(t *testing.T) {
 	r := startHouse(t, nil)
-	check(t, os.WriteFile(filepath.Join(r.dev.dir, "dead"), []byte("#!/bin/false\n"), 0o700))
+	check(t, os.WriteFile(filepath.Join(r.dev.Path, "dead"), []byte("#!/bin/false\n"), 0o700))
 	postmaster := func(to string) string {
 		t.Helper()
 		res, err := r.house.directory.Lookup(t.Context(), "postmaster", "example.test")
@@ -247,7 +248,7 @@ func TestReloadFailsWhole(t *testing.T) {
 	postmaster("alice@")
 	r.edit(t, func(s string) string {
 		s = strings.Replace(s, `postmaster = "alice@example.test"`, `postmaster = "bob@example.test"`, 1)
-		return strings.Replace(s, `filter "spf" {`, `filter "external" "dead" { path = "`+filepath.Join(r.dev.dir, "dead")+`" }`+"\n"+`filter "spf" {`, 1)
+		return strings.Replace(s, `filter "spf" {`, `filter "external" "dead" { path = "`+filepath.Join(r.dev.Path, "dead")+`" }`+"\n"+`filter "spf" {`, 1)
 	})
 	if out, errs, code := r.mtad("", "reload"); code == 0 {
 		t.Errorf("exit %d %s%s", code, out, errs)

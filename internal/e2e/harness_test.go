@@ -134,7 +134,7 @@ func newServer(t testing.TB, edit ...func(*server, string) string) *server {
 	if len(edit) == 0 {
 		return s
 	}
-	tmpl, err := template.ParseFiles(filepath.Join(root, "cmd/mtad/dev/mtad.hcl.tmpl"))
+	tmpl, err := template.ParseFiles(filepath.Join(root, "cmd/mtad/dev/files/mtad.hcl.tmpl"))
 	check(t, err)
 	var b strings.Builder
 	check(t, tmpl.Execute(&b, s.ports))
