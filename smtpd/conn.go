@@ -67,7 +67,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 		end:    time.Now().Add(s.cfg.Limits.SessionTimeout), trusted: s.cfg.Trusted(addr.Addr()),
 		wait: s.cfg.Limits.CommandTimeout,
 	}
-	c.lenient = !s.cfg.Strict && (s.cfg.Submission || addr.Addr().IsLoopback())
+	c.lenient = s.cfg.lenient(addr.Addr())
 	c.r = bufio.NewReaderSize(deadlineReader{c}, 4096)
 	return c
 }

@@ -316,11 +316,17 @@ func (c *conn) finish(ctx context.Context, in *intake) error {
 	reply, step := c.judge(ctx, in)
 	refused := reply.Code >= 400
 	c.final(reply, step)
+	// What was committed is answered at once: neither filters that are told of
+	// the end nor the commands behind it may come between (RFC 1047, 3).
+	err := c.flush()
 	outcome := pipeline.Accepted
 	if refused {
 		outcome = pipeline.Refused
 	}
 	c.endTransaction(outcome)
+	if err != nil {
+		return err
+	}
 	if in.fatal || reply.Code == 421 {
 		return errQuit
 	}

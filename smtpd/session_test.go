@@ -311,6 +311,47 @@ func TestSpoolFault(t *testing.T) {
 	}
 }
 
+// slowEnd is a filter that takes its time when it is told of the end.
+type slowEnd struct{ heard chan struct{} }
+
+func (slowEnd) Stages() pipeline.Stages { return pipeline.At(pipeline.Message) }
+
+func (slowEnd) Filter(context.Context, pipeline.Stage, *pipeline.View) (pipeline.Verdict, error) {
+	return pipeline.Verdict{}, nil
+}
+
+func (s slowEnd) Open(context.Context, *pipeline.View) (pipeline.Session, error) { return s, nil }
+func (slowEnd) Close() error                                                     { return nil }
+
+func (s slowEnd) End(ctx context.Context, _ pipeline.Outcome) error {
+	select {
+	case <-s.heard:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// The reply to a message does not wait for filters that are told of its end.
+func TestReplyBeforeTheFiltersEnd(t *testing.T) {
+	end := slowEnd{make(chan struct{})}
+	p, err := pipeline.New("slow", []*pipeline.Step{{Name: "slow", Filter: end, OnError: pipeline.TempFail}}, pipeline.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := start(t, func(c *Config) { c.Pipeline = func() (*pipeline.Pipeline, func()) { return p, func() {} } })
+	c := w.dial()
+	c.SetDeadline(time.Now().Add(pipeline.CommandTimeout / 2))
+	c.reply()
+	c.send("EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\n")
+	replies(c, 4)
+	c.send("x\r\n.\r\n")
+	if got := c.reply(); !strings.HasPrefix(got, "250") {
+		t.Error(got)
+	}
+	close(end.heard)
+}
+
 // A fault in one session ends no other.
 func TestPanic(t *testing.T) {
 	w := start(t, func(c *Config) {

@@ -34,6 +34,7 @@ func (c *conn) xclient(ctx context.Context, arg string) error {
 		next.Name, next.Reverse, next.NameTemp = c.cfg.Names(ctx, next.Addr.Addr())
 	}
 	next.Trusted = c.cfg.Trusted(next.Addr.Addr())
+	c.lenient = c.cfg.lenient(next.Addr.Addr())
 	c.close()
 	c.enter(next)
 	if !c.greet(ctx) {

@@ -283,6 +283,7 @@ func (cn *conn) flush(wait time.Duration) error {
 // Bounds of a reply.
 const (
 	maxReplyLines = 200
+	maxReplyText  = 16 << 10 // octets kept; the rest is read and dropped
 )
 
 // read waits so long for one reply.
@@ -308,7 +309,9 @@ func (cn *conn) reply() (smtp.Reply, error) {
 			return r, fmt.Errorf("relay: %s: %w: %q", cn.host, errReply, brief(text))
 		}
 		r.Code = code
-		addLine(&r, rest, n)
+		if len(r.Text)+len(rest) < maxReplyText {
+			addLine(&r, rest, n)
+		}
 		if !more {
 			return r, nil
 		}

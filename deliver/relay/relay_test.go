@@ -313,6 +313,18 @@ func TestPooling(t *testing.T) {
 	}
 }
 
+// What a host says at length is not kept at length: it is written to the queue,
+// the trace and the report, for every recipient.
+func TestLongReply(t *testing.T) {
+	line := strings.Repeat("x", 4000) + "\r\n"
+	r := startRemote(t, map[string][]string{"RCPT": {strings.Repeat("550-5.1.1 "+line, 100) + "550 5.1.1 end"}})
+	j := newJob(text, "x@there.test")
+	j.Route.Hosts = []string{r.addr()}
+	if got := deliver(t, client(t, nil), j); !strings.HasPrefix(got, "550 5.1.1 xxx") || len(got) > 17<<10 {
+		t.Errorf("%d octets: %.40s", len(got), got)
+	}
+}
+
 // A connection is not used again for a route that demands more of it by now.
 func TestPoolingAfterAChange(t *testing.T) {
 	r := startRemote(t, nil)
