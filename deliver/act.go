@@ -172,9 +172,12 @@ func (a *Agent) store(tx *store.Tx, v *pipeline.View, act *act) ([]pipeline.Even
 		if err != nil {
 			return nil, err
 		}
+		note := fmt.Sprintf("stored in %s as UID %d", folder, uid)
+		if !strings.EqualFold(folder, strings.TrimSuffix(file.Folder, mailbox.Separator)) {
+			note += fmt.Sprintf("; it can't be stored in %.100q", file.Folder)
+		}
 		events = append(events, pipeline.Event{
-			Time: a.cfg.Now(), Kind: pipeline.EventDeliver, Rcpt: act.Rcpt.String(), Host: act.Mailbox.String(),
-			Note: fmt.Sprintf("stored in %s as UID %d", folder, uid),
+			Time: a.cfg.Now(), Kind: pipeline.EventDeliver, Rcpt: act.Rcpt.String(), Host: act.Mailbox.String(), Note: note,
 		})
 	}
 	if len(events) == 0 {

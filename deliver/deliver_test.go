@@ -107,6 +107,9 @@ func TestPoisonousFlagsDoNotStopTheServer(t *testing.T) {
 	if n := len(w.box("ann")); n != 1 {
 		t.Errorf("%d messages", n)
 	}
+	if notes := w.notes(); !strings.Contains(notes, `stored in INBOX as UID 1; it can't be stored in "x/x/`) {
+		t.Error(notes)
+	}
 }
 
 // Edits for single recipients reach them and nobody else, in mailboxes, at other
