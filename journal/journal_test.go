@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"mtad/message"
@@ -426,5 +427,52 @@ func BenchmarkAppend(b *testing.B) {
 			}
 			wg.Wait()
 		})
+	}
+}
+
+// tight is a disk with room for small files only.
+type tight struct {
+	FS
+	room int64
+}
+
+func (t tight) Create(name string, size int64) (Writer, error) {
+	if size > t.room {
+		return nil, fmt.Errorf("allocate: %w", syscall.ENOSPC)
+	}
+	return t.FS.Create(name, size)
+}
+
+// On a disk that is nearly full segments shrink; where nothing fits any more, an
+// append fails and a later one may succeed.
+func TestSegmentsShrink(t *testing.T) {
+	dir := t.TempDir()
+	fs := &tight{DirFS(dir), 3 << 20}
+	j, err := Open(fs, Options{SegmentSize: 16 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	add := func(size int) error {
+		_, err := j.Append(context.Background(), Record{ID: 1, Kind: 1, Body: message.FromBytes(make([]byte, size))})
+		return err
+	}
+	if err := add(1000); err != nil {
+		t.Fatal(err)
+	}
+	names, _ := filepath.Glob(filepath.Join(dir, "*"))
+	if info, err := os.Stat(names[0]); err != nil || info.Size() != 2<<20 {
+		t.Errorf("%v %v", info, err)
+	}
+	if err := add(4 << 20); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("too large: %v", err)
+	}
+	fs.room = 0
+	if err := add(1000); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("full: %v", err)
+	}
+	fs.room = 100 << 20
+	if err := add(4 << 20); err != nil {
+		t.Error(err)
 	}
 }

@@ -116,7 +116,7 @@ func (db *DB) serve(group []*job) {
 	switch {
 	case err == nil:
 		answer(group, nil)
-	case errors.Is(err, ErrUnavailable) || len(group) == 1:
+	case errors.Is(err, ErrUnavailable) || errors.Is(err, errNotBegun) || len(group) == 1:
 		answer(group, err)
 	default:
 		db.log.Warn("store: group of updates failed, running each alone", "updates", len(group), "error", err)
@@ -136,12 +136,16 @@ func answer(group []*job, err error) {
 	}
 }
 
+// errNotBegun is the fault of no function: running each alone would only have
+// each wait in turn for a lock that another program holds.
+var errNotBegun = errors.New("store: the transaction can't begin")
+
 // attempt runs a group in one transaction. An error means nothing of it is
 // committed, or with ErrUnavailable that this is unknown.
 func (db *DB) attempt(group []*job) error {
 	c := db.writer
 	if err := c.run("BEGIN IMMEDIATE"); err != nil {
-		return fmt.Errorf("store: begin: %w", err)
+		return fmt.Errorf("%w: %w", errNotBegun, err)
 	}
 	for _, j := range group {
 		if err := db.runJob(c, j, len(group) > 1); err != nil {
