@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"mtad/internal/crash"
 	"mtad/journal"
 	"mtad/mailbox"
 	"mtad/message"
@@ -76,6 +77,7 @@ func (a *Agent) act(ctx context.Context, r *accepted) error {
 		}
 		evs, err := a.rows(tx, r)
 		events = evs
+		crash.Point(crash.Filing)
 		tx.Applied(r.place)
 		return err
 	})

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"mtad/internal/crash"
 	"mtad/message"
 )
 
@@ -354,7 +355,10 @@ func (j *Journal) syncLoop() {
 		if len(batch) == 0 {
 			return
 		}
-		j.settle(batch, j.sync(batch[0].seg))
+		crash.Point(crash.Written)
+		err := j.sync(batch[0].seg)
+		crash.Point(crash.Synced)
+		j.settle(batch, err)
 		j.mu.Lock()
 		j.syncing = false
 		j.idle.Broadcast()

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+
+	"mtad/internal/crash"
 )
 
 // Move is a record that was copied from one place to another.
@@ -44,6 +46,7 @@ func (j *Journal) Reclaim(ctx context.Context, seq uint64, live []Place, move fu
 	if err := move(moves); err != nil {
 		return fmt.Errorf("journal: reclaim %s: %w", segmentName(seq), err)
 	}
+	crash.Point(crash.Moved)
 	if err := j.shelf.remove(seq); err != nil {
 		return fmt.Errorf("journal: reclaim %s: %w", segmentName(seq), err)
 	}
@@ -68,6 +71,7 @@ func (j *Journal) copyAll(ctx context.Context, live []Place) ([]Move, error) {
 					stop(err)
 					return
 				}
+				crash.Point(crash.Copied)
 				moves[i] = Move{live[i], to}
 			}
 		})

@@ -12,6 +12,7 @@ import (
 
 	gosmtp "github.com/emersion/go-smtp"
 
+	"mtad/internal/crash"
 	"mtad/message"
 	"mtad/smtp"
 )
@@ -49,6 +50,7 @@ func (cn *conn) send(ctx context.Context, job *Job) ([]Result, error) {
 		return results, cn.reset()
 	}
 	final, err := cn.content(job.Message)
+	crash.Point(crash.Relaying)
 	switch {
 	case err != nil:
 		final = resultOf(err, cn.host).Reply
