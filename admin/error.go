@@ -62,6 +62,7 @@ var sentinels = []struct {
 	{store.ErrNoMessage, No, "no such message"},
 	{store.ErrClosed, Temporary, "the server is stopping"},
 	{trace.ErrClosed, Temporary, "the server is stopping"},
+	{store.ErrDamaged, Temporary, store.ErrDamaged.Error()},
 	{store.ErrUnavailable, Temporary, "the database can't be used now; the server's log says why"},
 	{context.DeadlineExceeded, Temporary, "that took too long; try again"},
 	{context.Canceled, Temporary, "broken off"},

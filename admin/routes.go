@@ -24,6 +24,8 @@ func routes() []route {
 		{"GET", "/v1/status", get((*Server).status), false},
 		{"POST", "/v1/reload", post((*Server).reload), false},
 		{"POST", "/v1/stop", post((*Server).stop), false},
+		{"GET", "/v1/probe", get((*Server).probe), false},
+		{"GET", "/v1/verify", (*Server).verify, true},
 
 		{"GET", "/v1/traces", get((*Server).lastTraces), false},
 		{"GET", "/v1/traces/one", get((*Server).oneTrace), false},

@@ -102,15 +102,16 @@ func (a *Agent) SetQueue(q *queue.Queue) { a.queue = q }
 
 // Replies of acceptance.
 var (
-	replyQueued  = smtp.NewReply(250, 0, 0, "Ok: queued")
-	replyHops    = smtp.NewReply(554, 4, 6, "Too many hops")
-	replyLoop    = smtp.NewReply(554, 4, 6, "Mail loop: the message was here before")
-	replyNobody  = smtp.NewReply(550, 1, 1, "No recipients are left")
-	replyStorage = smtp.NewReply(452, 3, 1, "Can not store the message now")
-	replyLookup  = smtp.NewReply(451, 3, 0, "Can not look up recipients now")
-	replyEdited  = smtp.NewReply(554, 3, 4, "A rule made the message too large")
-	replyNotNow  = smtp.NewReply(451, 3, 0, "Can not send the message on now")
-	replyGone    = smtp.NewReply(421, 4, 2, "You left before the message was stored")
+	replyQueued   = smtp.NewReply(250, 0, 0, "Ok: queued")
+	replyHops     = smtp.NewReply(554, 4, 6, "Too many hops")
+	replyLoop     = smtp.NewReply(554, 4, 6, "Mail loop: the message was here before")
+	replyNobody   = smtp.NewReply(550, 1, 1, "No recipients are left")
+	replyStorage  = smtp.NewReply(452, 3, 1, "Can not store the message now")
+	replyLookup   = smtp.NewReply(451, 3, 0, "Can not look up recipients now")
+	replyVanished = smtp.NewReply(451, 3, 0, "A recipient was removed meanwhile, try again")
+	replyEdited   = smtp.NewReply(554, 3, 4, "A rule made the message too large")
+	replyNotNow   = smtp.NewReply(451, 3, 0, "Can not send the message on now")
+	replyGone     = smtp.NewReply(421, 4, 2, "You left before the message was stored")
 )
 
 // Accept decides what becomes of the message in the flow's View, makes it
@@ -206,7 +207,10 @@ func (a *Agent) decide(ctx context.Context, v *pipeline.View, note func(pipeline
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.Budget)
 	defer cancel()
 	acts, err := a.resolve(ctx, v, note)
-	if err != nil {
+	switch {
+	case errors.Is(err, errVanished):
+		return nil, replyVanished
+	case err != nil:
 		a.cfg.Log.Error("accept: resolve", "id", v.ID(), "err", err)
 		return nil, replyLookup
 	}
@@ -314,6 +318,10 @@ func proven(v *pipeline.View) bool {
 	return false
 }
 
+// errVanished is a recipient that was there at RCPT and is not any more. The
+// client comes again and is told at RCPT: nothing is lost, nobody is bounced to.
+var errVanished = errors.New("deliver: recipient removed since RCPT")
+
 // resolve turns recipients into acts: one for each remote address and for each
 // local mailbox with a detail, whoever leads there first. Rules tell alice+a from
 // alice+b, and what one of them does must not happen to mail for the other.
@@ -328,6 +336,9 @@ func (a *Agent) resolve(ctx context.Context, v *pipeline.View, note func(pipelin
 		targets, err := a.cfg.Router.Expand(ctx, r.Addr)
 		if err != nil {
 			return nil, err
+		}
+		if len(targets) == 0 && (r.Class == pipeline.Local || r.Class == pipeline.Alias) {
+			return nil, fmt.Errorf("%w: %s", errVanished, r.Addr)
 		}
 		if len(targets) == 0 {
 			note(pipeline.Event{Kind: pipeline.EventDeliver, Rcpt: r.Addr.String(), Note: "no such recipient; dropped"})
@@ -421,19 +432,6 @@ func (act *act) revision(b message.Bytes) message.Bytes {
 	return message.Join(message.FromBytes(act.Edited), message.Section(b, act.Skip, b.Size()))
 }
 
-// Submit sends a message made here: it runs the Message stage of the generated
-// pipeline, stores it and acts on it. It returns the message's ID when that is
-// durable. Unlike mail by SMTP it is for recipients of any class.
-func (a *Agent) Submit(ctx context.Context, sender smtp.Address, rcpts []smtp.Address, m *message.Message) (message.ID, error) {
-	id := message.NewID(a.cfg.Now())
-	env := pipeline.Mailing{ID: id, Time: a.cfg.Now(), Sender: sender}
-	for i, r := range rcpts {
-		env.Rcpts = append(env.Rcpts, pipeline.Recipient{ID: pipeline.RcptID(i + 1), Addr: r})
-	}
-	client := pipeline.Client{Session: id.String(), Protocol: "local", Hostname: a.cfg.Hostname, Trusted: true}
-	return id, a.submit(ctx, pipeline.NewView(client, env, m))
-}
-
 // What becomes of mail made here that is not taken: errRefused is for good,
 // errNotNow wants another try.
 var (
@@ -449,11 +447,16 @@ func refusal(r smtp.Reply, step string) error {
 	return fmt.Errorf("%w: %s %s", errRefused, step, r)
 }
 
-func (a *Agent) submit(ctx context.Context, v *pipeline.View) error {
+// submit runs the Message stage of the generated pipeline on a message made here,
+// stores it and acts on it: when it returns nil the message is durable, or a
+// filter dropped it. note begins its trace. Unlike mail by SMTP it is for
+// recipients of any class.
+func (a *Agent) submit(ctx context.Context, v *pipeline.View, note string) error {
 	p, release := a.cfg.Generated()
 	defer release()
 	f := p.OpenView(v)
 	defer f.Close()
+	f.Record(pipeline.Event{Time: v.Time(), Kind: pipeline.EventSession, Note: note})
 	fate := f.Run(ctx, pipeline.Message)
 	var err error
 	var r *accepted

@@ -174,9 +174,12 @@ func (a *Agent) store(tx *store.Tx, v *pipeline.View, act *act) ([]pipeline.Even
 		if err != nil {
 			return nil, err
 		}
+		note := fmt.Sprintf("stored in %s as UID %d", folder, uid)
+		if !strings.EqualFold(folder, strings.TrimSuffix(file.Folder, mailbox.Separator)) {
+			note += fmt.Sprintf("; it can't be stored in %.100q", file.Folder)
+		}
 		events = append(events, pipeline.Event{
-			Time: a.cfg.Now(), Kind: pipeline.EventDeliver, Rcpt: act.Rcpt.String(), Host: act.Mailbox.String(),
-			Note: fmt.Sprintf("stored in %s as UID %d", folder, uid),
+			Time: a.cfg.Now(), Kind: pipeline.EventDeliver, Rcpt: act.Rcpt.String(), Host: act.Mailbox.String(), Note: note,
 		})
 	}
 	if len(events) == 0 {
@@ -193,7 +196,7 @@ func (a *Agent) store(tx *store.Tx, v *pipeline.View, act *act) ([]pipeline.Even
 func filings(act *act) []pipeline.FileInto {
 	files := slices.Clone(act.Plan.Files)
 	if act.Plan.Keeps() {
-		files = append(files, pipeline.FileInto{Folder: act.Folder, Flags: act.Plan.Flags, Create: true})
+		files = append(files, pipeline.FileInto{Folder: act.Folder, Flags: act.Plan.Flags})
 	}
 	var out []pipeline.FileInto
 	for _, f := range files {
@@ -242,18 +245,6 @@ func (a *Agent) prefix(v *pipeline.View, act *act) (prefix []byte, skip int64) {
 	return prefix, 0
 }
 
-// Bounds of a message's keywords, as package mailbox has them.
-const (
-	maxKeywords   = 64
-	maxKeywordLen = 128
-)
-
-// keyword reports whether a mailbox can keep it: printable US-ASCII.
-func keyword(s string) bool {
-	return s != "" && len(s) <= maxKeywordLen && s[0] != '\\' &&
-		!strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f })
-}
-
 // parseFlags takes IMAP flag names. What no mailbox can keep is left out: mail
 // that was accepted is not kept from its folder by a rule's bad flag.
 func parseFlags(names []string) mailbox.Flags {
@@ -265,7 +256,7 @@ func parseFlags(names []string) mailbox.Flags {
 	for _, n := range names {
 		if s, ok := system[strings.ToLower(n)]; ok {
 			f.System |= s
-		} else if keyword(n) && len(f.Keywords) < maxKeywords {
+		} else if mailbox.ValidKeyword(n) && len(f.Keywords) < mailbox.MaxKeywords {
 			f.Keywords = append(f.Keywords, n)
 		}
 	}
@@ -274,17 +265,13 @@ func parseFlags(names []string) mailbox.Flags {
 
 // item makes a queue item of an act.
 func (a *Agent) item(v *pipeline.View, act *act) (*queue.Item, error) {
-	q := queued{Act: *act, Sender: v.Sender(), Params: v.SenderParams(), Local: submitted(v)}
+	q := queued{Act: *act, Sender: v.Sender(), Params: v.SenderParams(), Local: submitted(v), Proven: proven(v)}
 	dest := destLocal
 	if act.Kind == actRelay {
 		route := a.cfg.Router.RelayRoute(act.Mailbox.Domain)
 		dest = route.Key()
 	} else {
-		view, err := json.Marshal(v)
-		if err != nil {
-			return nil, fmt.Errorf("deliver: write view: %w", err)
-		}
-		q.View = view
+		q.View = v.Stored()
 	}
 	data, err := json.Marshal(q)
 	if err != nil {
@@ -364,7 +351,10 @@ func (a *Agent) redirect(ctx context.Context, r *accepted, act *act, to pipeline
 // made submits a message that another gave rise to. A refusal (errRefused) is
 // noted; trying again would not change it.
 func (a *Agent) made(ctx context.Context, v *pipeline.View, from, to smtp.Address, m *message.Message, why string) error {
-	id, err := a.Submit(ctx, from, []smtp.Address{to}, m)
+	id := message.NewID(a.cfg.Now())
+	mailing := pipeline.Mailing{ID: id, Time: a.cfg.Now(), Sender: from, Rcpts: []pipeline.Recipient{{ID: 1, Addr: to}}}
+	client := pipeline.Client{Session: id.String(), Protocol: "local", Hostname: a.cfg.Hostname, Trusted: true}
+	err := a.submit(ctx, pipeline.NewView(client, mailing, m), fmt.Sprintf("made here: %s of %s, from %s to %s", why, v.ID(), from.Path(), to.Path()))
 	e := pipeline.Event{Time: a.cfg.Now(), Kind: pipeline.EventMade, Rcpt: to.String(), Note: why + " " + id.String()}
 	if err != nil {
 		e.Err = err.Error()

@@ -154,7 +154,7 @@ func (a *Agent) deliverLater(ctx context.Context, it *queue.Item, d *queued, bod
 			return smtp.Reply{}, err
 		}
 	}
-	v, err := pipeline.UnmarshalView(d.View, own)
+	v, err := d.View.View(own)
 	if err != nil {
 		return smtp.Reply{}, err
 	}
@@ -162,16 +162,26 @@ func (a *Agent) deliverLater(ctx context.Context, it *queue.Item, d *queued, bod
 		return a.sendLater(ctx, it, v.WithRcpts(v.Rcpts(), base), &d.Act, body)
 	}
 	act := d.Act
+	if act.Account, err = a.cfg.Router.account(ctx, act.Mailbox); err != nil {
+		return smtp.Reply{}, err
+	}
 	var events []pipeline.Event
 	note := func(e pipeline.Event) { events = append(events, e) }
 	defer func() { a.cfg.Trace(pipeline.Trace{ID: v.ID(), Events: events}) }()
 	stored := v.WithRcpts(v.Rcpts(), base)
+	if act.Account == 0 {
+		if proven(v) {
+			return replyRemoved, nil
+		}
+		d.Act.Hold = refusedHold + replyRemoved.String()
+		return smtp.Reply{}, a.quarantine(ctx, it, stored, &d.Act)
+	}
 	if act.Override {
 		act.Plan = pipeline.Plan{}
 		return smtp.Reply{}, a.storeLater(ctx, it, stored, &act, note)
 	}
 	if reply := a.plan(ctx, v, base, &act, note); !reply.IsZero() {
-		if proven(v) || reply.Temporary() {
+		if proven(v) || reply.Temporary() && a.cfg.Now().Before(it.Expires) {
 			return reply, nil
 		}
 		// Nobody gets a bounce for mail they did not send: it goes to people.
@@ -180,6 +190,9 @@ func (a *Agent) deliverLater(ctx context.Context, it *queue.Item, d *queued, bod
 	}
 	return smtp.Reply{}, a.storeLater(ctx, it, stored, &act, note)
 }
+
+// replyRemoved is for an account that was removed while its mail waited.
+var replyRemoved = smtp.NewReply(550, 1, 1, "The mailbox was removed")
 
 // sendLater makes a message that could not be made when its cause was acted on.
 // A redirect that is refused now is stored: its cause was not.
@@ -273,6 +286,9 @@ func (a *Agent) Report(ctx context.Context, job *queue.Job, outcomes []queue.Out
 		var d queued
 		if err := json.Unmarshal(o.Item.Data, &d); err != nil {
 			return fmt.Errorf("deliver: queue item: %w", err)
+		}
+		if action == dsnDelayed && !d.Proven && len(d.Act.Params.Notify) == 0 {
+			continue // who never sent it, and asked for nothing, is spared
 		}
 		if d.Sender.IsZero() || !wants(d.Act.Params, action) || d.Act.Kind == actSend && action == dsnDelivered {
 			continue

@@ -2,12 +2,14 @@ package deliver
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"mtad/directory"
 	"mtad/journal"
+	"mtad/mailbox"
 	"mtad/message"
 	"mtad/pipeline"
 	"mtad/smtp"
@@ -105,6 +107,9 @@ func TestPoisonousFlagsDoNotStopTheServer(t *testing.T) {
 	if n := len(w.box("ann")); n != 1 {
 		t.Errorf("%d messages", n)
 	}
+	if notes := w.notes(); !strings.Contains(notes, `stored in INBOX as UID 1; it can't be stored in "x/x/`) {
+		t.Error(notes)
+	}
 }
 
 // Edits for single recipients reach them and nobody else, in mailboxes, at other
@@ -167,6 +172,18 @@ func TestLoops(t *testing.T) {
 	expect(t, "else", w.send("s@far.test", "ann@x.test", "Delivered-To: bob@x.test\n"+hello), replyQueued)
 }
 
+// A recipient who was removed between RCPT and the end of the message is not
+// dropped in silence: the client comes again and is told.
+func TestRemovedMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	for _, class := range []pipeline.Class{pipeline.Local, pipeline.Alias} {
+		expect(t, string(class), w.transact(pipeline.Client{Protocol: "smtp"}, "s@far.test", smtp.MailParams{}, []pipeline.Recipient{
+			{Addr: w.addr("ann@x.test"), Class: pipeline.Local}, {Addr: w.addr("gone@x.test"), Class: class},
+		}, hello), replyVanished)
+	}
+	expect(t, "ann", len(w.box("ann")), 0)
+}
+
 // Of recipients who disagree: who refuses is bounced to a sender that is proven,
 // and kept for people if not; who can't say now is asked again.
 func TestMixedRefusals(t *testing.T) {
@@ -206,6 +223,33 @@ func TestMixedRefusals(t *testing.T) {
 	expect(t, "after a fault", len(w.box("bob")), 2)
 }
 
+// Rules that put mail off for so long that it is given up: nobody hears of it who
+// may not have sent it, neither of the delay nor of the end.
+func TestPutOffForEver(t *testing.T) {
+	w := newWorld(t)
+	w.onDeliver.set(func(v *pipeline.View) pipeline.Verdict {
+		if v.Mailbox().Local == "bob" {
+			return pipeline.Verdict{Action: pipeline.TempFail}
+		}
+		return pipeline.Verdict{}
+	})
+	w.send("cid@x.test", "ann@x.test bob@x.test", hello)
+	w.quiet(1)
+	w.later(25 * time.Hour)
+	w.retry("deferred")
+	w.until("a second attempt", func() bool { return w.quiet(1)[0].Attempts == 2 })
+	w.later(5 * 24 * time.Hour)
+	w.retry("deferred")
+	w.until("the end", func() bool { return w.quiet(1)[0].State() == "held" })
+	expect(t, "reports", len(w.box("cid")), 0)
+	if it := w.quiet(1)[0]; !strings.HasPrefix(it.Hold, refusedHold+"451") {
+		t.Errorf("%+v", it)
+	}
+	w.retry("held")
+	w.quiet(0)
+	expect(t, "released", len(w.box("bob")), 1)
+}
+
 // A relay recipient refused singly by unproven mail stays one after its release.
 func TestQuarantinedRelay(t *testing.T) {
 	w := newWorld(t)
@@ -238,6 +282,39 @@ func TestQuarantine(t *testing.T) {
 	}
 }
 
+// Mail that waits for an account which is removed is told of, or kept for people;
+// an account made anew gets it.
+func TestRemovedWhileMailWaits(t *testing.T) {
+	w := newWorld(t)
+	w.onMessage.set(func(*pipeline.View) pipeline.Verdict {
+		return pipeline.Verdict{Mods: []pipeline.Modification{pipeline.Hold{Reason: "look"}}}
+	})
+	w.send("ann@x.test", "bob@x.test", "Subject: proven\n\nx\n", proved)
+	w.send("eve@evil.test", "bob@x.test", "Subject: unproven\n\nx\n")
+	w.onMessage.set(nil)
+	w.quiet(2)
+	_, err := w.dir.RemoveUser(t.Context(), "bob@x.test")
+	w.must(err)
+	w.retry("held")
+	if it := w.quiet(1)[0]; it.Sender != "eve@evil.test" || !strings.Contains(it.Hold, "mailbox was removed") {
+		t.Errorf("%+v", it)
+	}
+	w.until("the report", func() bool { return len(w.box("ann")) == 1 })
+	if got := w.box("ann")[0]; !strings.Contains(got, "550 5.1.1 The mailbox was removed") {
+		t.Error(got)
+	}
+	if len(w.remote.got()) > 0 {
+		t.Error("somebody got a report for mail that may not be theirs")
+	}
+	_, err = w.dir.AddUser(t.Context(), "bob@x.test", "secret")
+	w.must(err)
+	w.retry("held")
+	w.quiet(0)
+	if got := w.box("bob"); len(got) != 1 || !strings.Contains(got[0], "unproven") {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestRedirectAndRespond(t *testing.T) {
 	w := newWorld(t)
 	w.onDeliver.set(func(v *pipeline.View) pipeline.Verdict {
@@ -259,6 +336,11 @@ func TestRedirectAndRespond(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	expect(t, "response", w.remote.got(), []string{" > s@far.test\nSubject: away\r\n\r\nx\r\n"})
+	for _, want := range []string{"session    made here: redirect of ", ", from <s@far.test> to <bob@x.test>", "session    made here: vacation of ", ", from <> to <s@far.test>"} {
+		if got := w.notes(); !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
 	// A redirect in a circle leaves the mail where it is.
 	w.send("s@far.test", "cid@x.test", hello)
 	expect(t, "circle", len(w.box("cid")), 1)
@@ -363,5 +445,13 @@ func TestRouter(t *testing.T) {
 	for domain, want := range map[string]string{"a.test": "route:far", "b.a.test": "b.a.test", "c.b.A.test": "c.b.a.test", "z.test": "z.test"} {
 		rt := r.RelayRoute(domain)
 		expect(t, domain, rt.Key(), want)
+	}
+}
+
+// TestParseFlags leaves out what would break the list of flags in IMAP.
+func TestParseFlags(t *testing.T) {
+	got := parseFlags([]string{`\seen`, "$Junk", "a) UID 1 (b", "a)", `\Nonsense`, "ä"})
+	if got.System != mailbox.Seen || !slices.Equal(got.Keywords, []string{"$Junk"}) {
+		t.Errorf("%+v", got)
 	}
 }

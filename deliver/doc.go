@@ -9,5 +9,6 @@
 //
 // [Router] says who a recipient is. [Agent.Attempt] is what the queue calls to
 // try a delivery; [Agent.Report] tells senders of failures and delays (RFC 3461,
-// RFC 3464, RFC 6522). Loops end by hop count and Delivered-To.
+// RFC 3464, RFC 6522). Whoever may not have sent a message gets no word of delays
+// that was not asked for, and none of what rules here refuse. Loops end by hop count and Delivered-To.
 package deliver

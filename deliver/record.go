@@ -18,9 +18,9 @@ const recordVersion = 1
 
 // record is what the journal keeps of a message besides its octets.
 type record struct {
-	Version int             `json:"v"`
-	View    json.RawMessage `json:"view"`
-	Acts    []act           `json:"acts"`
+	Version int              `json:"v"`
+	View    *pipeline.Stored `json:"view"`
+	Acts    []act            `json:"acts"`
 }
 
 // actKind is what is to be done for a recipient.
@@ -58,19 +58,16 @@ type act struct {
 
 // queued is what a queue item's Data holds.
 type queued struct {
-	Act    act             `json:"act"`
-	Sender smtp.Address    `json:"sender"`
-	Params smtp.MailParams `json:"params"`
-	View   json.RawMessage `json:"view,omitempty"` // of later
-	Local  bool            `json:"local"`          // the message was submitted by a user of ours
+	Act    act              `json:"act"`
+	Sender smtp.Address     `json:"sender"`
+	Params smtp.MailParams  `json:"params"`
+	View   *pipeline.Stored `json:"view,omitempty"` // of later
+	Local  bool             `json:"local"`          // the message was submitted by a user of ours
+	Proven bool             `json:"proven"`         // the sender is who the message says
 }
 
 func encodeRecord(v *pipeline.View, acts []act) ([]byte, error) {
-	view, err := json.Marshal(v)
-	if err != nil {
-		return nil, fmt.Errorf("deliver: write view: %w", err)
-	}
-	b, err := json.Marshal(record{recordVersion, view, acts})
+	b, err := json.Marshal(record{recordVersion, v.Stored(), acts})
 	if err != nil {
 		return nil, fmt.Errorf("deliver: write record: %w", err)
 	}
@@ -85,6 +82,6 @@ func decodeRecord(b []byte, m *message.Message) (*pipeline.View, []act, error) {
 	if r.Version != recordVersion {
 		return nil, nil, fmt.Errorf("deliver: record of version %d; this program reads %d", r.Version, recordVersion)
 	}
-	v, err := pipeline.UnmarshalView(r.View, m)
+	v, err := r.View.View(m)
 	return v, r.Acts, err
 }

@@ -169,6 +169,16 @@ func (r *Router) Expand(ctx context.Context, addr smtp.Address) ([]Target, error
 	return []Target{{Addr: addr}}, nil
 }
 
+// account finds the account that a mailbox's address has now, 0 if it has none:
+// accounts are removed, and made anew, while mail waits for them.
+func (r *Router) account(ctx context.Context, mailbox smtp.Address) (int64, error) {
+	res, err := r.find(ctx, mailbox)
+	if err != nil || res.Class != directory.UserClass {
+		return 0, err
+	}
+	return res.User.ID, nil
+}
+
 func mailboxOf(u *directory.User, detail string) (Target, error) {
 	a, err := smtp.ParseAddress(u.Address)
 	if err != nil {

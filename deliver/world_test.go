@@ -249,6 +249,16 @@ func (w *world) send(from, rcpts, body string, options ...func(*pipeline.Client,
 	for _, o := range options {
 		o(&c, &mp, &rp)
 	}
+	var to []pipeline.Recipient
+	for r := range strings.FieldsSeq(rcpts) {
+		to = append(to, pipeline.Recipient{Addr: w.addr(r), Params: rp})
+	}
+	return w.transact(c, from, mp, to, body)
+}
+
+// transact brings a message from the client c.
+func (w *world) transact(c pipeline.Client, from string, mp smtp.MailParams, to []pipeline.Recipient, body string) smtp.Reply {
+	w.t.Helper()
 	m, err := message.Parse(message.FromBytes([]byte(strings.ReplaceAll(body, "\n", "\r\n"))))
 	w.must(err)
 	f := w.listener.Open(c)
@@ -259,8 +269,8 @@ func (w *world) send(from, rcpts, body string, options ...func(*pipeline.Client,
 		sender = w.addr(from)
 	}
 	f.Begin(message.NewID(time.Now()), sender, mp)
-	for r := range strings.FieldsSeq(rcpts) {
-		f.AddRcpt(pipeline.Recipient{Addr: w.addr(r), Params: rp})
+	for _, r := range to {
+		f.AddRcpt(r)
 	}
 	f.SetMessage(m, nil, nil)
 	if fate := f.Run(w.t.Context(), pipeline.Message); fate.Refused() {

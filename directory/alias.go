@@ -49,7 +49,7 @@ func (d *Directory) AddAlias(ctx context.Context, address string, targets ...str
 		}
 		canonical[i] = target.String()
 	}
-	return wrap("add alias", d.db.Update(ctx, func(tx *store.Tx) error {
+	return wrap("add alias", d.update(ctx, func(tx *store.Tx) error {
 		if _, err := classOf(tx, a.Domain); err != nil {
 			return err
 		}
@@ -75,7 +75,7 @@ func (d *Directory) RemoveAlias(ctx context.Context, address string, targets ...
 	if err != nil {
 		return err
 	}
-	return wrap("remove alias", d.db.Update(ctx, func(tx *store.Tx) error {
+	return wrap("remove alias", d.update(ctx, func(tx *store.Tx) error {
 		if len(targets) == 0 {
 			return one(tx.Exec("DELETE FROM alias WHERE domain = ? AND local = ?", a.Domain, a.Local))
 		}
@@ -151,6 +151,7 @@ type Result struct {
 // the end, at most ten deep and to a thousand targets (ErrTooMany). A target
 // that leads back is left out; ErrLoop if then nothing is left.
 func (d *Directory) Lookup(ctx context.Context, local, domain string) (r Result, err error) {
+	generation := d.cache.generation() // before anything that it covers is read
 	s := d.settings.Load()
 	if domain == "" {
 		domain = s.DefaultDomain
@@ -159,11 +160,18 @@ func (d *Directory) Lookup(ctx context.Context, local, domain string) (r Result,
 	if err != nil {
 		return Result{Class: Foreign}, nil
 	}
+	a := smtp.Address{Local: local, Domain: domain}
+	if r, ok := d.cache.get(a); ok {
+		return r, nil
+	}
 	err = d.db.View(ctx, func(tx *store.Tx) error {
 		l := lookup{tx: tx, settings: s, visited: map[smtp.Address]bool{}, found: map[smtp.Address]bool{}}
-		r, err = l.run(smtp.Address{Local: local, Domain: domain})
+		r, err = l.run(a)
 		return err
 	})
+	if err == nil {
+		d.cache.put(a, generation, r)
+	}
 	return r, wrap("lookup", err, ErrNoUser)
 }
 

@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -53,7 +54,8 @@ type Directory struct {
 	settings atomic.Pointer[Settings]
 	verify   chan struct{} // one token for each password being checked
 	dummy    func() string // a hash for users that do not exist; made when it is needed
-	key      [32]byte      // of the cache's fingerprints, for this process only
+	key      [32]byte      // of the fingerprints, for this process only
+	cache    cache         // of Lookup
 
 	mu    sync.Mutex
 	known map[int64]fingerprint // of logins that were verified
@@ -95,7 +97,14 @@ func (d *Directory) Configure(s Settings) error {
 		s.Postmaster = a.String()
 	}
 	d.settings.Store(&s)
+	d.cache.changed()
 	return nil
+}
+
+// update changes domains, users or aliases.
+func (d *Directory) update(ctx context.Context, f func(*store.Tx) error) error {
+	defer d.cache.changed() // even after an error: its outcome may be unknown
+	return d.db.Update(ctx, f)
 }
 
 // canonicalDomain is a domain as it is stored: A-labels in lower case
@@ -112,8 +121,8 @@ func canonicalDomain(s string) (string, error) {
 			break
 		}
 	}
-	if s == "" || len(s) > smtp.MaxDomain || strings.ContainsAny(s, "@ \t\r\n\x00\"<>()[],;:\\") {
-		return "", fmt.Errorf("%w: domain %q", ErrBadAddress, s)
+	if !smtp.ValidDomain(s) {
+		return "", fmt.Errorf("%w: %q is no domain name", ErrBadAddress, s)
 	}
 	return s, nil
 }

@@ -39,7 +39,7 @@ func (d *Directory) AddDomain(ctx context.Context, name string, class DomainClas
 	if err != nil {
 		return err
 	}
-	return wrap("add domain", d.db.Update(ctx, func(tx *store.Tx) error {
+	return wrap("add domain", d.update(ctx, func(tx *store.Tx) error {
 		_, err := tx.Exec("INSERT INTO domain VALUES (?, ?) ON CONFLICT DO UPDATE SET class = excluded.class", name, class)
 		return err
 	}), ErrNoDomain)
@@ -51,7 +51,7 @@ func (d *Directory) RemoveDomain(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return wrap("remove domain", d.db.Update(ctx, func(tx *store.Tx) error {
+	return wrap("remove domain", d.update(ctx, func(tx *store.Tx) error {
 		var users int
 		if err := tx.QueryRow("SELECT count(*) FROM user WHERE domain = ?", name).Scan(&users); err != nil {
 			return err
@@ -128,7 +128,7 @@ func (d *Directory) AddUser(ctx context.Context, address, password string) (u Us
 	if err != nil {
 		return User{}, err
 	}
-	err = d.db.Update(ctx, func(tx *store.Tx) error {
+	err = d.update(ctx, func(tx *store.Tx) error {
 		if class, err := classOf(tx, a.Domain); err != nil || class != Local {
 			return ErrNoDomain
 		}
@@ -228,7 +228,7 @@ func (d *Directory) changeUser(ctx context.Context, address string, fn func(*sto
 	if err != nil {
 		return err
 	}
-	return wrap("user "+a.String(), d.db.Update(ctx, func(tx *store.Tx) error {
+	return wrap("user "+a.String(), d.update(ctx, func(tx *store.Tx) error {
 		u, err := findUser(tx, a)
 		if err != nil {
 			return err

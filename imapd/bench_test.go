@@ -67,6 +67,23 @@ func BenchmarkCommands(b *testing.B) {
 	}
 }
 
+// BenchmarkFetch10000 is what a client asks of a large folder when it opens it.
+// The first FETCH of each kind makes the summaries that later ones find.
+func BenchmarkFetch10000(b *testing.B) {
+	c := filled(b, 1000, 220) // 10 KiB each
+	for range 9 {
+		c.ok("COPY 1:1000 INBOX")
+	}
+	for _, cmd := range []string{"FETCH 1:* (FLAGS)", "FETCH 1:* (ENVELOPE)", "FETCH 1:* (BODYSTRUCTURE)", "FETCH 1:* (BODY.PEEK[HEADER.FIELDS (SUBJECT FROM)])", "SEARCH SUBJECT nothing"} {
+		b.Run(strings.ReplaceAll(cmd, " ", "_"), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				c.drain(cmd)
+			}
+		})
+	}
+}
+
 // TestManyBodiesInBoundedMemory fetches far more than it may hold.
 func TestManyBodiesInBoundedMemory(t *testing.T) {
 	c := filled(t, 100, 1000)

@@ -13,10 +13,18 @@ func writeEnvelope(w *wire.Writer, h *message.Header) {
 		return v
 	}
 	from := field("From")
+	// RFC 3501, 7.4.2: NIL is a field that is missing; an empty one is empty.
+	text := func(name string) {
+		if v, found := h.Get(name); found {
+			w.String(v)
+			return
+		}
+		w.Raw("NIL")
+	}
 	w.Byte('(')
-	w.NString(field("Date"))
+	text("Date")
 	w.SP()
-	w.NString(field("Subject"))
+	text("Subject")
 	for _, list := range []string{
 		from,
 		// RFC 3501, 7.4.2: Sender and Reply-To are From where they are missing or empty.
@@ -28,9 +36,9 @@ func writeEnvelope(w *wire.Writer, h *message.Header) {
 		writeAddresses(w, list)
 	}
 	w.SP()
-	w.NString(field("In-Reply-To"))
+	text("In-Reply-To")
 	w.SP()
-	w.NString(field("Message-ID"))
+	text("Message-ID")
 	w.Byte(')')
 }
 

@@ -1,6 +1,7 @@
 package imapd
 
 import (
+	"errors"
 	"slices"
 
 	"mtad/mailbox"
@@ -8,7 +9,7 @@ import (
 )
 
 // fetchBatch is for how many messages rows are read at a time.
-const fetchBatch = 100
+const fetchBatch = 500
 
 // fetch is FETCH and UID FETCH (RFC 3501, 6.4.5).
 func (s *session) fetch(by numbering) (reply, error) {
@@ -52,6 +53,7 @@ type fetching struct {
 	seen   bool // reading makes \Seen
 	shown  int
 	failed bool // a message could not be read
+	made   []mailbox.Summary
 }
 
 // need is what must be at hand of a message before an item can be written.
@@ -62,6 +64,9 @@ const (
 	needContent                    // its octets
 	needMessage                    // its header
 	needStructure                  // its MIME tree
+
+	needEnvelope      // the envelope of its summary
+	needBodyStructure // the body structure of its summary
 )
 
 // fetched is one message on its way to the client.
@@ -72,6 +77,7 @@ type fetched struct {
 	content mailbox.Content
 	message *message.Message
 	root    *message.Part
+	summary summary
 }
 
 func (f *fetching) run(uids []mailbox.UID) error {
@@ -80,8 +86,10 @@ func (f *fetching) run(uids []mailbox.UID) error {
 		if err != nil {
 			return err
 		}
+		var m fetched
 		for _, it := range items {
-			f.write(&fetched{entry: mailbox.Entry{Item: it}}, false)
+			m.entry.Item = it
+			f.write(&m, false)
 			if f.w.Err() != nil {
 				return f.w.Err()
 			}
@@ -97,12 +105,17 @@ func (f *fetching) run(uids []mailbox.UID) error {
 		if err != nil {
 			return err
 		}
+		if err := f.locate(entries); err != nil {
+			return err
+		}
 		for i := range entries {
 			if err := f.show(entries[i], newly[entries[i].UID]); err != nil {
 				return err
 			}
 		}
+		f.remember(rememberMost)
 	}
+	f.remember(rememberFrom)
 	return nil
 }
 
@@ -144,7 +157,11 @@ func (f *fetching) show(e mailbox.Entry, newlySeen bool) error {
 	}
 	m := &fetched{entry: e}
 	defer m.close()
-	if err := m.load(f); err != nil {
+	err := m.load(f)
+	if errors.Is(err, mailbox.ErrGone) {
+		return nil // removed since its row was read: not shown, like one without a row
+	}
+	if err != nil {
 		f.failed = true
 		f.log.Error("imapd: read message", "account", f.account.Name, "folder", f.selected.folder.Name, "uid", e.UID, "err", err)
 		return nil
@@ -155,22 +172,26 @@ func (f *fetching) show(e mailbox.Entry, newlySeen bool) error {
 
 // load gets what the items need, so that writing them can't fail half-way.
 func (m *fetched) load(f *fetching) (err error) {
-	if f.need&(needContent|needMessage|needStructure) == 0 {
+	m.summary = parseSummary(m.entry.Summary)
+	reads := f.reads(m.summary)
+	if reads == 0 {
 		return nil
 	}
 	if m.content, err = f.store.Open(f.ctx, m.entry); err != nil {
 		return err
 	}
-	if f.need&(needMessage|needStructure) == 0 {
+	if reads&(needMessage|needStructure) == 0 {
 		return nil
 	}
 	if m.message, err = message.Parse(m.content); err != nil {
 		return err
 	}
-	if f.need&needStructure != 0 {
-		m.root, err = m.message.Structure()
+	if reads&needStructure != 0 {
+		if m.root, err = m.message.Structure(); err != nil {
+			return err
+		}
 	}
-	return err
+	return f.summarise(m)
 }
 
 func (m *fetched) close() {

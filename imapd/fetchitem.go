@@ -27,9 +27,9 @@ var fetchKinds = map[string]*fetchKind{
 	"FLAGS":         {write: writeFlagsItem},
 	"INTERNALDATE":  {need: needEntry, write: writeInternalDate},
 	"RFC822.SIZE":   {need: needEntry, write: writeSize},
-	"ENVELOPE":      {need: needEntry | needMessage, write: writeEnvelopeItem},
+	"ENVELOPE":      {need: needEntry | needEnvelope, write: writeEnvelopeItem},
 	"BODY":          {need: needEntry | needStructure, write: writeBody},
-	"BODYSTRUCTURE": {need: needEntry | needStructure, write: writeBodyStructure},
+	"BODYSTRUCTURE": {need: needEntry | needBodyStructure, write: writeBodyStructure},
 	"BODY[":         {need: needEntry | needContent, seen: true, read: readSection, write: writeSection},
 	"BODY.PEEK[":    {need: needEntry | needContent, read: readSection, write: writeSection},
 	"RFC822":        {need: needEntry | needContent, seen: true, write: writeSection},
@@ -110,7 +110,7 @@ func writeSize(w *wire.Writer, m *fetched, _ *fetchItem) {
 
 func writeEnvelopeItem(w *wire.Writer, m *fetched, _ *fetchItem) {
 	w.Raw("ENVELOPE ")
-	writeEnvelope(w, m.message.Header())
+	_, _ = w.Write(m.summary.envelope) // the error sticks
 }
 
 func writeBody(w *wire.Writer, m *fetched, _ *fetchItem) {
@@ -120,5 +120,5 @@ func writeBody(w *wire.Writer, m *fetched, _ *fetchItem) {
 
 func writeBodyStructure(w *wire.Writer, m *fetched, _ *fetchItem) {
 	w.Raw("BODYSTRUCTURE ")
-	writeStructure(w, m.root, true)
+	_, _ = w.Write(m.summary.structure) // the error sticks
 }

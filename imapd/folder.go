@@ -63,10 +63,14 @@ func (s *session) delete() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	folder, err := s.store.Folder(s.ctx, s.account.ID, name)
+	if err != nil {
+		return reply{}, err
+	}
 	if err := s.store.Delete(s.ctx, s.account.ID, name); err != nil {
 		return reply{}, err
 	}
-	if canonical, err := mailbox.CanonicalName(name); err == nil && s.selected != nil && s.selected.folder.Name == canonical {
+	if s.selected != nil && s.selected.folder.ID == folder.ID { // its name may have changed since
 		s.selected, s.state = nil, authenticated
 	}
 	return ok("Mailbox deleted"), nil

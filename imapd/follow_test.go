@@ -1,10 +1,16 @@
 package imapd
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"mtad/imapd/wire"
 	"mtad/mailbox"
 )
 
@@ -184,5 +190,93 @@ func TestRenameOfSelectedFolder(t *testing.T) {
 	contains(t, a.ok("STATUS old (MESSAGES)"), "MESSAGES 1")
 	if _, err := s.store.Folder(t.Context(), 1, "one"); err == nil {
 		t.Error("the old name is still there")
+	}
+}
+
+// TestGoneWhileRead removes a message after its row was read and before its
+// octets are: it is gone, and nothing is wrong with the server.
+func TestGoneWhileRead(t *testing.T) {
+	s := newSite(t, nil)
+	uid := s.put(t, "alice", "INBOX", plainMessage(1), mailbox.Flags{System: mailbox.Deleted})
+	inbox, err := s.store.Folder(t.Context(), testAccounts["alice"], "INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, err := s.store.Entries(t.Context(), inbox.ID, []mailbox.UID{uid})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.store.Expunge(t.Context(), inbox.ID, nil); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	ses := &session{
+		store: s.store, ctx: t.Context(), log: slog.New(slog.DiscardHandler), w: wire.NewWriter(&out, &wire.Buffers{}),
+		selected: &selected{folder: inbox},
+	}
+	f := &fetching{session: ses, items: []fetchItem{{name: "BODY[]", kind: fetchKinds["BODY["]}}, need: needEntry | needContent}
+	if err := f.show(entries[0], false); err != nil || f.failed || f.shown != 0 {
+		t.Errorf("error %v, failed %v, shown %d", err, f.failed, f.shown)
+	}
+}
+
+// TestReportsAreSearched looks for text where no text/ part is.
+func TestReportsAreSearched(t *testing.T) {
+	c := login(t, newSite(t, nil), "alice")
+	c.append("INBOX", "Content-Type: message/delivery-status\r\n\r\nFinal-Recipient: rfc822; gone@example.net\r\n")
+	c.append("INBOX", "Content-Type: application/x-secret\r\n\r\ngone@example.net\r\n")
+	c.ok("SELECT INBOX")
+	contains(t, c.ok("SEARCH BODY gone@example.net"), "* SEARCH 1")
+}
+
+// TestLongSearch is told that it goes on, and a client that has left ends it.
+func TestLongSearch(t *testing.T) {
+	var clock atomic.Int64
+	s := newSite(t, func(c *Config) {
+		c.Now = func() time.Time { return testNow().Add(time.Duration(clock.Add(1)) * time.Minute) }
+	})
+	for i := range 3 {
+		s.put(t, "alice", "INBOX", plainMessage(i), mailbox.Flags{})
+	}
+	c := login(t, s, "alice")
+	c.ok("SELECT INBOX")
+	got := c.ok("SEARCH SUBJECT Message")
+	if want := []string{"* OK Still searching", "* OK Still searching", "* OK Still searching", "* SEARCH 1 2 3"}; !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestBoundedWork refuses commands whose work would grow with the product of
+// what the client says and what it has stored.
+func TestBoundedWork(t *testing.T) {
+	c := login(t, newSite(t, nil), "alice")
+	c.ok("SELECT INBOX")
+	c.ok("SEARCH" + strings.Repeat(" TEXT x", maxTexts))
+	c.ok(`LIST "" "` + strings.Repeat("x", maxPatterns) + `"`)
+	for _, cmd := range []string{
+		"SEARCH" + strings.Repeat(" TEXT x", maxTexts+1),
+		"SEARCH OR BODY x (" + strings.Repeat("NOT BODY x ", maxTexts) + "ALL)",
+		`LIST "" "` + strings.Repeat("*", maxPatterns+1) + `"`,
+		`LIST "" (` + strings.Repeat("x ", maxPatterns) + `y)`,
+		`LSUB "` + strings.Repeat("*", maxPatterns) + `" "*"`,
+	} {
+		if _, tagged := c.do(cmd); !strings.HasPrefix(tagged, "BAD") {
+			t.Errorf("%.30s...: %s", cmd, tagged)
+		}
+	}
+}
+
+// TestDeleteAfterRename deletes by names that have moved from one folder to
+// another.
+func TestDeleteAfterRename(t *testing.T) {
+	c := login(t, newSite(t, nil), "alice")
+	for _, cmd := range []string{"CREATE a", "SELECT a", "RENAME a b", "CREATE a", "DELETE a", "FETCH 1:* FLAGS"} {
+		if _, tagged := c.do(cmd); strings.Contains(tagged, "No mailbox is selected") {
+			t.Errorf("%s: %s", cmd, tagged)
+		}
+	}
+	c.ok("DELETE b")
+	if _, tagged := c.do("CHECK"); !strings.Contains(tagged, "No mailbox is selected") {
+		t.Errorf("CHECK: %s", tagged)
 	}
 }

@@ -10,6 +10,7 @@ import (
 // listing is a LIST command (RFC 5258, 3).
 type listing struct {
 	patterns []string // reference included
+	octets   int      // of patterns
 
 	subscribed, recursive, specialUse bool // selection
 	returnSubscribed, returnUse       bool
@@ -35,6 +36,17 @@ var (
 	}
 )
 
+// maxPatterns bounds the octets of all patterns of a LIST: each is compared with
+// each name.
+const maxPatterns = 4 << 10
+
+func (l *listing) add(s *session, reference string) {
+	l.patterns = append(l.patterns, reference+s.r.ListMailbox())
+	if l.octets += len(l.patterns[len(l.patterns)-1]); l.octets > maxPatterns {
+		s.r.Fail("Patterns are longer than %d octets", maxPatterns)
+	}
+}
+
 func (s *session) list() (reply, error) {
 	l := &listing{returnUse: true}
 	s.r.SP()
@@ -47,9 +59,9 @@ func (s *session) list() (reply, error) {
 	s.r.SP()
 	if s.r.Peek('(') {
 		extended = true
-		s.r.List(func() { l.patterns = append(l.patterns, reference+s.r.ListMailbox()) })
+		s.r.List(func() { l.add(s, reference) })
 	} else {
-		l.patterns = append(l.patterns, reference+s.r.ListMailbox())
+		l.add(s, reference)
 	}
 	if s.r.Accept(' ') {
 		extended = true
@@ -240,10 +252,12 @@ func (s *session) lsub() (reply, error) {
 	s.r.SP()
 	reference := s.r.Mailbox()
 	s.r.SP()
-	pattern := reference + s.r.ListMailbox()
+	var l listing
+	l.add(s, reference)
 	if err := s.r.End(); err != nil {
 		return reply{}, err
 	}
+	pattern := l.patterns[0]
 	nodes, names, err := s.hierarchy()
 	if err != nil {
 		return reply{}, err

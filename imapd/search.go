@@ -2,8 +2,10 @@ package imapd
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"mtad/imapd/wire"
 	"mtad/mailbox"
@@ -28,7 +30,22 @@ type candidate struct {
 // searching is a SEARCH that runs.
 type searching struct {
 	*session
-	buf []byte // for text
+	buf   []byte    // for text
+	heard time.Time // when the client was last told anything
+}
+
+// hearEvery is how often a client that waits for a SEARCH is told that it goes
+// on, which also finds out that a client has left.
+const hearEvery = 10 * time.Second
+
+func (q *searching) goesOn() error {
+	now := q.server.config.Now()
+	if now.Sub(q.heard) < hearEvery {
+		return nil
+	}
+	q.heard = now
+	q.w.Raw("* OK Still searching\r\n")
+	return q.w.Flush()
 }
 
 // search is SEARCH and UID SEARCH (RFC 3501, 6.4.4).
@@ -42,7 +59,7 @@ func (s *session) search(by numbering) (reply, error) {
 	if p.charset != "" && !strings.EqualFold(p.charset, "US-ASCII") && !strings.EqualFold(p.charset, "UTF-8") {
 		return no("BADCHARSET (US-ASCII UTF-8)", "Character set is not supported"), nil
 	}
-	found, err := (&searching{session: s}).run(program)
+	found, err := (&searching{session: s, heard: s.server.config.Now()}).run(program)
 	if err != nil {
 		return reply{}, err
 	}
@@ -100,15 +117,23 @@ func (q *searching) look(uids []mailbox.UID, program []criterion) ([]mailbox.UID
 		if err != nil {
 			return nil, err
 		}
+		if program[len(program)-1].need >= needContent { // the last one needs most
+			if err := q.store.Locate(q.ctx, entries); err != nil {
+				return nil, err
+			}
+		}
 		for _, e := range entries {
 			if q.ctx.Err() != nil {
 				return nil, q.ctx.Err()
+			}
+			if err := q.goesOn(); err != nil {
+				return nil, err
 			}
 			c := q.candidate(e)
 			if c.meets(program) && c.err == nil {
 				found = append(found, e.UID)
 			}
-			if c.err != nil {
+			if c.err != nil && !errors.Is(c.err, mailbox.ErrGone) {
 				q.log.Error("imapd: search message", "account", q.account.Name, "uid", e.UID, "err", c.err)
 			}
 			c.close()

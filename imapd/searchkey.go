@@ -14,7 +14,11 @@ type searchParser struct {
 	*session
 	keys    map[string]func(*searchParser) criterion
 	charset string
+	texts   int // keys that read whole messages
 }
+
+// maxTexts bounds keys that read whole messages: each reads every message anew.
+const maxTexts = 50
 
 // parse reads everything after the command's name. returns is nil unless the
 // client asked for results in the form of RFC 4731.

@@ -64,6 +64,9 @@ func fold(s string) string { return strings.ToLower(s) }
 func byText(header bool) func(*searchParser) criterion {
 	return func(p *searchParser) criterion {
 		p.r.SP()
+		if p.texts++; p.texts > maxTexts {
+			p.r.Fail("More than %d keys BODY and TEXT", maxTexts)
+		}
 		needle := fold(p.r.AString())
 		return criterion{needStructure, func(c *candidate) bool {
 			return needle == "" || header && inHeader(c.header(), needle) || c.inBody(needle)
@@ -80,7 +83,8 @@ func inHeader(h *message.Header, needle string) bool {
 	return false
 }
 
-// inBody searches every text part, and the headers of messages inside.
+// inBody searches every part that is text or a report, and the headers of
+// messages inside.
 func (c *candidate) inBody(needle string) bool {
 	root := c.structure()
 	if root == nil {
@@ -89,10 +93,10 @@ func (c *candidate) inBody(needle string) bool {
 	found := false
 	root.Walk(func(p *message.Part) bool {
 		switch {
-		case p.Type == "text":
-			found, c.err = c.inPart(p, needle)
 		case p.Embedded != nil:
 			found = inHeader(p.Embedded.Header, needle)
+		case p.Type == "text" || p.Type == "message": // reports of delivery and the like are read too
+			found, c.err = c.inPart(p, needle)
 		}
 		return !found && c.err == nil
 	})

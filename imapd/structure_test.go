@@ -53,6 +53,20 @@ func TestStructureOfBrokenMail(t *testing.T) {
 	}
 }
 
+// TestEmptyFieldsInEnvelope tells a field that is empty from one that is missing.
+func TestEmptyFieldsInEnvelope(t *testing.T) {
+	_, root := structureOf(t, "Subject:\nDate: \nIn-Reply-To:\n\nx\n", false)
+	var b bytes.Buffer
+	w := wire.NewWriter(&b, &wire.Buffers{})
+	writeEnvelope(w, root.Header)
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := b.String(), `("" "" NIL NIL NIL NIL NIL NIL "" NIL)`; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
 // TestDeepStructure nests far deeper than anything looks.
 func TestDeepStructure(t *testing.T) {
 	var b strings.Builder

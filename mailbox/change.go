@@ -114,7 +114,7 @@ func (f *flagSetter) one(tx *store.Tx, uid UID, modseq ModSeq) (touched bool, er
 		f.changed = append(f.changed, Item{uid, ModSeq(was), old})
 		return false, nil
 	}
-	if len(now.Keywords) > maxKeywords {
+	if len(now.Keywords) > MaxKeywords {
 		return false, ErrTooMany
 	}
 	f.changed = append(f.changed, Item{uid, modseq, now})
@@ -259,8 +259,9 @@ func (s *Store) copy(tx *store.Tx, from, to FolderID, uids []UID) (pairs []UIDPa
 	if err := tx.QueryRow("SELECT account FROM folder WHERE id = ? AND name IS NOT NULL", to).Scan(&account); err != nil {
 		return nil, err
 	}
+	var r entryReader
 	for _, u := range uids {
-		e, err := readEntry(tx, from, u)
+		e, err := r.one(tx, from, u)
 		if errors.Is(err, store.ErrNoRows) {
 			continue
 		}

@@ -47,9 +47,13 @@ func insertEntry(tx *store.Tx, folder FolderID, e *Entry) (account AccountID, er
 	}
 	e.UID, e.ModSeq = UID(uid), ModSeq(modseq)
 	_, zone := e.Date.Zone()
-	_, err = tx.Exec("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	var summary any // NULL where there is none
+	if len(e.Summary) > 0 {
+		summary = e.Summary
+	}
+	_, err = tx.Exec("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 		int64(folder), uid, modseq, int64(e.Flags.System), joinKeywords(e.Flags.Keywords),
-		int64(e.Message), e.Skip, e.Size, e.Date.Unix(), zone, e.Prefix)
+		int64(e.Message), e.Skip, e.Size, e.Date.Unix(), zone, e.Prefix, summary)
 	if err != nil {
 		return 0, err
 	}
@@ -170,10 +174,18 @@ func vanishedSince(tx *store.Tx, folder FolderID, since, floor ModSeq, next UID)
 // left out.
 func (s *Store) Entries(ctx context.Context, folder FolderID, uids []UID) (out []Entry, err error) {
 	uids = ordered(uids)
+	if len(uids) == 0 {
+		return nil, nil
+	}
 	err = s.db.View(ctx, func(tx *store.Tx) error {
 		out = make([]Entry, 0, len(uids))
+		if first, last := uids[0], uids[len(uids)-1]; int(last-first) < 2*len(uids) {
+			out, err = readRange(tx, out, folder, uids)
+			return err
+		}
+		var r entryReader
 		for _, u := range uids {
-			e, err := readEntry(tx, folder, u)
+			e, err := r.one(tx, folder, u)
 			if errors.Is(err, store.ErrNoRows) {
 				continue
 			}
@@ -187,6 +199,29 @@ func (s *Store) Entries(ctx context.Context, folder FolderID, uids []UID) (out [
 	return out, wrap("entries", err)
 }
 
+// readRange reads rows whose UIDs lie close together in one walk.
+func readRange(tx *store.Tx, out []Entry, folder FolderID, uids []UID) ([]Entry, error) {
+	rows, err := tx.Query("SELECT "+entryColumns+" FROM entry WHERE folder = +? AND uid BETWEEN +? AND +? ORDER BY uid",
+		int64(folder), int64(uids[0]), int64(uids[len(uids)-1]))
+	if err != nil {
+		return nil, err
+	}
+	var r entryReader
+	for rows.Next() {
+		e, err := r.read(rows)
+		if err != nil {
+			return nil, err
+		}
+		for uids[0] < e.UID { // uids ends with the last one there can be
+			uids = uids[1:]
+		}
+		if uids[0] == e.UID {
+			out = append(out, e)
+		}
+	}
+	return out, rows.Err()
+}
+
 // ordered sorts UIDs and drops doubles.
 func ordered(uids []UID) []UID {
 	if !slices.IsSorted(uids) {
@@ -195,23 +230,39 @@ func ordered(uids []UID) []UID {
 	return slices.Compact(slices.Clone(uids))
 }
 
-func readEntry(tx *store.Tx, folder FolderID, uid UID) (e Entry, err error) {
-	var modseq, flags, id, date int64
+const entryColumns = "uid, modseq, flags, keywords, message, skip, size, date, zone, prefix, summary"
+
+// entryReader turns rows into entries. What rows that follow each other mostly
+// share, they share.
+type entryReader struct {
+	keywords keywordReader
+	zone     *time.Location
+	east     int // of zone, in seconds
+}
+
+func (r *entryReader) one(tx *store.Tx, folder FolderID, uid UID) (Entry, error) {
+	return r.read(tx.QueryRow("SELECT "+entryColumns+" FROM entry WHERE folder = ? AND uid = ?", int64(folder), int64(uid)))
+}
+
+func (r *entryReader) read(row interface{ Scan(...any) error }) (e Entry, err error) {
+	var uid, modseq, flags, id, date int64
 	var zone int
 	var keywords string
-	err = tx.QueryRow(`SELECT modseq, flags, keywords, message, skip, size, date, zone, prefix
-		FROM entry WHERE folder = ? AND uid = ?`, int64(folder), int64(uid)).
-		Scan(&modseq, &flags, &keywords, &id, &e.Skip, &e.Size, &date, &zone, &e.Prefix)
-	var kr keywordReader
-	e.Item = Item{uid, ModSeq(modseq), Flags{SystemFlags(flags), kr.read(keywords)}}
+	if err := row.Scan(&uid, &modseq, &flags, &keywords, &id, &e.Skip, &e.Size, &date, &zone, &e.Prefix, &e.Summary); err != nil {
+		return Entry{}, err
+	}
+	if r.zone == nil || r.east != zone {
+		r.zone, r.east = time.FixedZone("", zone), zone
+	}
+	e.Item = Item{UID(uid), ModSeq(modseq), Flags{SystemFlags(flags), r.keywords.read(keywords)}}
 	e.Message = message.ID(id)
-	e.Date = time.Unix(date, 0).In(time.FixedZone("", zone))
-	return e, err
+	e.Date = time.Unix(date, 0).In(r.zone)
+	return e, nil
 }
 
 // Open opens a message's octets. ErrGone if it was removed since e was read.
 func (s *Store) Open(ctx context.Context, e Entry) (Content, error) {
-	c, err := s.db.Bytes(ctx, e.Message)
+	c, err := s.db.BytesAt(ctx, e.Message, e.place)
 	if errors.Is(err, store.ErrNoMessage) {
 		return nil, fmt.Errorf("%w: %w", ErrGone, err)
 	}

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-const (
-	maxKeywords   = 64
-	maxKeywordLen = 128
-)
+// MaxKeywords is how many keywords a message can have.
+const MaxKeywords = 64
+
+const maxKeywordLen = 128
 
 // normal sorts keywords and drops doubles.
 func normal(keywords []string) []string {
@@ -22,14 +22,21 @@ func normal(keywords []string) []string {
 
 func compareFold(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) }
 
+// ValidKeyword reports whether a message can be given the keyword: an atom
+// (RFC 3501, 9: flag-keyword) of at most 128 octets.
+func ValidKeyword(s string) bool {
+	return s != "" && len(s) <= maxKeywordLen &&
+		!strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`(){%*"\]`, r) })
+}
+
 // validKeywords refuses what would not survive storing.
 func validKeywords(keywords []string) error {
 	for _, k := range keywords {
-		if k == "" || len(k) > maxKeywordLen || strings.ContainsFunc(k, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		if !ValidKeyword(k) {
 			return ErrTooMany
 		}
 	}
-	if len(keywords) > maxKeywords {
+	if len(keywords) > MaxKeywords {
 		return ErrTooMany
 	}
 	return nil

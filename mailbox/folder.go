@@ -58,7 +58,7 @@ func find(tx *store.Tx, account AccountID, name string) (f Folder, err error) {
 // Status counts a folder's messages, from counters kept with it.
 func (s *Store) Status(ctx context.Context, id FolderID) (st Status, err error) {
 	err = s.db.View(ctx, func(tx *store.Tx) error {
-		row := tx.QueryRow("SELECT "+folderColumns+", f.messages, f.unseen, f.deleted, f.size"+fromFolders+"WHERE f.id = ? AND f.name IS NOT NULL", id)
+		row := tx.QueryRow("SELECT "+folderColumns+", f.messages, f.unseen, f.deleted, f.size"+fromFolders+"WHERE f.id = +? AND f.name IS NOT NULL", id)
 		return row.Scan(append(st.columns(), &st.Messages, &st.Unseen, &st.Deleted, &st.Size)...)
 	})
 	return st, wrap("status", err)
@@ -267,7 +267,7 @@ func (s *Store) rename(tx *store.Tx, account AccountID, from, to string) error {
 	if from == Inbox {
 		return s.emptyInbox(tx, src, to)
 	}
-	if err := s.createAbove(tx, account, to); err != nil {
+	if err := errors.Join(s.createAbove(tx, account, to), checkBelow(tx, account, from, to)); err != nil {
 		return err
 	}
 	_, err = tx.Exec(`UPDATE folder SET name = ? || substr(name, ?)
@@ -277,6 +277,25 @@ func (s *Store) rename(tx *store.Tx, account AccountID, from, to string) error {
 		return ErrExists
 	}
 	return err
+}
+
+// checkBelow refuses a renaming after which a folder below could not be named
+// any more, and its messages not be reached.
+func checkBelow(tx *store.Tx, account AccountID, from, to string) error {
+	rows, err := tx.Query("SELECT name FROM folder WHERE account = ? AND substr(name, 1, ?) = ?", account, runes(from)+1, from+Separator)
+	if err != nil {
+		return err
+	}
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return err
+		}
+		if _, err := CanonicalName(to + name[len(from):]); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }
 
 func runes(s string) int { return len([]rune(s)) }

@@ -173,6 +173,23 @@ func TestRename(t *testing.T) {
 	}
 }
 
+// TestRenameKeepsWhatIsBelowReachable refuses to push folders below so deep, or
+// to make their names so long, that none could open them any more.
+func TestRenameKeepsWhatIsBelowReachable(t *testing.T) {
+	s, _ := openStore(t, t.TempDir())
+	create(t, s, "a/b/c")
+	deep := strings.Repeat("x/", maxLevels-2) + "y"
+	long := strings.Repeat("x", maxName-2)
+	for _, to := range []string{deep, long} {
+		if err := s.Rename(bg(), alice, "a", to); !errors.Is(err, ErrBadName) {
+			t.Errorf("renamed to %.20s...: %v", to, err)
+		}
+	}
+	if got := names(t, s); got != "a a/b a/b/c" {
+		t.Error(got)
+	}
+}
+
 func TestRenameInboxMovesMessages(t *testing.T) {
 	s, _ := openStore(t, t.TempDir())
 	in := create(t, s, "INBOX")
@@ -551,4 +568,19 @@ func FuzzCanonicalName(f *testing.F) {
 			t.Errorf("parents of %q: %q", c, p)
 		}
 	})
+}
+
+// TestValidKeyword holds that no keyword can break the list of flags that IMAP
+// writes it into.
+func TestValidKeyword(t *testing.T) {
+	for _, good := range []string{"$Junk", "work", "a.b-c", "x+y", strings.Repeat("k", maxKeywordLen)} {
+		if !ValidKeyword(good) {
+			t.Errorf("%q is refused", good)
+		}
+	}
+	for _, bad := range []string{"", "a)", "(a", "a b", `a"b`, `\Seen`, "a]", "a{1}", "50%", "a*", "ä", "a\r\nb", strings.Repeat("k", maxKeywordLen+1)} {
+		if ValidKeyword(bad) {
+			t.Errorf("%q is taken", bad)
+		}
+	}
 }

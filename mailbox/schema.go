@@ -57,5 +57,8 @@ CREATE TABLE vanished (
 	uid    INTEGER NOT NULL,
 	PRIMARY KEY (folder, modseq, uid)
 ) STRICT, WITHOUT ROWID;
-`}}
+`, `
+-- What Remember was given.
+ALTER TABLE entry ADD COLUMN summary BLOB;
+`}, Refs: []string{"SELECT message FROM entry"}}
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"mtad/journal"
 	"mtad/message"
 )
 
@@ -92,6 +93,9 @@ type Entry struct {
 	Skip    int64
 	Size    int64     // octets of the whole
 	Date    time.Time // RFC 3501, 2.3.3, to the second; zone kept
+	Summary []byte    // what Remember was given, or nil
+
+	place journal.Place // of Message, where Locate has looked it up
 }
 
 // Content is an opened message. Close it.

@@ -120,9 +120,13 @@ func (sc *scanner) phrase() (words []string, comment string) {
 func (sc *scanner) angle() (a Address) {
 	sc.skipCFWS()
 	if sc.peek() == '@' { // RFC 5322, 4.4: obs-route
-		if route, rest, ok := strings.Cut(sc.s[sc.i:], ":"); ok && !strings.ContainsRune(route, '>') {
+		inside := sc.s[sc.i:]
+		if end := strings.IndexByte(inside, '>'); end >= 0 {
+			inside = inside[:end]
+		}
+		if route, _, ok := strings.Cut(inside, ":"); ok {
 			a.Route = route
-			sc.i = len(sc.s) - len(rest)
+			sc.i += len(route) + 1
 		}
 	}
 	words, _ := sc.phrase()

@@ -31,6 +31,17 @@ func octets(t testing.TB, m *Message) string {
 }
 
 // What nobody changes leaves as it came, however odd.
+// TestAddressListTime reads a list that made each address look through all that
+// follow.
+func TestAddressListTime(t *testing.T) {
+	list := strings.Repeat("<@>,", 1<<20)
+	begin := time.Now()
+	ParseAddressList(list)
+	if d := time.Since(begin); d > 10*time.Second {
+		t.Errorf("took %v", d)
+	}
+}
+
 func TestUnchanged(t *testing.T) {
 	for _, s := range []string{
 		"A: 1\r\nB:2\r\n\r\nbody\r\n",

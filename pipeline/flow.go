@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"mtad/message"
 	"mtad/smtp"
@@ -19,6 +20,8 @@ type Flow struct {
 	refused   Fate   // of the session; sticks
 	refusedAt Stage
 	before    *state // to go back to if the recipient is refused
+	connect   base   // facts found at Connect: the first
+	helo      span   // those found at the last Helo
 	session   log
 	log       log
 	open      bool // a transaction is under way
@@ -67,23 +70,48 @@ func (f *Flow) SetClient(change func(*Client)) {
 	f.state = next
 }
 
-// Forget drops all facts, those of the session too, and what filters said of
-// the session: after STARTTLS, and at a new EHLO (RFC 3207, 4.2).
+// Forget drops what the client said of itself and what filters made of it: after
+// STARTTLS (RFC 3207, 4.2). What was found at Connect stays: it is about the
+// address, and a client must not get rid of it by a command.
 func (f *Flow) Forget() {
 	next := f.state.reset()
-	next.base = base{}
-	next.auth, next.scores, next.tags = nil, nil, nil
-	f.state = next
+	next.base = f.connect
+	f.state = next.reset()
+	f.helo = span{}
 	f.refused = Fate{}
 	clear(f.forever)
 	clear(f.silent)
 }
 
 // Settle makes the facts found so far those of the session, that every
-// transaction begins with. The server calls it after Connect, Helo and Auth.
-func (f *Flow) Settle() {
+// transaction begins with. The server calls it after each run of Connect, Helo
+// and Auth, and says which that was.
+func (f *Flow) Settle(s Stage) {
 	next := f.state.edit()
+	from := next.base
 	next.base = base{len(next.auth), len(next.scores), len(next.tags)}
+	switch s {
+	case Connect:
+		f.connect = next.base
+	case Helo:
+		f.helo = span{from, next.base}
+	}
+	f.state = next
+}
+
+// dropHelo takes back what was found at the last Helo: a new one takes its place.
+func (f *Flow) dropHelo() {
+	from, to := f.helo.from, f.helo.to
+	if f.helo = (span{}); from == to {
+		return
+	}
+	next := f.state.edit()
+	next.auth = slices.Delete(slices.Clone(next.auth), from.auth, to.auth)
+	next.scores = slices.Delete(slices.Clone(next.scores), from.scores, to.scores)
+	next.tags = slices.Delete(slices.Clone(next.tags), from.tags, to.tags)
+	next.base.auth -= to.auth - from.auth
+	next.base.scores -= to.scores - from.scores
+	next.base.tags -= to.tags - from.tags
 	f.state = next
 }
 

@@ -186,6 +186,7 @@ var benchCommands = map[string]func(*bench, *testing.T, *datadriven.TestData) st
 		b.now = b.now.Add(dur)
 		return ""
 	},
+	"helo":   func(b *bench, _ *testing.T, _ *datadriven.TestData) string { return b.hello() },
 	"forget": func(b *bench, _ *testing.T, _ *datadriven.TestData) string { b.flow.Forget(); return "" },
 }
 
@@ -251,8 +252,14 @@ func (b *bench) session(t *testing.T, d *datadriven.TestData) string {
 	}
 	b.flow = p.Open(Client{Protocol: "smtp"})
 	t.Cleanup(b.flow.Close)
-	out := b.stage(Connect) + b.stage(Helo)
-	b.flow.Settle()
+	out := b.stage(Connect)
+	b.flow.Settle(Connect)
+	return out + b.hello()
+}
+
+func (b *bench) hello() string {
+	out := b.stage(Helo)
+	b.flow.Settle(Helo)
 	return out
 }
 

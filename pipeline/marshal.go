@@ -1,7 +1,7 @@
 package pipeline
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 
 	"mtad/message"
@@ -12,8 +12,11 @@ import (
 // reader would misunderstand raises it.
 const viewVersion = 1
 
-// stored is a View in the journal, without the message, whose octets follow it.
-type stored struct {
+// Stored is a View as the journal and the queue keep it, without the message,
+// whose octets stand beside it, and without the forks of single recipients, which
+// are messages of their own by then. It shares the View's memory. It is a plain
+// struct so that it is encoded in one pass with what it stands in.
+type Stored struct {
 	Version int          `json:"v"`
 	Client  *Client      `json:"client"`
 	Mailing *Mailing     `json:"mailing"`
@@ -24,28 +27,23 @@ type stored struct {
 	Next    RcptID       `json:"next"`
 }
 
-// MarshalJSON writes session, envelope and facts, but not the message and not
-// the forks of single recipients: those are messages of their own by then.
-func (v *View) MarshalJSON() ([]byte, error) {
+// Stored is session, envelope and facts.
+func (v *View) Stored() *Stored {
 	s := v.state
-	return json.Marshal(stored{
+	return &Stored{
 		Version: viewVersion, Client: s.client, Mailing: s.env,
 		Auth: s.auth, Scores: s.scores, Tags: s.tags, Folder: s.folder, Next: s.nextRcpt,
-	})
+	}
 }
 
-// UnmarshalView reads what MarshalJSON wrote. m is the message that belongs to
-// it.
-func UnmarshalView(b []byte, m *message.Message) (*View, error) {
-	var in stored
-	if err := json.Unmarshal(b, &in); err != nil {
-		return nil, fmt.Errorf("pipeline: read view: %w", err)
+// View makes it a View again. m is the message that belongs to it. A nil or
+// incomplete one, or one of another version, is an error.
+func (in *Stored) View(m *message.Message) (*View, error) {
+	if in == nil || in.Client == nil || in.Mailing == nil {
+		return nil, errors.New("pipeline: stored view without client or envelope")
 	}
 	if in.Version != viewVersion {
-		return nil, fmt.Errorf("pipeline: view of version %d; this program reads %d", in.Version, viewVersion)
-	}
-	if in.Client == nil || in.Mailing == nil {
-		return nil, fmt.Errorf("pipeline: view without client or envelope")
+		return nil, fmt.Errorf("pipeline: stored view of version %d; this program reads %d", in.Version, viewVersion)
 	}
 	s := &state{
 		client: in.Client, env: in.Mailing, original: m, msg: m,

@@ -105,12 +105,12 @@ type Tag struct{ Name, Value string }
 type SetFolder struct{ Folder string }
 
 // FileInto stores the message in a folder of the recipient, at Deliver. Unless
-// it is a Copy it cancels the implicit keep. Folder "" is INBOX.
+// it is a Copy it cancels the implicit keep. Folder "" is INBOX; one that is
+// missing is made.
 type FileInto struct {
 	Folder string   `json:"folder"`
 	Flags  []string `json:"flags,omitempty"`
 	Copy   bool     `json:"copy,omitempty"`
-	Create bool     `json:"create,omitempty"` // make the folder if it is missing
 }
 
 // CancelKeep drops the implicit keep, at Deliver: what nothing files is dropped.

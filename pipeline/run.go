@@ -27,11 +27,18 @@ func (f Fate) Refused() bool { return f.Action.Refuses() }
 // edits of those that did not refuse are in the flow's View afterwards. The
 // context bounds the whole stage; each step has its own time-out inside it.
 func (f *Flow) Run(ctx context.Context, s Stage) Fate {
-	if s == Helo && f.refusedAt == Helo {
-		f.refused = Fate{} // a new HELO is a new question
+	if s == Helo { // a new HELO is a new question
+		f.dropHelo()
+		if f.refusedAt == Helo {
+			f.refused = Fate{}
+		}
 	}
 	if f.refused.Refused() && s < Message {
 		return f.refused
+	}
+	// What a filter dropped at MAIL or RCPT is nobody else's to judge.
+	if step := f.state.env.Discard; step != "" && s > Mail && s < Deliver {
+		return Fate{Action: Discard, Step: step}
 	}
 	for i, st := range f.p.steps {
 		fate, stop := f.step(ctx, i, st, s)

@@ -31,6 +31,9 @@ type state struct {
 // base is how much of the facts was there before the transaction began.
 type base struct{ auth, scores, tags int }
 
+// span is the facts between two lengths.
+type span struct{ from, to base }
+
 // edit returns a copy whose slices may be appended to without others seeing it.
 func (s *state) edit() *state {
 	c := *s

@@ -69,7 +69,7 @@ CREATE TABLE queue (
 ) STRICT;
 CREATE INDEX queue_next ON queue (next) WHERE hold = '';
 CREATE INDEX queue_message ON queue (message);
-`}}
+`}, Refs: []string{"SELECT message FROM queue"}}
 }
 
 const columns = "id, message, sender, rcpt, dest, data, created, next, expires, attempts, hold, reply, host, warned"

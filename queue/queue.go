@@ -84,6 +84,7 @@ type Queue struct {
 	ready   []*dest
 	wake    chan struct{}
 	workers sync.WaitGroup
+	pause   time.Duration // between tries to write results
 }
 
 // dest is the line of one destination.
@@ -115,7 +116,7 @@ func New(cfg Config) *Queue {
 	if cfg.WarnAfter == nil {
 		cfg.WarnAfter = func(*Item) time.Duration { return 0 }
 	}
-	return &Queue{cfg: cfg, dests: map[string]*dest{}, loaded: map[int64]bool{}, more: true, wake: make(chan struct{}, 1)}
+	return &Queue{cfg: cfg, dests: map[string]*dest{}, loaded: map[int64]bool{}, more: true, wake: make(chan struct{}, 1), pause: time.Second}
 }
 
 // Add puts items into the queue as part of a transaction, and one reference to

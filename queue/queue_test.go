@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -432,5 +435,65 @@ func BenchmarkAddAndDeliver(b *testing.B) {
 		q.add(q.item("d.test", ""))
 		q.dispatch(b.Context())
 		q.workers.Wait()
+	}
+}
+
+// lines is a log whose lines come out of a channel.
+type lines chan string
+
+func (l lines) Write(p []byte) (int, error) {
+	select {
+	case l <- string(p):
+	default:
+	}
+	return len(p), nil
+}
+
+// While its results can't be written a job is not tried again: what was
+// delivered would be sent twice.
+func TestResultsThatCanNotBeWritten(t *testing.T) {
+	var tries atomic.Int32
+	log := make(lines, 100)
+	b := newBench(t, t.TempDir(), Config{
+		Attempt: func(ctx context.Context, j *Job) []Result {
+			tries.Add(1)
+			return always(Delivered)(ctx, j)
+		},
+		Log: slog.New(slog.NewTextHandler(log, nil)),
+	})
+	b.pause = time.Millisecond
+	b.add(b.item("d.test", ""))
+	exec := func(query string) {
+		t.Helper()
+		if err := b.cfg.DB.Update(t.Context(), func(tx *store.Tx) error {
+			_, err := tx.Exec(query)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec("CREATE TRIGGER full BEFORE DELETE ON queue BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- b.Run(ctx) }()
+	for range 3 {
+		if l := <-log; !strings.Contains(l, "disk is full") {
+			t.Fatal(l)
+		}
+	}
+	if n := tries.Load(); n != 1 {
+		t.Errorf("sent %d times", n)
+	}
+	exec("DROP TRIGGER full")
+	for n := 1; n > 0; {
+		var err error
+		if n, _, err = b.Count(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cancel()
+	<-done
+	if n := tries.Load(); n != 1 {
+		t.Errorf("sent %d times", n)
 	}
 }

@@ -14,7 +14,8 @@ import (
 // attempt was really made.
 func (q *Queue) settle(ctx context.Context, job *Job, results []Result, tried bool) {
 	// What was delivered must be noted even when the server is stopping.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	run := ctx
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(run), settleTime)
 	defer cancel()
 	now := q.cfg.Now()
 	outcomes := make([]Outcome, 0, len(results))
@@ -35,11 +36,32 @@ func (q *Queue) settle(ctx context.Context, job *Job, results []Result, tried bo
 			}
 		}
 	}
-	if err := q.write(ctx, job, outcomes, now); err != nil {
-		q.cfg.Log.Error("queue: write results", "id", job.Message, "err", err)
-		q.mu.Lock()
-		q.more = true
-		q.mu.Unlock()
+	q.keep(run, job, outcomes, now)
+}
+
+// settleTime bounds one try at reporting and writing an attempt's results.
+const settleTime = 30 * time.Second
+
+// keep writes the results, as often as it takes: a row that stays as it was
+// would be tried again at once, and what was delivered would be sent again and
+// again. Meanwhile the job counts as under way. Only a stopping server gives up.
+func (q *Queue) keep(run context.Context, job *Job, outcomes []Outcome, now time.Time) {
+	for {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(run), settleTime)
+		err := q.write(ctx, job, outcomes, now)
+		cancel()
+		if err == nil {
+			return
+		}
+		q.cfg.Log.Error("queue: write results; trying again", "id", job.Message, "dest", job.Dest, "err", err)
+		if errors.Is(err, store.ErrClosed) {
+			return
+		}
+		select {
+		case <-time.After(q.pause):
+		case <-run.Done():
+			return
+		}
 	}
 }
 

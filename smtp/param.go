@@ -1,9 +1,12 @@
 package smtp
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
+	"unicode"
 
 	gosmtp "github.com/emersion/go-smtp"
 )
@@ -132,11 +135,14 @@ func empty(v string) error {
 
 // mailSize reads SIZE= (RFC 1870, 3): at most 20 digits.
 func mailSize(p *MailParams, v string) error {
-	n, err := strconv.ParseInt(v, 10, 64)
-	if err != nil || n < 0 || len(v) > 20 {
+	n, err := strconv.ParseUint(v, 10, 64)
+	switch {
+	case len(v) <= 20 && errors.Is(err, strconv.ErrRange):
+		n = math.MaxInt64 // as good as infinite: more than any server takes
+	case err != nil || len(v) > 20:
 		return paramProblem("is not a size in octets")
 	}
-	p.Size = n
+	p.Size = int64(min(n, math.MaxInt64))
 	return nil
 }
 
@@ -163,8 +169,8 @@ func mailRet(p *MailParams, v string) error {
 // mailEnvID reads ENVID= (RFC 3461, 4.4).
 func mailEnvID(p *MailParams, v string) error {
 	s, err := DecodeXtext(v)
-	if err != nil || len(v) > 100 {
-		return paramProblem("is not xtext of at most 100 octets")
+	if err != nil || len(v) > 100 || !isText(s) || !isASCII(s) {
+		return paramProblem("is not xtext of at most 100 octets that stands for printable US-ASCII")
 	}
 	p.EnvelopeID = s
 	return nil
@@ -173,8 +179,8 @@ func mailEnvID(p *MailParams, v string) error {
 // mailAuth reads AUTH= (RFC 4954, 5).
 func mailAuth(p *MailParams, v string) error {
 	s, err := DecodeXtext(v)
-	if err != nil {
-		return paramProblem("is not xtext")
+	if err != nil || !isText(s) {
+		return paramProblem("is not xtext that stands for an address")
 	}
 	if s == "<>" {
 		s = ""
@@ -205,11 +211,18 @@ func rcptNotify(p *RcptParams, v string) error {
 func rcptORcpt(p *RcptParams, v string) error {
 	typ, addr, ok := strings.Cut(v, ";")
 	s, err := DecodeXtext(addr)
-	if !ok || typ == "" || addr == "" || err != nil || len(v) > 500 {
-		return paramProblem("must be type;address in xtext")
+	if !ok || !isDotString(typ) || !isASCII(typ) || addr == "" || err != nil || !isText(s) || len(v) > 500 {
+		return paramProblem("must be type;address in xtext, without control characters")
 	}
 	p.OriginalRecipientType, p.OriginalRecipient = gosmtp.DSNAddressType(strings.ToUpper(typ)), s
 	return nil
+}
+
+// isText reports whether s has no control characters: what these parameters
+// stand for is printable (RFC 3461, 4.2 and 4.4; RFC 6533, 3), and ends up in
+// the fields of a report.
+func isText(s string) bool {
+	return !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 // DecodeXtext undoes +HH (RFC 3461, 4).

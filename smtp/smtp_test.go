@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"errors"
+	"math"
 	"net/netip"
 	"strings"
 	"testing"
@@ -143,12 +144,18 @@ func TestMailParams(t *testing.T) {
 	}
 	for s, unknown := range map[string]bool{
 		"FOO=1": true, "SIZE=x": false, "SIZE=-1": false, "SIZE": false, "SIZE=": false, "SIZE=1 SIZE=2": false, "BODY=BINARYMIME": false,
-		"RET=ALL": false, "ENVID=+0": false, "SMTPUTF8=1": false, "=1": false, "-A=1": false,
+		"RET=ALL": false, "ENVID=+0": false, "ENVID=a+0D+0AX:+20b": false, "ENVID=ü": false, "AUTH=a+0Ab@c.example": false,
+		"SIZE=+1": false, "SIZE=999999999999999999999": false, "SMTPUTF8=1": false, "=1": false, "-A=1": false,
 	} {
 		_, err := ParseMailParams(s, all)
 		var pe *ParamError
 		if !errors.As(err, &pe) || pe.Unknown != unknown {
 			t.Errorf("%q: %v", s, err)
+		}
+	}
+	for _, s := range []string{"SIZE=9223372036854775808", "SIZE=99999999999999999999"} {
+		if p, err := ParseMailParams(s, all); err != nil || p.Size != math.MaxInt64 {
+			t.Errorf("%q: %d, %v", s, p.Size, err)
 		}
 	}
 	if _, err := ParseMailParams("SIZE=1", func(string) bool { return false }); err == nil {
@@ -162,7 +169,7 @@ func TestRcptParams(t *testing.T) {
 	if err != nil || len(p.Notify) != 2 || p.OriginalRecipient != "a+b@c.example" || p.OriginalRecipientType != "RFC822" {
 		t.Errorf("%+v %v", p, err)
 	}
-	for _, s := range []string{"NOTIFY=NEVER,SUCCESS", "NOTIFY=x", "ORCPT=a@b", "ORCPT=rfc822;", "ORCPT=rfc822;a=b"} {
+	for _, s := range []string{"NOTIFY=NEVER,SUCCESS", "NOTIFY=x", "ORCPT=a@b", "ORCPT=rfc822;", "ORCPT=rfc822;a=b", "ORCPT=;a", "ORCPT=r(c;a@b", "ORCPT=rfc822;a+0D+0Ab"} {
 		if _, err := ParseRcptParams(s, all); err == nil {
 			t.Errorf("%q was taken", s)
 		}

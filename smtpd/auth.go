@@ -79,7 +79,7 @@ func (c *conn) login(ctx context.Context, mech, login, password string) error {
 	}
 	c.flow.SetClient(func(cl *pipeline.Client) { cl.Auth = &pipeline.Login{Mechanism: mech, User: user} })
 	fate := c.flow.Run(ctx, pipeline.Auth)
-	c.flow.Settle()
+	c.flow.Settle(pipeline.Auth)
 	if fate.Refused() {
 		c.flow.SetClient(func(cl *pipeline.Client) { cl.Auth = nil })
 		return c.refusal(ctx, fate)

@@ -106,7 +106,7 @@ func (c *conn) hello(ctx context.Context, name string, esmtp bool) error {
 	}
 	c.flow.Record(pipeline.Event{Kind: pipeline.EventSession, Note: map[bool]string{true: "EHLO ", false: "HELO "}[esmtp] + name})
 	fate := c.flow.Run(ctx, pipeline.Helo)
-	c.flow.Settle()
+	c.flow.Settle(pipeline.Helo)
 	if fate.Refused() {
 		return c.refusal(ctx, fate)
 	}

@@ -107,6 +107,11 @@ type Config struct {
 	Now func() time.Time
 }
 
+// lenient reports whether a client is spared the strictness that is for strangers.
+func (c *Config) lenient(a netip.Addr) bool {
+	return !c.Strict && (c.Submission || a.IsLoopback())
+}
+
 func (c *Config) defaults() {
 	l, d := &c.Limits, DefaultLimits
 	orInt := func(p *int, v int) {

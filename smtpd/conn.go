@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,7 @@ import (
 var (
 	errQuit       = errors.New("smtpd: client quit")
 	errTooLong    = errors.New("smtpd: line too long")
+	errEndless    = errors.New("smtpd: line without an end")
 	errClosing    = errors.New("smtpd: closing")
 	errClientGone = errors.New("smtpd: client is gone")
 )
@@ -46,6 +48,7 @@ type conn struct {
 	trusted  bool          // in mynetworks
 	end      time.Time     // of the session
 	wait     time.Duration // for the next octet
+	until    time.Time     // of the line that is being read; zero in message data
 	hurrying atomic.Bool   // Shutdown wants us gone
 	waiting  atomic.Bool   // for a command, between transactions
 
@@ -64,7 +67,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 		end:    time.Now().Add(s.cfg.Limits.SessionTimeout), trusted: s.cfg.Trusted(addr.Addr()),
 		wait: s.cfg.Limits.CommandTimeout,
 	}
-	c.lenient = !s.cfg.Strict && (s.cfg.Submission || addr.Addr().IsLoopback())
+	c.lenient = s.cfg.lenient(addr.Addr())
 	c.r = bufio.NewReaderSize(deadlineReader{c}, 4096)
 	return c
 }
@@ -77,6 +80,9 @@ func (d deadlineReader) Read(p []byte) (int, error) {
 	deadline := time.Now().Add(d.c.wait)
 	if deadline.After(d.c.end) {
 		deadline = d.c.end
+	}
+	if until := d.c.until; !until.IsZero() && deadline.After(until) {
+		deadline = until
 	}
 	if err := d.c.net.SetReadDeadline(deadline); err != nil {
 		return 0, err
@@ -101,6 +107,7 @@ func (c *conn) serve(ctx context.Context) {
 	ctx, cancel := context.WithDeadline(ctx, c.end)
 	defer cancel()
 	defer func() { c.net.Close() }()
+	defer c.guard()
 	if err := c.start(ctx); err != nil {
 		c.log.Debug("session over before it began", "err", err)
 		return
@@ -111,6 +118,15 @@ func (c *conn) serve(ctx context.Context) {
 		c.farewell(err)
 	}
 	c.flush()
+}
+
+// guard keeps a fault of ours in one session from ending all the others.
+func (c *conn) guard() {
+	if p := recover(); p != nil {
+		c.log.Error("session panicked", "panic", p, "stack", string(debug.Stack()))
+		c.reply(smtp.NewReply(421, 3, 0, c.cfg.Hostname+" Internal error"))
+		c.flush()
+	}
 }
 
 // close ends the flow. What an unfinished transaction came to is traced.
@@ -157,7 +173,7 @@ func (c *conn) greet(ctx context.Context) bool {
 		c.flow.SetClient(func(cl *pipeline.Client) { cl.Early = true })
 	}
 	fate := c.flow.Run(ctx, pipeline.Connect)
-	c.flow.Settle()
+	c.flow.Settle(pipeline.Connect)
 	if fate.Refused() {
 		reply := fate.Reply
 		if reply.Permanent() {
@@ -219,6 +235,8 @@ func (c *conn) farewell(err error) {
 	var timeout net.Error
 	switch {
 	case errors.Is(err, errQuit) || errors.Is(err, io.EOF):
+	case errors.Is(err, errEndless):
+		c.reply(smtp.NewReply(500, 5, 2, "Line without an end, closing"))
 	case errors.Is(err, errClosing) || c.hurrying.Load():
 		c.reply(smtp.NewReply(421, 3, 2, c.cfg.Hostname+" Shutting down"))
 	case errors.As(err, &timeout) && timeout.Timeout():
@@ -230,8 +248,11 @@ func (c *conn) farewell(err error) {
 // readLine reads one command without its line break. Replies are written before
 // it waits for the client, so that a batch of pipelined commands costs one
 // write (RFC 2920, 3.2). A command may end in a bare LF: people type them, and
-// no harm can come of it outside of message data.
+// no harm can come of it outside of message data. The time for it does not start
+// anew with every octet.
 func (c *conn) readLine() ([]byte, error) {
+	c.until = time.Now().Add(c.wait)
+	defer func() { c.until = time.Time{} }()
 	for {
 		if buf, _ := c.r.Peek(c.r.Buffered()); len(buf) > 0 {
 			if i := bytes.IndexByte(buf, '\n'); i >= 0 {
@@ -262,17 +283,23 @@ func (c *conn) fill() error {
 	return err
 }
 
+// maxSkip is how many octets of a line that is too long are read before the
+// client is given up.
+const maxSkip = 1 << 20
+
 // skipLine reads to the end of a line that is too long.
 func (c *conn) skipLine() error {
-	for {
-		_, err := c.r.ReadSlice('\n')
+	for n := 0; n < maxSkip; {
+		part, err := c.r.ReadSlice('\n')
 		if err == nil {
 			return errTooLong
 		}
 		if !errors.Is(err, bufio.ErrBufferFull) {
 			return err
 		}
+		n += len(part)
 	}
+	return errEndless
 }
 
 // reply queues a reply.

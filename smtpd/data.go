@@ -28,6 +28,7 @@ type intake struct {
 	drained int64
 	lastCR  bool // the last octet was CR, and what follows is not known yet
 	fatal   bool // the problem is such that the connection must end
+	dropped bool // a filter discards the message: it is read, and not kept
 }
 
 func (c *conn) newIntake() *intake {
@@ -40,6 +41,12 @@ func (in *intake) write(p []byte, limit int64) error {
 		if in.drained += int64(len(p)); in.drained > drainLimit {
 			in.fatal = true
 			return message.ErrTooLarge
+		}
+		return nil
+	}
+	if in.dropped {
+		if in.drained += int64(len(p)); in.drained > limit {
+			in.problem = tooLarge(limit)
 		}
 		return nil
 	}
@@ -71,14 +78,18 @@ func (c *conn) data(ctx context.Context, arg string) error {
 	if reply := c.mayData(arg); !reply.IsZero() {
 		return c.refuse(ctx, reply)
 	}
-	if fate := c.flow.Run(ctx, pipeline.Data); fate.Action != pipeline.Continue {
-		return c.dataFate(ctx, fate)
+	fate := c.flow.Run(ctx, pipeline.Data)
+	if fate.Refused() {
+		err := c.refusal(ctx, fate)
+		c.endTransaction(pipeline.Refused)
+		return err
 	}
 	c.reply(smtp.Reply{Code: 354, Text: "End data with <CR><LF>.<CR><LF>"})
 	if err := c.flush(); err != nil {
 		return err
 	}
 	in := c.newIntake()
+	in.dropped = fate.Action == pipeline.Discard // the client is content all the same
 	defer in.spool.Close()
 	c.wait = c.cfg.Limits.BlockTimeout
 	if err := c.readData(in); err != nil && !in.fatal {
@@ -98,27 +109,6 @@ func (c *conn) mayData(arg string) smtp.Reply {
 		return smtp.NewReply(501, 5, 4, "DATA takes no parameters")
 	}
 	return smtp.Reply{}
-}
-
-// dataFate ends a transaction whose fate was sealed at DATA. A discard still
-// needs the message to come, so that the client is content.
-func (c *conn) dataFate(ctx context.Context, fate pipeline.Fate) error {
-	if fate.Refused() {
-		err := c.refusal(ctx, fate)
-		c.endTransaction(pipeline.Refused)
-		return err
-	}
-	c.reply(smtp.Reply{Code: 354, Text: "End data with <CR><LF>.<CR><LF>"})
-	in := c.newIntake()
-	defer in.spool.Close()
-	in.problem = smtp.NewReply(250, 0, 0, "Ok") // drained from the start
-	c.wait = c.cfg.Limits.BlockTimeout
-	if err := c.readData(in); err != nil {
-		return err
-	}
-	c.final(smtp.NewReply(250, 0, 0, "Ok"), fate.Step)
-	c.endTransaction(pipeline.Accepted)
-	return nil
 }
 
 // readData reads up to the end of data. Dots are unstuffed (RFC 5321, 4.5.2).
@@ -235,12 +225,15 @@ func (c *conn) bdat(ctx context.Context, arg string) error {
 		if reply.IsZero() {
 			if fate := c.flow.Run(ctx, pipeline.Data); fate.Refused() {
 				c.chunk.refused = c.traced(fate.Reply)
-			} else if fate.Action == pipeline.Discard {
-				c.chunk.problem = smtp.NewReply(250, 0, 0, "Ok")
+			} else {
+				c.chunk.dropped = fate.Action == pipeline.Discard
 			}
 		}
 	}
 	if err := c.readChunk(c.chunk, size); err != nil {
+		if c.chunk.fatal {
+			return c.lastChunk(ctx)
+		}
 		return err
 	}
 	switch ch := c.chunk; {
@@ -264,11 +257,6 @@ func (c *conn) lastChunk(ctx context.Context) error {
 	in := c.chunk.intake
 	if in.lastCR {
 		in.bad(bareCR)
-	}
-	if in.problem.Code == 250 {
-		c.final(in.problem, c.flow.View().Discarded())
-		c.endTransaction(pipeline.Accepted)
-		return nil
 	}
 	c.chunk = nil
 	defer in.spool.Close()
@@ -328,11 +316,17 @@ func (c *conn) finish(ctx context.Context, in *intake) error {
 	reply, step := c.judge(ctx, in)
 	refused := reply.Code >= 400
 	c.final(reply, step)
+	// What was committed is answered at once: neither filters that are told of
+	// the end nor the commands behind it may come between (RFC 1047, 3).
+	err := c.flush()
 	outcome := pipeline.Accepted
 	if refused {
 		outcome = pipeline.Refused
 	}
 	c.endTransaction(outcome)
+	if err != nil {
+		return err
+	}
 	if in.fatal || reply.Code == 421 {
 		return errQuit
 	}
@@ -350,6 +344,9 @@ func (c *conn) judge(ctx context.Context, in *intake) (reply smtp.Reply, step st
 	}
 	if !in.problem.IsZero() {
 		return in.problem, ""
+	}
+	if in.dropped {
+		return smtp.NewReply(250, 0, 0, "Ok"), c.flow.View().Discarded()
 	}
 	m, err := message.ParseLimited(in.spool.Bytes(), c.cfg.Limits.Header)
 	if err != nil {

@@ -1,6 +1,7 @@
 package smtpd
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -201,6 +202,44 @@ func TestLimits(t *testing.T) {
 			t.Error(got)
 		}
 	})
+	t.Run("slow command", func(t *testing.T) {
+		w := start(t, func(c *Config) { c.Limits.CommandTimeout = 100 * time.Millisecond })
+		c := w.dial()
+		c.reply()
+		go func() { // an octet now and then does not win more time
+			for err := error(nil); err == nil; time.Sleep(10 * time.Millisecond) {
+				_, err = c.Write([]byte("x"))
+			}
+		}()
+		if got := c.reply(); !strings.HasPrefix(got, "421 4.4.2") {
+			t.Error(got)
+		}
+	})
+	t.Run("endless line", func(t *testing.T) {
+		w := start(t, nil)
+		c := w.dial()
+		c.reply()
+		c.send(strings.Repeat("x", maxSkip+4096))
+		if got := c.reply(); got != "500 5.5.2 Line without an end, closing\n" {
+			t.Error(got)
+		}
+	})
+	t.Run("endless chunk", func(t *testing.T) {
+		w := start(t, func(c *Config) { c.Limits.MessageSize = 1000 })
+		c := w.dial()
+		c.reply()
+		c.send("EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nBDAT 9000000000\r\n")
+		replies(c, 3)
+		go func() {
+			b := bytes.Repeat([]byte("x"), 1<<20)
+			for err := error(nil); err == nil; {
+				_, err = c.Write(b)
+			}
+		}()
+		if got := c.reply(); !strings.HasPrefix(got, "552 5.3.4") {
+			t.Error(got)
+		}
+	})
 	t.Run("per address", func(t *testing.T) {
 		w := start(t, func(c *Config) { c.Limits.PerAddress = 1 })
 		first := w.dial()
@@ -269,6 +308,67 @@ func TestSpoolFault(t *testing.T) {
 	}
 	if _, err := os.Stat(dir); err != nil {
 		t.Error(err)
+	}
+}
+
+// slowEnd is a filter that takes its time when it is told of the end.
+type slowEnd struct{ heard chan struct{} }
+
+func (slowEnd) Stages() pipeline.Stages { return pipeline.At(pipeline.Message) }
+
+func (slowEnd) Filter(context.Context, pipeline.Stage, *pipeline.View) (pipeline.Verdict, error) {
+	return pipeline.Verdict{}, nil
+}
+
+func (s slowEnd) Open(context.Context, *pipeline.View) (pipeline.Session, error) { return s, nil }
+func (slowEnd) Close() error                                                     { return nil }
+
+func (s slowEnd) End(ctx context.Context, _ pipeline.Outcome) error {
+	select {
+	case <-s.heard:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// The reply to a message does not wait for filters that are told of its end.
+func TestReplyBeforeTheFiltersEnd(t *testing.T) {
+	end := slowEnd{make(chan struct{})}
+	p, err := pipeline.New("slow", []*pipeline.Step{{Name: "slow", Filter: end, OnError: pipeline.TempFail}}, pipeline.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := start(t, func(c *Config) { c.Pipeline = func() (*pipeline.Pipeline, func()) { return p, func() {} } })
+	c := w.dial()
+	c.SetDeadline(time.Now().Add(pipeline.CommandTimeout / 2))
+	c.reply()
+	c.send("EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\n")
+	replies(c, 4)
+	c.send("x\r\n.\r\n")
+	if got := c.reply(); !strings.HasPrefix(got, "250") {
+		t.Error(got)
+	}
+	close(end.heard)
+}
+
+// A fault in one session ends no other.
+func TestPanic(t *testing.T) {
+	w := start(t, func(c *Config) {
+		c.Accept = func(context.Context, *pipeline.Flow, func() error) smtp.Reply { panic("on purpose") }
+	})
+	other := w.dial()
+	other.reply()
+	c := w.dial()
+	c.reply()
+	c.send("EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\n")
+	replies(c, 4)
+	c.send("x\r\n.\r\n")
+	if got := replies(c, 2); got != "421 4.3.0 mx.test Internal error\nclosed\n" {
+		t.Error(got)
+	}
+	if got := other.cmd("NOOP"); !strings.HasPrefix(got, "250") {
+		t.Error(got)
 	}
 }
 

@@ -34,6 +34,7 @@ func (c *conn) xclient(ctx context.Context, arg string) error {
 		next.Name, next.Reverse, next.NameTemp = c.cfg.Names(ctx, next.Addr.Addr())
 	}
 	next.Trusted = c.cfg.Trusted(next.Addr.Addr())
+	c.lenient = c.cfg.lenient(next.Addr.Addr())
 	c.close()
 	c.enter(next)
 	if !c.greet(ctx) {
@@ -48,7 +49,8 @@ func readXClient(cl *pipeline.Client, arg string) error {
 	for _, a := range strings.Fields(arg) {
 		name, value, ok := strings.Cut(a, "=")
 		value, err := smtp.DecodeXtext(value)
-		if !ok || err != nil {
+		// What is said here goes into Received.
+		if !ok || err != nil || strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 			return smtp.ErrSyntax
 		}
 		known := value != "[UNAVAILABLE]" && value != "[TEMPUNAVAIL]"

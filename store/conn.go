@@ -89,5 +89,17 @@ func describe(err error) error {
 	case sqlite.ResultConstraintUnique, sqlite.ResultConstraintPrimaryKey, sqlite.ResultConstraintRowID:
 		return fmt.Errorf("%w: %w", ErrUnique, err)
 	}
+	if isDamage(err) {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
 	return err
+}
+
+// isDamage says that SQLite found its file to be no sound database.
+func isDamage(err error) bool {
+	switch sqlite.ErrCode(err).ToPrimary() {
+	case sqlite.ResultCorrupt, sqlite.ResultNotADB:
+		return true
+	}
+	return false
 }

@@ -21,6 +21,7 @@ var (
 	ErrUnavailable = errors.New("store: database unavailable, outcome unknown")
 	ErrNewer       = errors.New("store: database is of a newer version of this program")
 	ErrNoMessage   = errors.New("store: no such message")
+	ErrDamaged     = errors.New("store: the database is damaged: stop the server, keep a copy of its directory, and restore the newest backup; mail that the journal has and the backup does not know is delivered again at the start")
 	ErrUnique      = errors.New("store: row exists already")
 )
 
@@ -43,6 +44,9 @@ type Options struct {
 type Schema struct {
 	Name       string
 	Migrations []string
+	// Refs are queries of one column: the message that each row refers to, as
+	// it was counted by Tx.Ref.
+	Refs []string
 }
 
 // DB is safe for concurrent use.
@@ -56,6 +60,7 @@ type DB struct {
 	work    sync.WaitGroup
 	pool    *pool
 	once    sync.Once
+	refs    []string          // of all schemas
 	commit  func(*conn) error // a test makes it fail
 
 	// Owned by the writer goroutine.
@@ -94,7 +99,7 @@ func Open(dir string, opts Options, schemas ...Schema) (*DB, error) {
 		commit: (*conn).commit,
 	}
 	if err := db.open(opts, schemas); err != nil {
-		return nil, errors.Join(fmt.Errorf("store: open %s: %w", dir, err), db.shut())
+		return nil, errors.Join(fmt.Errorf("store: open %s: %w", dir, describe(err)), db.shut())
 	}
 	db.work.Add(1)
 	go db.writeLoop()
@@ -109,6 +114,9 @@ func (db *DB) open(opts Options, schemas []Schema) error {
 	all := append([]Schema{ownSchema()}, schemas...)
 	if err := migrate(db.writer, all); err != nil {
 		return err
+	}
+	for _, s := range all {
+		db.refs = append(db.refs, s.Refs...)
 	}
 	if err := journal.DirFS(db.dir).Dir().Sync(""); err != nil {
 		return err

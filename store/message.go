@@ -165,6 +165,16 @@ func (db *DB) Replay(ctx context.Context, fn func(journal.Entry) error) error {
 	})
 }
 
+// Where is a message's place in the journal, or ErrNoMessage. It may be out of
+// date as soon as the transaction ends.
+func (tx *Tx) Where(id message.ID) (p journal.Place, err error) {
+	err = tx.QueryRow("SELECT segment, offset, length FROM message WHERE id = ?", int64(id)).Scan(&p.Segment, &p.Offset, &p.Length)
+	if errors.Is(err, ErrNoRows) {
+		err = fmt.Errorf("%w: %v", ErrNoMessage, id)
+	}
+	return p, err
+}
+
 // Bytes opens a message's journal record. ErrNoMessage says that nothing
 // refers to it any more. Close what it returns.
 func (db *DB) Bytes(ctx context.Context, id message.ID) (*journal.Content, error) {
@@ -173,11 +183,9 @@ func (db *DB) Bytes(ctx context.Context, id message.ID) (*journal.Content, error
 	for range tries {
 		var p journal.Place
 		verr := db.View(ctx, func(tx *Tx) error {
-			return tx.QueryRow("SELECT segment, offset, length FROM message WHERE id = ?", id).Scan(&p.Segment, &p.Offset, &p.Length)
+			p, err = tx.Where(id)
+			return err
 		})
-		if errors.Is(verr, ErrNoRows) {
-			return nil, fmt.Errorf("%w: %v", ErrNoMessage, id)
-		}
 		if verr != nil {
 			return nil, verr
 		}
@@ -187,6 +195,24 @@ func (db *DB) Bytes(ctx context.Context, id message.ID) (*journal.Content, error
 		}
 	}
 	return nil, err
+}
+
+// BytesAt is Bytes for a message that Where has found at p a moment ago; where
+// it is not there any more, or p is zero, it is looked up again.
+func (db *DB) BytesAt(ctx context.Context, id message.ID, p journal.Place) (*journal.Content, error) {
+	if p.Length > 0 {
+		c, err := db.journal.Open(p)
+		if err == nil && c.ID() == id {
+			return c, nil
+		}
+		if err == nil {
+			err = c.Close()
+		}
+		if err != nil && !errors.Is(err, journal.ErrGone) {
+			return nil, err
+		}
+	}
+	return db.Bytes(ctx, id)
 }
 
 // isRefusal says that SQLite refused to commit and is still in the

@@ -23,8 +23,25 @@ func newAliasAdd(g *global) *cobra.Command {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s leads to %s\n", clean(args[0]), clean(strings.Join(args[1:], ", ")))
+			for _, a := range args {
+				warnAlias(ctx, c, cmd.ErrOrStderr(), a)
+			}
 			return nil
 		}),
+	}
+}
+
+// warnAlias says if mail for an address of an alias would reach nobody: the
+// target may be made later, so it is no error.
+func warnAlias(ctx context.Context, c *admin.Client, w io.Writer, address string) {
+	if strings.HasPrefix(address, "@") {
+		return
+	}
+	switch r, err := c.Route(ctx, address); {
+	case err != nil:
+		fmt.Fprintf(w, "note: %s\n", clean(err.Error()))
+	case r.Class == "unknown":
+		fmt.Fprintf(w, "note: %s does not exist here\n", clean(r.Address))
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -93,7 +94,7 @@ func (r *running) words(t *testing.T, line string) []string {
 	var out []string
 	for _, w := range wordPattern.FindAllString(line, -1) {
 		w = strings.Trim(w, `"`)
-		w = strings.ReplaceAll(w, "$DIR", r.dev.dir)
+		w = strings.ReplaceAll(w, "$DIR", r.dev.Path)
 		if w == "$LAST" {
 			found, err := r.house.traces.Last(t.Context(), 1)
 			check(t, err)
@@ -131,9 +132,25 @@ var volatile = []struct {
 }
 
 func (r *running) normal(s string) string {
-	s = strings.NewReplacer(r.dev.dir, "$DIR", "\r\n", "\n").Replace(s)
+	s = strings.NewReplacer(r.dev.Path, "$DIR", "\r\n", "\n").Replace(s)
 	for _, v := range volatile {
 		s = v.pattern.ReplaceAllString(s, v.to)
 	}
 	return s
+}
+
+// Mail must not be relayed to where this server listens, however that is written.
+func TestListens(t *testing.T) {
+	for _, c := range []struct {
+		addr, at string
+		want     bool
+	}{
+		{"192.0.2.1:25", "192.0.2.1:25", true}, {"192.0.2.1:25", "192.0.2.1:26", false}, {"192.0.2.1:25", "192.0.2.2:25", false},
+		{"0.0.0.0:25", "127.0.0.1:25", true}, {"[::]:25", "127.0.0.1:25", true}, {":25", "127.0.0.1:25", true},
+		{":25", "[::1]:25", true}, {":25", "127.0.0.1:26", false}, {":25", "192.0.2.1:25", false},
+	} {
+		if got := listens(c.addr, netip.MustParseAddrPort(c.at)); got != c.want {
+			t.Errorf("%s at %s: %v", c.addr, c.at, got)
+		}
+	}
 }

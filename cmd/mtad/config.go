@@ -29,6 +29,9 @@ func newConfigCheck(g *global) *cobra.Command {
 			if _, err := c.build(buildEnv{deps: plugins.Deps{Scripts: userScripts{}}}, nil); err != nil {
 				return err
 			}
+			if _, err := c.certificate(); err != nil {
+				return err
+			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is good\n", path)
 			return nil
 		},

@@ -15,6 +15,9 @@ import (
 // traceFile is where traces are kept, in data_dir.
 const traceFile = "traces.db"
 
+// storeDir is where database and journal are kept, in data_dir.
+const storeDir = "store"
+
 // control is how commands and monitoring reach the house.
 type control struct {
 	server *admin.Server

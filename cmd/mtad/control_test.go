@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"mtad/admin"
+	"mtad/cmd/mtad/dev"
 	"mtad/internal/mtatest"
+	"mtad/message"
 )
 
 func TestLive(t *testing.T) {
@@ -64,8 +66,8 @@ func TestLive(t *testing.T) {
 
 func TestMetricsOfARunningHouse(t *testing.T) {
 	r := startHouse(t, nil)
-	r.want(t, "250 2.0.0", "smtp", "send", "--client", "192.0.2.10", "--file", filepath.Join(r.dev.dir, "mail", "good.eml"))
-	res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", r.dev.ports.HTTP))
+	r.want(t, "250 2.0.0", "smtp", "send", "--client", "192.0.2.10", "--file", filepath.Join(r.dev.Path, "mail", "good.eml"))
+	res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", r.dev.Ports.HTTP))
 	check(t, err)
 	defer res.Body.Close()
 	b, err := io.ReadAll(res.Body)
@@ -129,13 +131,13 @@ func TestSecondServer(t *testing.T) {
 
 func TestBusyHTTPPort(t *testing.T) {
 	r := startHouse(t, nil)
-	other := &running{dev: dev{dir: t.TempDir(), ports: r.dev.ports}, log: &mtatest.Buffer{}}
-	check(t, other.dev.prepare())
+	other := &running{dev: dev.Dir{Path: t.TempDir(), Ports: r.dev.Ports}, log: &mtatest.Buffer{}}
+	check(t, other.dev.Prepare())
 	err := serve(t.Context(), other.config(), other.log, nil)
 	if err == nil || !strings.Contains(err.Error(), "listener http: ") || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("got %v", err)
 	}
-	if _, err := os.Stat(filepath.Join(other.dev.dir, "data", controlSocket)); err == nil {
+	if _, err := os.Stat(filepath.Join(other.dev.Path, "data", controlSocket)); err == nil {
 		t.Error("the control socket is left")
 	}
 }
@@ -160,9 +162,29 @@ func TestStopByCommand(t *testing.T) {
 	}
 }
 
+// A certificate that is not there is an error of the configuration, with its
+// place, and changes nothing.
+func TestReloadWithoutCertificate(t *testing.T) {
+	r := startHouse(t, nil)
+	key := filepath.Join(r.dev.Path, "key.pem")
+	check(t, os.Rename(key, key+".away"))
+	for _, verb := range [][]string{{"reload"}, {"config", "check"}} {
+		if _, errs, code := r.mtad("", verb...); code != exitConfig || !strings.Contains(errs, "mtad.hcl:") || !strings.Contains(errs, "key.pem") {
+			t.Errorf("%s: exit %d %s", verb, code, errs)
+		}
+	}
+	check(t, os.WriteFile(key, []byte("no key"), 0o600))
+	if _, errs, code := r.mtad("", "reload"); code != exitConfig || !strings.Contains(errs, "mtad.hcl:") {
+		t.Errorf("exit %d %s", code, errs)
+	}
+	r.want(t, "mtad", "status")
+	check(t, os.Rename(key+".away", key))
+	r.want(t, "reloaded", "reload")
+}
+
 func TestReloadChangesFilters(t *testing.T) {
 	r := startHouse(t, nil)
-	forged := []string{"smtp", "send", "--client", "203.0.113.5", "--file", filepath.Join(r.dev.dir, "mail", "forged.eml")}
+	forged := []string{"smtp", "send", "--client", "203.0.113.5", "--file", filepath.Join(r.dev.Path, "mail", "forged.eml")}
 	if out, _, code := r.mtad("", forged...); code != exitNo {
 		t.Fatalf("exit %d\n%s", code, out)
 	}
@@ -179,5 +201,77 @@ func TestReloadChangesFilters(t *testing.T) {
 	}
 	if out, _, code := r.mtad("", append(forged, "--server", r.smtpAddr())...); code != 0 {
 		t.Errorf("the old configuration does not go on: exit %d\n%s", code, out)
+	}
+}
+
+func TestAliasThatLeadsNowhere(t *testing.T) {
+	r := startHouse(t, nil)
+	for target, note := range map[string]string{
+		"alice": "", "x@far.test": "", "nobody@example.test": "note: nobody@example.test does not exist here", "ring@example.test": "circle",
+	} {
+		_, errs, code := r.mtad("", "alias", "add", "ring@example.test", target)
+		if code != 0 || !strings.Contains(errs, note) || note == "" && errs != "" {
+			t.Errorf("%s: exit %d, %q", target, code, errs)
+		}
+		r.want(t, "", "alias", "remove", "ring@example.test", target)
+	}
+}
+
+// A listener that the new configuration has no more goes on until the restart,
+// with the pipeline it had.
+func TestReloadWithoutAListenerThatIsServed(t *testing.T) {
+	r := startHouse(t, nil)
+	r.edit(t, func(s string) string {
+		s = strings.Replace(s, `listener "mx"`, `listener "front"`, 1)
+		return strings.ReplaceAll(strings.ReplaceAll(s, `pipeline = "inbound"`, `pipeline = "in"`), `pipeline "inbound"`, `pipeline "in"`)
+	})
+	for range 2 {
+		r.want(t, "restart: listener.front", "reload")
+		r.want(t, "250 2.0.0", "smtp", "send", "--server", r.smtpAddr(), "--to", "alice@example.test")
+	}
+}
+
+// A reload that fails late changes nothing.
+func TestReloadFailsWhole(t *testing.T) {
+	r := startHouse(t, nil)
+	check(t, os.WriteFile(filepath.Join(r.dev.Path, "dead"), []byte("#!/bin/false\n"), 0o700))
+	postmaster := func(to string) string {
+		t.Helper()
+		res, err := r.house.directory.Lookup(t.Context(), "postmaster", "example.test")
+		check(t, err)
+		if len(res.Targets) != 1 || !strings.HasPrefix(res.Targets[0].Address.String()+res.Targets[0].User.Address, to) {
+			t.Errorf("postmaster is %+v, want %s", res.Targets, to)
+		}
+		return to
+	}
+	cert := r.house.cert.Load()
+	postmaster("alice@")
+	r.edit(t, func(s string) string {
+		s = strings.Replace(s, `postmaster = "alice@example.test"`, `postmaster = "bob@example.test"`, 1)
+		return strings.Replace(s, `filter "spf" {`, `filter "external" "dead" { path = "`+filepath.Join(r.dev.Path, "dead")+`" }`+"\n"+`filter "spf" {`, 1)
+	})
+	if out, errs, code := r.mtad("", "reload"); code == 0 {
+		t.Errorf("exit %d %s%s", code, out, errs)
+	}
+	postmaster("alice@")
+	if r.house.cert.Load() != cert {
+		t.Error("the certificate was changed")
+	}
+}
+
+// A new host name waits for the restart everywhere: results in the name that is
+// still in use are forged.
+func TestReloadOfTheHostname(t *testing.T) {
+	r := startHouse(t, nil)
+	r.edit(t, func(s string) string {
+		return strings.Replace(s, `hostname   = "mx.example.test"`, `hostname   = "new.example.test"`, 1)
+	})
+	r.want(t, "restart: hostname", "reload")
+	for name, want := range map[string]bool{"mx.example.test": true, "far.test": false} {
+		m, err := message.Parse(message.FromBytes([]byte("Authentication-Results: " + name + "; spf=pass\r\n\r\nx\r\n")))
+		check(t, err)
+		if got := r.house.hide(listener{})(m.Header().Fields()[0]); got != want {
+			t.Errorf("results of %s are hidden: %v", name, got)
+		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +35,7 @@ type house struct {
 	log    *slog.Logger
 	level  *slog.LevelVar
 	config atomic.Pointer[loaded]
+	began  *loaded // the configuration that was started with
 	cert   atomic.Pointer[tls.Certificate]
 
 	db        *store.DB
@@ -51,13 +53,18 @@ type house struct {
 
 	mu    sync.Mutex // of reloads
 	built *built
+
+	// Invariant: whoever holds swap reads a configuration and its pipelines,
+	// never one of each.
+	swap  sync.RWMutex
+	paths map[string]string // the pipeline of each SMTP listener that is served
 }
 
 // open opens the store and everything that stands on it; nothing listens yet.
 func open(ctx context.Context, path string, c *loaded, log *slog.Logger, level *slog.LevelVar) (*house, error) {
-	h := &house{path: path, log: log, level: level}
+	h := &house{path: path, log: log, level: level, began: c}
 	h.config.Store(c)
-	if err := h.loadCert(c); err != nil {
+	if err := h.useCertificate(c); err != nil {
 		return nil, err
 	}
 	if err := h.openStore(ctx, c); err != nil {
@@ -76,8 +83,7 @@ func (h *house) openStore(ctx context.Context, c *loaded) error {
 		}
 	}
 	var err error
-	h.db, err = store.Open(filepath.Join(c.top.DataDir, "store"), store.Options{Logger: h.log},
-		mailbox.Schema(), directory.Schema(), queue.Schema())
+	h.db, err = store.Open(filepath.Join(c.top.DataDir, storeDir), store.Options{Logger: h.log}, schemas()...)
 	if err != nil {
 		return &exitError{exitTemp, err}
 	}
@@ -113,7 +119,7 @@ func (h *house) openRest(ctx context.Context, c *loaded) error {
 	h.set = pipeline.NewSet(h.built.pipelines)
 	h.agent = deliver.New(deliver.Config{
 		Hostname: c.top.Hostname, DB: h.db, Mailboxes: h.mailboxes, Router: h.router,
-		Delivery:  func() (*pipeline.Pipeline, func()) { return h.set.Acquire(h.config.Load().top.DeliveryName) },
+		Delivery:  h.deliveryPipeline,
 		Generated: func() (*pipeline.Pipeline, func()) { return h.set.Acquire("generated") },
 		Trace:     h.trace, MaxAge: c.top.MaxAge, MaxAgeNull: c.top.MaxAgeNull,
 		WarnLocal: c.top.WarnLocal, WarnOther: c.top.WarnOther, Log: h.log,
@@ -169,6 +175,9 @@ func (h *house) self(a netip.AddrPort) bool {
 
 // listens reports whether a listener at addr gets connections to a.
 func listens(addr string, a netip.AddrPort) bool {
+	if strings.HasPrefix(addr, ":") {
+		addr = "[::]" + addr // everywhere, as net.Listen has it
+	}
 	l, err := netip.ParseAddrPort(addr)
 	if err != nil || l.Port() != a.Port() {
 		return false
@@ -188,17 +197,13 @@ func (h *house) trace(t pipeline.Trace) {
 	}
 }
 
-// loadCert reads the certificate.
-func (h *house) loadCert(c *loaded) error {
-	if c.tls == nil {
-		return nil
+// useCertificate puts the configuration's certificate in force.
+func (h *house) useCertificate(c *loaded) error {
+	cert, err := c.certificate()
+	if err == nil && cert != nil {
+		h.cert.Store(cert)
 	}
-	cert, err := tls.LoadX509KeyPair(c.tls.Cert, c.tls.Key)
-	if err != nil {
-		return exitf(exitConfig, "tls: %w", err)
-	}
-	h.cert.Store(&cert)
-	return nil
+	return err
 }
 
 // tlsConfig is for all listeners; a reload changes the certificate under it.
@@ -214,40 +219,17 @@ func (h *house) tlsConfig() *tls.Config {
 	}
 }
 
-// reload puts the configuration file's new contents in force, or leaves
-// everything as it is. restart names settings that only a restart changes.
-func (h *house) reload(ctx context.Context) (restart []string, err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	c, err := loadConfig(h.path)
-	if err != nil {
-		return nil, err
+// warnPostmaster tells the administrator if mail for postmaster, which must
+// always arrive (RFC 5321, 4.5.1), leads nowhere. The directory may be filled
+// later, so it is no error.
+func (h *house) warnPostmaster(ctx context.Context, c *loaded) {
+	addr := smtp.Address{Local: "postmaster", Domain: c.top.DefaultDomain}
+	res, err := h.router.Resolve(ctx, addr, false)
+	if err == nil && (res.Class == pipeline.Local || res.Class == pipeline.Alias) {
+		return
 	}
-	next, err := c.build(h.buildEnv(), h.built)
-	if err != nil {
-		return nil, err
-	}
-	if err := h.loadCert(c); err != nil {
-		return nil, err
-	}
-	if err := h.directory.Configure(directorySettings(c)); err != nil {
-		return nil, &exitError{exitConfig, err}
-	}
-	if err := next.start(ctx); err != nil {
-		return nil, &exitError{exitTemp, err}
-	}
-	old := h.config.Swap(c)
-	h.router.SetRouting(c.routing(h.relay))
-	h.built = next
-	h.set.Swap(next.pipelines, func(err error) {
-		if err != nil {
-			h.log.Error("close the filters of an old configuration", "err", err)
-		}
-	})
-	setLevel(h.level, c.top.LogLevel)
-	changed := changedOnRestart(old, c)
-	h.log.Info("configuration reloaded", "file", h.path, "needs_restart", changed)
-	return changed, nil
+	h.log.Warn("nobody gets postmaster's mail", "address", addr.String(), "err", err,
+		"do", "set postmaster to an address that exists, or run `mtad alias add "+addr.String()+" ADDRESS`")
 }
 
 // route answers the SMTP server's question who a recipient is.

@@ -12,13 +12,14 @@ import (
 	"testing"
 	"time"
 
+	"mtad/cmd/mtad/dev"
 	"mtad/internal/mtatest"
 	"mtad/pipeline"
 )
 
 // running is dev mode's house, on free ports, inside the test's process.
 type running struct {
-	dev     dev
+	dev     dev.Dir
 	house   *house
 	traces  <-chan pipeline.Trace
 	log     *mtatest.Buffer
@@ -27,7 +28,7 @@ type running struct {
 }
 
 // freePorts are ports that nobody listens at now.
-func freePorts(t *testing.T, n int) []int {
+func freePorts(t testing.TB, n int) []int {
 	t.Helper()
 	var ports []int
 	for range n {
@@ -47,16 +48,16 @@ func startHouse(t *testing.T, change func(string) string) *running {
 	t.Helper()
 	p := freePorts(t, 7)
 	r := &running{
-		dev: dev{dir: t.TempDir(), ports: devPorts{
+		dev: dev.Dir{Path: t.TempDir(), Ports: dev.Ports{
 			SMTP: p[0], Submission: p[1], Submissions: p[2], IMAP: p[3], IMAPS: p[4], HTTP: p[5], Sink: p[6],
 		}},
 		log: &mtatest.Buffer{}, stopped: make(chan error, 1),
 	}
-	check(t, r.dev.prepare())
+	check(t, r.dev.Prepare())
 	if change != nil {
 		r.edit(t, change)
 	}
-	s, err := startSink(filepath.Join(r.dev.dir, "sink"), r.dev.ports.Sink)
+	s, err := dev.StartSink(filepath.Join(r.dev.Path, "sink"), r.dev.Ports.Sink)
 	check(t, err)
 	t.Cleanup(func() { s.Close() })
 	ctx, cancel := context.WithCancel(context.Background())
@@ -82,14 +83,14 @@ func startHouse(t *testing.T, change func(string) string) *running {
 	return r
 }
 
-func check(t *testing.T, err error) {
+func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (r *running) config() string { return filepath.Join(r.dev.dir, configName) }
+func (r *running) config() string { return filepath.Join(r.dev.Path, configName) }
 
 // edit changes the configuration file.
 func (r *running) edit(t *testing.T, change func(string) string) {
@@ -146,7 +147,7 @@ func (r *running) await(t *testing.T, text string) {
 }
 
 // smtpAddr is where the house takes mail.
-func (r *running) smtpAddr() string { return fmt.Sprintf("127.0.0.1:%d", r.dev.ports.SMTP) }
+func (r *running) smtpAddr() string { return fmt.Sprintf("127.0.0.1:%d", r.dev.Ports.SMTP) }
 
 // failing is a writer that is full.
 type failing struct{}

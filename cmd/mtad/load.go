@@ -2,11 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"maps"
-	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -55,6 +56,7 @@ func loadConfig(path string) (*loaded, error) {
 		diags.Add(root.Errorf("myorigin", "%q is no domain name", c.top.DefaultDomain))
 	}
 	c.pipelines = root.Blocks("pipeline")
+	c.checkTop(root, &diags)
 	diags.Add(c.readNetworks(root))
 	diags.Add(c.readTLS(root))
 	c.readRoutes(root, &diags)
@@ -94,8 +96,28 @@ func (c *loaded) readTLS(root config.Block) error {
 	if !ok {
 		return nil
 	}
-	c.tls = &tlsSettings{}
+	c.tls = &tlsSettings{block: b}
 	return b.Decode(c.tls)
+}
+
+// certificate reads what the tls block names; nil if there is no such block.
+func (c *loaded) certificate() (*tls.Certificate, error) {
+	if c.tls == nil {
+		return nil, nil
+	}
+	certPEM, err := os.ReadFile(c.tls.Cert)
+	if err != nil {
+		return nil, c.tls.block.Errorf("cert", "%v", err)
+	}
+	keyPEM, err := os.ReadFile(c.tls.Key)
+	if err != nil {
+		return nil, c.tls.block.Errorf("key", "%v", err)
+	}
+	pair, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err != nil {
+		return nil, c.tls.block.Errorf("cert", "%s and %s: %v", c.tls.Cert, c.tls.Key, err)
+	}
+	return &pair, nil
 }
 
 func (c *loaded) readRoutes(root config.Block, diags *config.Diagnostics) {
@@ -107,7 +129,7 @@ func (c *loaded) readRoutes(root config.Block, diags *config.Diagnostics) {
 			continue
 		}
 		for _, to := range s.To {
-			if _, _, err := net.SplitHostPort(to); err != nil {
+			if !hostPort(to) {
 				diags.Add(b.Errorf("to", "%q is not host:port", to))
 			}
 		}
@@ -151,10 +173,8 @@ func (c *loaded) readListeners(root config.Block, diags *config.Diagnostics) {
 		case l.Protocol == "smtp" && !slices.Contains(names, l.Pipeline):
 			diags.Add(b.Unknown("pipeline", "pipeline", l.Pipeline, names))
 		}
+		l.check(b, diags)
 		for _, a := range l.Addr {
-			if _, _, err := net.SplitHostPort(a); err != nil {
-				diags.Add(b.Errorf("addr", "%q is not host:port", a))
-			}
 			if other, ok := taken[a]; ok {
 				diags.Add(b.Errorf("addr", "%s is the address of listener %q already", a, other))
 			}
@@ -317,4 +337,11 @@ func (b *built) start(ctx context.Context) error {
 		started = append(started, p)
 	}
 	return nil
+}
+
+// stop closes pipelines that were started and are not to be used.
+func (b *built) stop() {
+	for _, p := range b.pipelines {
+		p.Close()
+	}
 }

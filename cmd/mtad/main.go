@@ -100,7 +100,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		newServe(g), newStatus(g), newReload(g), newStop(g), newConfig(g), newFilter(),
 		newQueue(g), newTrace(g), newDomain(g), newUser(g), newAlias(g), newRoute(g), newSieve(g),
-		newSMTP(g), newVersion(),
+		newSMTP(g), newDB(g), newMailbox(g), newCheck(g), newVersion(),
 	)
 	return root
 }
@@ -116,11 +116,14 @@ const (
 // configPath is the file of --config, of the environment, of dev mode in this
 // directory, or the system's.
 func (g *global) configPath() (string, error) {
-	if g.config != "" {
-		return g.config, nil
-	}
-	if p := os.Getenv("MTAD_CONFIG"); p != "" {
-		return p, nil
+	for _, named := range []string{g.config, os.Getenv("MTAD_CONFIG")} {
+		if named == "" {
+			continue
+		}
+		if _, err := os.Stat(named); err != nil {
+			return "", exitf(exitNoInput, "configuration: %w", err)
+		}
+		return named, nil
 	}
 	for _, p := range []string{devDir + "/" + configName, systemConfig} {
 		if _, err := os.Stat(p); err == nil {

@@ -119,7 +119,7 @@ func TestDataDir(t *testing.T) {
 			t.Errorf("%q: %s, want %s; %v", text, got, want, err)
 		}
 	}
-	if _, errs, code := runMtad("", "status", "-c", filepath.Join(dir, "missing")); code != exitConfig || !strings.Contains(errs, "no such file") {
+	if _, errs, code := runMtad("", "status", "-c", filepath.Join(dir, "missing")); code != exitNoInput || !strings.Contains(errs, "no such file") {
 		t.Errorf("no file: exit %d %s", code, errs)
 	}
 }

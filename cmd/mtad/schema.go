@@ -56,6 +56,8 @@ type listenerSettings struct {
 }
 
 type tlsSettings struct {
+	block config.Block // for errors about the files
+
 	Cert string `mtad:"cert"`
 	Key  string `mtad:"key"`
 }

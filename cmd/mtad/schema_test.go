@@ -1,6 +1,9 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"mtad/config"
@@ -70,6 +73,33 @@ func TestEveryFilterIsDocumented(t *testing.T) {
 	for _, k := range plugins.Kinds(plugins.Deps{}) {
 		if !containsText(out, `"name":"`+k.Name+`"`) {
 			t.Errorf("%s is not listed", k.Name)
+		}
+	}
+}
+
+// What would stop a start, or never match anything, is found by `config check`.
+func TestCheckFindsWhatCanNotBe(t *testing.T) {
+	const good = "listener \"mx\" {\n  addr = [\":25\"]\n  pipeline = \"in\"\n}\npipeline \"in\" {}\n"
+	for text, want := range map[string]string{
+		good:                           "",
+		good + `postmaster = "a b@@c"`: `"a b@@c" is no address`,
+		good + `nameservers = ["ns"]`:  `"ns" is no address of a name server`,
+		good + `nameservers = ["192.0.2.1", "[::1]:53"]`:                            "",
+		good + `http = "nowhere"`:                                                   `"nowhere" is not host:port`,
+		good + `relay_domains = ["a b"]`:                                            `"a b" is no domain name`,
+		good + `relay_domains = [".a.test", "b.test"]`:                              "",
+		good + "route \"r\" { to = [\"h:25\"] }\ntransport = { \"a b\" = \"r\" }":   `"a b" is no domain name`,
+		good + "route \"r\" { to = [\"h:x\"] }":                                     `"h:x" is not host:port`,
+		strings.Replace(good, `":25"`, `":99999"`, 1):                               `":99999" is not host:port`,
+		strings.Replace(good, "pipeline =", "xclient = [\"x\"]\n  pipeline =", 1):   `"x" is no network`,
+		strings.Replace(good, "pipeline =", "auth = \"required\"\n  pipeline =", 1): "nobody could log in",
+		strings.Replace(strings.Replace(good, "pipeline =", "auth = \"required\"\n  pipeline =", 1), `":25"`, `"127.0.0.1:25"`, 1): "",
+	} {
+		path := filepath.Join(t.TempDir(), "mtad.hcl")
+		check(t, os.WriteFile(path, []byte(text+"\n"), 0o600))
+		out, errs, code := runMtad("", "config", "check", "-c", path)
+		if (code == 0) != (want == "") || !strings.Contains(out+errs, want) {
+			t.Errorf("%s\nexit %d %s%s", text, code, out, errs)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -53,6 +54,12 @@ func newServe(g *global) *cobra.Command {
 // drainTime is how long a stopping server waits for its clients.
 const drainTime = 10 * time.Second
 
+// gcPercent lets the heap grow further between collections than Go would: a
+// server that holds few objects and makes many would collect all the time.
+// Measured: a tenth less CPU a message, and a heap of some 40 MiB under load.
+// GOGC and GOMEMLIMIT in the environment stay in force.
+const gcPercent = 300
+
 // serve runs the server until ctx ends. ready is called when everything listens.
 func serve(ctx context.Context, path string, logTo io.Writer, ready func(*house) error) error {
 	c, err := loadConfig(path)
@@ -63,6 +70,9 @@ func serve(ctx context.Context, path string, logTo io.Writer, ready func(*house)
 		return &exitError{exitConfig, errNoListener}
 	}
 	syscall.Umask(0o077) // mail is nobody else's to read
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	level := new(slog.LevelVar)
 	setLevel(level, c.top.LogLevel)
 	log := newLogger(logTo, c.top.LogFormat, level)
@@ -111,6 +121,7 @@ func (h *house) run(ctx context.Context, c *loaded, ready func(*house) error) er
 			stop(err)
 		}
 	}
+	h.warnPostmaster(ctx, c)
 	h.log.Info("serving", "config", h.path, "data", c.top.DataDir)
 	<-ctx.Done()
 	h.log.Info("stopping")
@@ -150,6 +161,7 @@ func (h *house) listen(c *loaded) (servers []server, err error) {
 	if err != nil {
 		return nil, err
 	}
+	h.paths = map[string]string{}
 	for _, l := range c.listeners {
 		var sockets []net.Listener
 		for _, addr := range l.Addr {
@@ -165,6 +177,7 @@ func (h *house) listen(c *loaded) (servers []server, err error) {
 			h.listening = append(h.listening, listening{l, imap.Connections})
 			continue
 		}
+		h.paths[l.name] = l.Pipeline
 		srv, err := smtpd.New(h.smtpConfig(c, l))
 		if err != nil {
 			return nil, err
@@ -216,7 +229,7 @@ func (h *house) smtpConfig(c *loaded, l listener) smtpd.Config {
 			CommandTimeout: c.top.CommandTimeout, SessionTimeout: c.top.SessionTimeout,
 		},
 		SpoolDir:     filepath.Join(c.top.DataDir, "spool"),
-		Pipeline:     func() (*pipeline.Pipeline, func()) { return h.set.Acquire(h.pipelineOf(l)) },
+		Pipeline:     func() (*pipeline.Pipeline, func()) { return h.listenerPipeline(l.name) },
 		Names:        h.names,
 		Trusted:      func(a netip.Addr) bool { return h.config.Load().trusted(a) },
 		Authenticate: h.authenticate,
@@ -227,16 +240,6 @@ func (h *house) smtpConfig(c *loaded, l listener) smtpd.Config {
 		Trace:        h.trace,
 		Log:          h.log,
 	}
-}
-
-// pipelineOf is the pipeline that a listener has in the configuration in force.
-func (h *house) pipelineOf(l listener) string {
-	for _, now := range h.config.Load().listeners {
-		if now.name == l.name {
-			return now.Pipeline
-		}
-	}
-	return l.Pipeline
 }
 
 // xclient says who may pretend to be another client.
@@ -258,7 +261,7 @@ func (h *house) hide(l listener) func(message.Field) bool {
 		return nil
 	}
 	return func(f message.Field) bool {
-		return deliver.Forged(f, h.config.Load().top.Hostname)
+		return deliver.Forged(f, h.began.top.Hostname) // which is the authserv-id until a restart
 	}
 }
 

@@ -210,7 +210,7 @@ func TestSendFromStandardInput(t *testing.T) {
 		t.Fatalf("exit %d\n%s%s", code, out, errs)
 	}
 	r.await(t, "Action:delivered")
-	files, err := filepath.Glob(filepath.Join(r.dev.dir, "sink", "*.eml"))
+	files, err := filepath.Glob(filepath.Join(r.dev.Path, "sink", "*.eml"))
 	check(t, err)
 	if len(files) != 1 {
 		t.Fatalf("sink: %v", files)
@@ -219,7 +219,7 @@ func TestSendFromStandardInput(t *testing.T) {
 	if err != nil || !strings.Contains(string(b), "X-Envelope-From: <>") || !strings.Contains(string(b), "from the pipe") {
 		t.Errorf("got %s, %v", b, err)
 	}
-	if out, _, code := r.mtad("", "smtp", "send", "--server", fmt.Sprintf("127.0.0.1:%d", r.dev.ports.Submissions),
+	if out, _, code := r.mtad("", "smtp", "send", "--server", fmt.Sprintf("127.0.0.1:%d", r.dev.Ports.Submissions),
 		"--auth", "bob:bob", "--to", "alice@example.test"); code != 0 || !strings.Contains(out, "TLS 1.3") {
 		t.Errorf("implicit TLS: exit %d\n%s", code, out)
 	}

@@ -283,11 +283,17 @@ func (cn *conn) flush(wait time.Duration) error {
 // Bounds of a reply.
 const (
 	maxReplyLines = 200
+	maxReplyText  = 16 << 10 // octets kept; the rest is read and dropped
 )
 
-// read reads one reply (RFC 5321, 4.2).
+// read waits so long for one reply.
 func (cn *conn) read(wait time.Duration) (smtp.Reply, error) {
 	cn.wait(wait)
+	return cn.reply()
+}
+
+// reply reads one reply (RFC 5321, 4.2).
+func (cn *conn) reply() (smtp.Reply, error) {
 	var r smtp.Reply
 	for n := range maxReplyLines {
 		line, err := cn.r.ReadSlice('\n')
@@ -303,7 +309,9 @@ func (cn *conn) read(wait time.Duration) (smtp.Reply, error) {
 			return r, fmt.Errorf("relay: %s: %w: %q", cn.host, errReply, brief(text))
 		}
 		r.Code = code
-		addLine(&r, rest, n)
+		if len(r.Text)+len(rest) < maxReplyText {
+			addLine(&r, rest, n)
+		}
 		if !more {
 			return r, nil
 		}

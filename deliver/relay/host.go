@@ -33,8 +33,11 @@ func (h host) String() string {
 	return h.name + " [" + h.addr.Addr().String() + "]:" + strconv.Itoa(int(h.addr.Port()))
 }
 
-// key names what a connection can be used for again.
-func (h host) key(r *Route) string { return r.Key() + " " + h.addr.String() }
+// key names what a connection can be used for again: a reload may have changed
+// what the route demands, and who logs in.
+func (h host) key(r *Route) string {
+	return strings.Join([]string{r.Key(), h.addr.String(), string(r.Security), r.Username, r.Password}, " ")
+}
 
 // Replies for destinations that no host takes mail for.
 var (

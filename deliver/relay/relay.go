@@ -44,8 +44,11 @@ type Config struct {
 	IdleTime time.Duration
 	MaxIdle  int
 	MaxUse   int
-	Log      *slog.Logger
-	Dial     func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Parting is how long a context that has ended still waits for the answer
+	// to a message that was sent whole; 10 s by default.
+	Parting time.Duration
+	Log     *slog.Logger
+	Dial    func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 // Security is what a route demands of TLS.
@@ -131,6 +134,9 @@ func New(cfg Config) *Client {
 	}
 	if cfg.MaxUse == 0 {
 		cfg.MaxUse = 100
+	}
+	if cfg.Parting == 0 {
+		cfg.Parting = 10 * time.Second
 	}
 	if cfg.TLS == nil {
 		cfg.TLS = &tls.Config{}

@@ -313,6 +313,33 @@ func TestPooling(t *testing.T) {
 	}
 }
 
+// What a host says at length is not kept at length: it is written to the queue,
+// the trace and the report, for every recipient.
+func TestLongReply(t *testing.T) {
+	line := strings.Repeat("x", 4000) + "\r\n"
+	r := startRemote(t, map[string][]string{"RCPT": {strings.Repeat("550-5.1.1 "+line, 100) + "550 5.1.1 end"}})
+	j := newJob(text, "x@there.test")
+	j.Route.Hosts = []string{r.addr()}
+	if got := deliver(t, client(t, nil), j); !strings.HasPrefix(got, "550 5.1.1 xxx") || len(got) > 17<<10 {
+		t.Errorf("%d octets: %.40s", len(got), got)
+	}
+}
+
+// A connection is not used again for a route that demands more of it by now.
+func TestPoolingAfterAChange(t *testing.T) {
+	r := startRemote(t, nil)
+	c := client(t, func(cfg *Config) { cfg.IdleTime = time.Minute })
+	for security, want := range map[Security]string{Plain: "250 2.0.0 stored", Encrypt: "450 4.7.4 Host offers no TLS, and the route demands it"} {
+		j := newJob(text, "x@there.test")
+		j.Route = Route{Name: "far", Hosts: []string{r.addr()}, Security: Plain}
+		deliver(t, c, j)
+		j.Route.Security = security
+		if got := deliver(t, c, j); got != want {
+			t.Errorf("%s: %s", security, got)
+		}
+	}
+}
+
 // A pooled connection that went stale is replaced, whether the host only hung up
 // or said 421 first.
 func TestStaleConnection(t *testing.T) {
@@ -409,7 +436,7 @@ func TestOpportunisticTLS(t *testing.T) {
 func TestCancel(t *testing.T) {
 	for _, verb := range []string{"", "EHLO", "MAIL", "RCPT", "DATA", "."} {
 		r := startRemote(t, map[string][]string{verb: {"hang"}})
-		c := client(t, func(cfg *Config) { cfg.Timeouts = DefaultTimeouts })
+		c := client(t, func(cfg *Config) { cfg.Timeouts, cfg.Parting = DefaultTimeouts, 50*time.Millisecond })
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		j := newJob(text, "x@there.test")
 		j.Route.Hosts = []string{r.addr()}
@@ -424,6 +451,40 @@ func TestCancel(t *testing.T) {
 			t.Fatalf("%q: waits for a host that says nothing", verb)
 		}
 		cancel()
+	}
+}
+
+// A message that was sent whole is not given up for a server that stops: the
+// host may have taken it, and would get it again.
+func TestCancelBeforeTheLastAnswer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		in := bufio.NewReader(c)
+		for _, say := range []string{"220 remote", "250 remote", "250 Ok", "250 Ok", "354 go"} {
+			io.WriteString(c, say+"\r\n")
+			in.ReadString('\n')
+		}
+		for line := ""; line != ".\r\n"; line, _ = in.ReadString('\n') {
+		}
+		cancel()
+		time.Sleep(20 * time.Millisecond) // a host that takes its time
+		io.WriteString(c, "250 2.0.0 stored\r\n")
+		in.ReadString('\n')
+	}()
+	j := newJob(text, "x@there.test")
+	j.Route.Hosts = []string{l.Addr().String()}
+	if res := client(t, nil).Deliver(ctx, j); !res[0].Reply.OK() {
+		t.Errorf("%s", res[0].Reply)
 	}
 }
 

@@ -22,7 +22,11 @@ import (
 // use.
 func (cn *conn) send(ctx context.Context, job *Job) ([]Result, error) {
 	cn.ctx = ctx
-	stop := context.AfterFunc(ctx, func() { cn.net.SetDeadline(time.Unix(1, 0)) })
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		cn.net.SetDeadline(time.Unix(1, 0))
+	})
 	defer stop()
 	if reply := cn.unfit(job); !reply.IsZero() {
 		return all(job, cn.result(reply)), nil
@@ -49,7 +53,16 @@ func (cn *conn) send(ctx context.Context, job *Job) ([]Result, error) {
 		cn.settle(results, accepted, data)
 		return results, cn.reset()
 	}
-	final, err := cn.content(job.Message)
+	err = cn.body(job.Message)
+	var final smtp.Reply
+	if err == nil {
+		if !stop() {
+			<-ended
+		}
+		final, err = cn.final(ctx)
+	} else if word, werr := cn.read(lastWord); werr == nil && !word.OK() {
+		final, err = word, nil // a host that hangs up in the middle may have said why
+	}
 	crash.Point(crash.Relaying)
 	switch {
 	case err != nil:
@@ -281,16 +294,16 @@ func joinNotify(list []gosmtp.DSNNotify) string {
 	return strings.Join(words, ",")
 }
 
-// content sends the message and reads the final reply. A host that hangs up in
-// the middle may have said why.
-func (cn *conn) content(b message.Bytes) (smtp.Reply, error) {
-	if err := cn.body(b); err != nil {
-		if reply, rerr := cn.read(lastWord); rerr == nil && !reply.OK() {
-			return reply, nil
-		}
-		return smtp.Reply{}, err
-	}
-	return cn.read(cn.cfg.Timeouts.FinalDot)
+// final reads the reply to the end of data. The message is the host's now, whatever
+// becomes of the context: to leave without the answer is to send it twice. So a
+// context that ends still grants it Config.Parting.
+func (cn *conn) final(ctx context.Context) (smtp.Reply, error) {
+	cn.ctx = context.WithoutCancel(ctx)
+	patience := cn.cfg.Timeouts.FinalDot
+	cn.wait(patience)
+	stop := context.AfterFunc(ctx, func() { cn.net.SetReadDeadline(time.Now().Add(min(cn.cfg.Parting, patience))) })
+	defer stop()
+	return cn.reply()
 }
 
 // lastWord is how long to wait for what a host said before it hung up.

@@ -61,7 +61,7 @@ func DevPorts(t testing.TB) Ports {
 // DevConfig is the configuration that dev mode would write for the ports.
 func DevConfig(t testing.TB, root string, p Ports) string {
 	t.Helper()
-	tmpl, err := template.ParseFiles(filepath.Join(root, "cmd/mtad/dev/mtad.hcl.tmpl"))
+	tmpl, err := template.ParseFiles(filepath.Join(root, "cmd/mtad/dev/files/mtad.hcl.tmpl"))
 	Check(t, err)
 	var b strings.Builder
 	Check(t, tmpl.Execute(&b, p))

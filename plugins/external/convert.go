@@ -140,16 +140,19 @@ func modsIn(in []*mtadpb.Modification) ([]pipeline.Modification, error) {
 func modIn(m *mtadpb.Modification) (pipeline.Modification, error) {
 	switch k := m.GetKind().(type) {
 	case *mtadpb.Modification_SetSender:
-		a, err := addressIn(k.SetSender)
+		if k.SetSender == "" {
+			return pipeline.SetSender{}, nil
+		}
+		a, err := smtp.ParseAddress(k.SetSender)
 		return pipeline.SetSender{Addr: a}, err
 	case *mtadpb.Modification_AddRcpt:
-		a, err := addressIn(k.AddRcpt)
+		a, err := smtp.ParseAddress(k.AddRcpt)
 		return pipeline.AddRecipient{Addr: a}, err
 	case *mtadpb.Modification_RemoveRcpt:
-		a, err := addressIn(k.RemoveRcpt)
+		a, err := smtp.ParseAddress(k.RemoveRcpt)
 		return pipeline.RemoveRecipient{Addr: a}, err
 	case *mtadpb.Modification_Redirect:
-		a, err := addressIn(k.Redirect)
+		a, err := smtp.ParseAddress(k.Redirect)
 		return pipeline.Redirect{Addr: a}, err
 	case *mtadpb.Modification_AddHeader:
 		return pipeline.AddHeader{Name: k.AddHeader.GetName(), Value: k.AddHeader.GetValue()}, nil
@@ -185,20 +188,13 @@ func factIn(m *mtadpb.Modification) (pipeline.Modification, error) {
 	case *mtadpb.Modification_SetFolder:
 		return pipeline.SetFolder{Folder: k.SetFolder}, nil
 	case *mtadpb.Modification_FileInto:
-		return pipeline.FileInto{Folder: k.FileInto.GetFolder(), Flags: k.FileInto.GetFlags(), Copy: k.FileInto.GetCopy(), Create: true}, nil
+		return pipeline.FileInto{Folder: k.FileInto.GetFolder(), Flags: k.FileInto.GetFlags(), Copy: k.FileInto.GetCopy()}, nil
 	case *mtadpb.Modification_CancelKeep:
 		return pipeline.CancelKeep{}, nil
 	case *mtadpb.Modification_SetFlags:
 		return pipeline.SetFlags{Flags: k.SetFlags.GetFlags()}, nil
 	}
 	return nil, fmt.Errorf("an edit of a kind that this mtad does not know")
-}
-
-func addressIn(s string) (smtp.Address, error) {
-	if s == "" {
-		return smtp.Address{}, nil
-	}
-	return smtp.ParseAddress(s)
 }
 
 // propsIn reads properties in the order of their names.

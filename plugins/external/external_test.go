@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -156,6 +157,38 @@ func TestDeath(t *testing.T) {
 	}
 	if fate, _, _ := send(t, f, "nothing", ""); fate.Action != pipeline.Continue {
 		t.Fatalf("after the restart: %v", fate)
+	}
+}
+
+// While the program is being started again, which can take long, sessions wait
+// no longer than their step allows.
+func TestSessionsWaitWithinTheirTime(t *testing.T) {
+	p, err := start(t, fmt.Sprintf("path = %q", build(t, "./testdata/odd")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	proc := p.Steps()[0].Filter.(*filter).proc
+	proc.lock <- struct{}{}
+	defer proc.unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	done := make(chan error, 2)
+	go func() {
+		_, err := proc.running(ctx)
+		done <- err
+		proc.client.Kill()
+		_, err = proc.running(ctx)
+		done <- err
+	}()
+	for _, want := range []error{nil, errDown} {
+		select {
+		case err := <-done:
+			if !errors.Is(err, want) {
+				t.Errorf("%v, want %v", err, want)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("it waits")
+		}
 	}
 }
 

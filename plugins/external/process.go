@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os/exec"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -48,8 +47,9 @@ type process struct {
 	sum      []byte
 	log      *slog.Logger
 	manifest atomic.Pointer[manifest]
+	live     atomic.Pointer[live] // of the last start
 
-	mu      sync.Mutex
+	lock    chan struct{} // full while held: waiting for it can end
 	client  *plugin.Client
 	service mtadpb.FilterClient
 	started time.Time
@@ -60,14 +60,20 @@ type process struct {
 	done    chan struct{}
 }
 
+// live is a program that was running when it was last looked at.
+type live struct {
+	client  *plugin.Client
+	service mtadpb.FilterClient
+}
+
 func newProcess(s settings, name string, sum []byte, log *slog.Logger) *process {
-	return &process{settings: s, name: name, sum: sum, log: log.With("plugin", name)}
+	return &process{settings: s, name: name, sum: sum, log: log.With("plugin", name), lock: make(chan struct{}, 1)}
 }
 
 // start starts the program and watches it until close.
 func (p *process) start(ctx context.Context) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.lock <- struct{}{}
+	defer p.unlock()
 	if err := p.launch(ctx); err != nil {
 		return err
 	}
@@ -97,6 +103,7 @@ func (p *process) launch(ctx context.Context) error {
 	}
 	p.client, p.service, p.started, p.down = client, service, time.Now(), nil
 	p.manifest.Store(m)
+	p.live.Store(&live{client, service})
 	p.log.Info("plugin started", "name", m.name, "version", m.version, "stages", m.stages.String(), "writes", m.writes.String())
 	return nil
 }
@@ -183,11 +190,19 @@ func (p *process) watch() {
 }
 
 // running returns the service, after starting the program again if it has died
-// and its pause is over.
+// and its pause is over. A start may take longer than ctx allows: it then goes
+// on without the caller.
 func (p *process) running(ctx context.Context) (mtadpb.FilterClient, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	if l := p.live.Load(); l != nil && !l.client.Exited() {
+		return l.service, nil
+	}
+	select {
+	case p.lock <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: it is being started: %w", errDown, ctx.Err())
+	}
 	if p.client != nil && !p.client.Exited() {
+		defer p.unlock()
 		return p.service, nil
 	}
 	now := time.Now()
@@ -195,15 +210,37 @@ func (p *process) running(ctx context.Context) (mtadpb.FilterClient, error) {
 		p.died(now)
 	}
 	if now.Before(p.next) {
+		defer p.unlock()
 		return nil, fmt.Errorf("%w: %w", errDown, p.down)
 	}
-	if err := p.launch(ctx); err != nil {
-		p.down = err
-		p.wait(now)
-		return nil, err
-	}
-	return p.service, nil
+	return p.again(ctx, now)
 }
+
+// again starts the program again. The lock is held, and given up after the start.
+func (p *process) again(ctx context.Context, now time.Time) (mtadpb.FilterClient, error) {
+	type outcome struct {
+		service mtadpb.FilterClient
+		err     error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		defer p.unlock()
+		err := p.launch(context.WithoutCancel(ctx))
+		if err != nil {
+			p.down = err
+			p.wait(now)
+		}
+		done <- outcome{p.service, err}
+	}()
+	select {
+	case o := <-done:
+		return o.service, o.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: it is being started: %w", errDown, ctx.Err())
+	}
+}
+
+func (p *process) unlock() { <-p.lock }
 
 // died notes that the program has ended by itself.
 func (p *process) died(now time.Time) {
@@ -229,8 +266,8 @@ func (p *process) close() error {
 	}
 	close(p.stop)
 	<-p.done
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.lock <- struct{}{}
+	defer p.unlock()
 	if p.client != nil {
 		p.client.Kill()
 		p.client = nil

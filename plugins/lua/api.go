@@ -370,7 +370,7 @@ func stringList(L *lua.LState, n int) []string {
 }
 
 func fileInto(L *lua.LState, c *call) int {
-	return deliverOnly(L, c, pipeline.FileInto{Folder: L.CheckString(2), Flags: stringList(L, 3), Create: true})
+	return deliverOnly(L, c, pipeline.FileInto{Folder: L.CheckString(2), Flags: stringList(L, 3)})
 }
 
 func keep(L *lua.LState, c *call) int {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -126,6 +127,9 @@ func TestSandbox(t *testing.T) {
 		`string.format("%999999999d", 1)`,
 		`local t = {} for i = 1, 20 do t[i] = ("x"):rep(1e6) end table.concat(t)`,
 		`local t = {} for i = 1, 1e9 do t[i] = i end`,
+		`local s = ("x"):rep(1e6) s:gsub(".*", ("%0"):rep(100))`,
+		`re.replace(("x"):rep(1e6), "(.*)", ("$1"):rep(100))`,
+		`local s = ("a"):rep(1e6) s:find("^(.-)%1b")`,
 	} {
 		begin := time.Now()
 		_, err := runFor(t, "function message(msg) "+body+" end", pipeline.Message, 200*time.Millisecond)
@@ -134,6 +138,35 @@ func TestSandbox(t *testing.T) {
 		}
 		if d := time.Since(begin); d > 20*time.Second {
 			t.Errorf("%s: took %v", body, d)
+		}
+	}
+}
+
+// A number from a message, taken for an index, must not become an array.
+func TestSparseTable(t *testing.T) {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	v, err := run(t, "function message(msg) local seen = {} seen[60000000] = true if seen[60000000] then msg:discard() end end", pipeline.Message)
+	runtime.ReadMemStats(&after)
+	if err != nil || v.Action != pipeline.Discard {
+		t.Errorf("%v %v", v, err)
+	}
+	if used := after.TotalAlloc - before.TotalAlloc; used > 64<<20 {
+		t.Errorf("one assignment took %d octets", used)
+	}
+}
+
+func TestReplace(t *testing.T) {
+	for call, want := range map[string]string{
+		`re.replace("a1b22", "[0-9]+", "<$0>")`:         "a<1>b<22>",
+		`re.replace("key=v", "(\\w+)=(\\w+)", "$2=$1")`: "v=key",
+		`re.replace("abc", "x*", "-")`:                  "-a-b-c-",
+		`re.replace("", "^", "x")`:                      "x",
+		`re.replace("none", "z", "x")`:                  "none",
+	} {
+		v, err := run(t, "function message(msg) msg:note("+call+") end", pipeline.Message)
+		if err != nil || v.Note != want {
+			t.Errorf("%s: %q %v; want %q", call, v.Note, err, want)
 		}
 	}
 }

@@ -258,6 +258,7 @@ func (m *matcher) backReference(s int, digit byte) int {
 		return m.fail(errPatternCapture)
 	}
 	c := m.captures[i]
+	m.budget -= c.length / 16 // a comparison is work too
 	if len(m.src)-s >= c.length && m.src[c.start:c.start+c.length] == m.src[s:s+c.length] {
 		return s + c.length
 	}

@@ -3,6 +3,7 @@ package lua
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	lua "github.com/yuin/gopher-lua"
@@ -30,7 +31,15 @@ type call struct {
 // loadTime bounds the top level of a script.
 const loadTime = time.Second
 
+// maxArray is how large an index of a table may be before it goes into a hash:
+// gopher-lua fills an array up to any lower one, so that t[67108863] = 1 took a
+// GiB.
+const maxArray = 1 << 20
+
+var boundArrays = sync.OnceFunc(func() { lua.MaxArrayIndex = maxArray })
+
 func newState(p *program) (*state, error) {
+	boundArrays()
 	L := lua.NewState(lua.Options{
 		SkipOpenLibs: true, CallStackSize: maxStack, RegistrySize: 1024, RegistryMaxSize: maxValues, RegistryGrowStep: 1024,
 		MinimizeStackMemory: true,

@@ -226,6 +226,9 @@ func expand(L *lua.LState, m *matcher, r string, s, e int) string {
 	}
 	var b strings.Builder
 	for i := 0; i < len(r); i++ {
+		if b.Len() > maxString {
+			L.RaiseError("gsub: result is longer than %d octets", maxString)
+		}
 		if r[i] != '%' || i+1 == len(r) {
 			b.WriteByte(r[i])
 			continue
@@ -319,9 +322,20 @@ func (r *regexps) match(L *lua.LState) int {
 func (r *regexps) replace(L *lua.LState) int {
 	text, with := L.CheckString(1), L.CheckString(3)
 	re := r.get(L, L.CheckString(2))
-	if n := len(re.FindAllStringIndex(text, maxString/max(len(with), 1)+1)); n*len(with)+len(text) > maxString {
+	refs := strings.Count(with, "$")
+	var out []byte
+	at := 0
+	for _, m := range re.FindAllStringSubmatchIndex(text, maxString/max(len(with), 1)+1) {
+		// No capture is longer than what was matched.
+		if len(out)+m[0]-at+len(with)+refs*(m[1]-m[0]) > maxString {
+			L.RaiseError("re: result is longer than %d octets", maxString)
+		}
+		out = re.ExpandString(append(out, text[at:m[0]]...), with, text, m)
+		at = m[1]
+	}
+	if len(out)+len(text)-at > maxString {
 		L.RaiseError("re: result is longer than %d octets", maxString)
 	}
-	L.Push(lua.LString(re.ReplaceAllString(text, with)))
+	L.Push(lua.LString(append(out, text[at:]...)))
 	return 1
 }

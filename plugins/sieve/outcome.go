@@ -41,7 +41,7 @@ func deliver(v *pipeline.View, r lang.Result) pipeline.Verdict {
 				keep.Flags = a.Flags
 			}
 		case a.Kind == lang.FileInto:
-			out.Mods = append(out.Mods, pipeline.FileInto{Folder: folder(a.Mailbox), Flags: a.Flags, Copy: kept || a.Copy, Create: true})
+			out.Mods = append(out.Mods, pipeline.FileInto{Folder: folder(a.Mailbox), Flags: a.Flags, Copy: kept || a.Copy})
 			cancels = cancels || !a.Copy
 		case a.Kind == lang.Redirect:
 			out.Mods = append(out.Mods, pipeline.Redirect{Addr: outbound(a), Copy: kept || a.Copy})
@@ -54,7 +54,7 @@ func deliver(v *pipeline.View, r lang.Result) pipeline.Verdict {
 	case kept && !keep.Implicit && v.Plan().Cancelled:
 		// A filter before this one has filed the message; the script asks
 		// for it in the default folder too.
-		out.Mods = append(out.Mods, pipeline.FileInto{Folder: v.Folder(), Flags: keep.Flags, Create: true})
+		out.Mods = append(out.Mods, pipeline.FileInto{Folder: v.Folder(), Flags: keep.Flags})
 	case kept && len(keep.Flags) > 0:
 		out.Mods = append(out.Mods, pipeline.SetFlags{Flags: keep.Flags})
 	}

@@ -6,7 +6,7 @@
 // the long one. Each kill goes like this: the server is started with an order to
 // die at a point (internal/crash), or is killed from outside, while senders and
 // smtp-source fill it and an IMAP client writes down the UIDs it sees; a copy of
-// the store is checked (internal/storecheck); the server is started again, within
+// the store is checked (mtad db check); the server is started again, within
 // a deadline, and the mailbox is read.
 //
 // What must hold, and does for every kill or the test fails:

@@ -1,4 +1,4 @@
-package main
+package dev
 
 import (
 	"errors"
@@ -14,10 +14,10 @@ import (
 	gosmtp "github.com/emersion/go-smtp"
 )
 
-// sink is where dev mode's mail to foreign domains ends: a go-smtp server, so
+// Sink is where dev mode's mail to foreign domains ends: a go-smtp server, so
 // that somebody else's implementation sits at the other end, which keeps the
 // last messages as files.
-type sink struct {
+type Sink struct {
 	dir    string
 	server *gosmtp.Server
 	mu     sync.Mutex
@@ -27,8 +27,10 @@ type sink struct {
 // sinkKeeps is how many messages a sink keeps.
 const sinkKeeps = 100
 
-func startSink(dir string, port int) (*sink, error) {
-	s := &sink{dir: dir}
+// StartSink listens at a port of loopback and keeps messages in dir, which must
+// be there.
+func StartSink(dir string, port int) (*Sink, error) {
+	s := &Sink{dir: dir}
 	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
 		return nil, err
@@ -42,10 +44,11 @@ func startSink(dir string, port int) (*sink, error) {
 	return s, nil
 }
 
-func (s *sink) Close() error { return s.server.Close() }
+// Close stops listening and ends the connections.
+func (s *Sink) Close() error { return s.server.Close() }
 
 // keep writes a message and removes the oldest beyond sinkKeeps.
-func (s *sink) keep(from string, to []string, r io.Reader) error {
+func (s *Sink) keep(from string, to []string, r io.Reader) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.count++
@@ -62,7 +65,7 @@ func (s *sink) keep(from string, to []string, r io.Reader) error {
 	return errors.Join(err, f.Close(), s.prune())
 }
 
-func (s *sink) prune() error {
+func (s *Sink) prune() error {
 	files, err := filepath.Glob(filepath.Join(s.dir, "*.eml"))
 	if err != nil {
 		return err
@@ -78,7 +81,7 @@ func (s *sink) prune() error {
 }
 
 type sinkSession struct {
-	sink *sink
+	sink *Sink
 	from string
 	to   []string
 }

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"mtad/directory"
+	"mtad/mailbox"
+)
+
+const benchConfig = `hostname = "mx.example.test"
+myorigin = "example.test"
+data_dir = "data"
+dns_zone = "zone.txt"
+log_level = "warn"
+client_connection_limit = 200
+listener "mx" {
+  addr     = ["127.0.0.1:%d"]
+  pipeline = "inbound"
+}
+pipeline "inbound" {
+}
+pipeline "delivery" {
+  filter "sieve" { script = "sort.sieve" }
+}
+`
+
+const benchScript = `require "fileinto";
+if header :contains "subject" ["lottery", "casino"] { fileinto "Junk"; }
+elsif address :is "from" "boss@example.test" { keep; }
+`
+
+// benchHouse runs a whole server with one account, for as long as the benchmark.
+func benchHouse(b *testing.B) (h *house, addr string) {
+	b.Helper()
+	dir, port := b.TempDir(), freePorts(b, 1)[0]
+	config := filepath.Join(dir, configName)
+	for name, text := range map[string]string{
+		configName: fmt.Sprintf(benchConfig, port), "zone.txt": "", "sort.sieve": benchScript,
+	} {
+		check(b, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	stopped, ready := make(chan error, 1), make(chan *house, 1)
+	go func() {
+		stopped <- serve(ctx, config, b.Output(), func(h *house) error {
+			if err := h.directory.AddDomain(ctx, "example.test", directory.Local); err != nil {
+				return err
+			}
+			u, err := h.directory.AddUser(ctx, "box@example.test", "secret")
+			if err == nil {
+				err = h.mailboxes.Provision(ctx, mailbox.AccountID(u.ID))
+			}
+			ready <- h
+			return err
+		})
+	}()
+	b.Cleanup(func() {
+		stop()
+		check(b, <-stopped)
+	})
+	select {
+	case h = <-ready:
+	case err := <-stopped:
+		stopped <- nil
+		b.Fatal(err)
+	}
+	return h, fmt.Sprintf("127.0.0.1:%d", port)
+}
+
+// BenchmarkServer is the whole way of a 10 KiB message: SMTP over loopback, a
+// Sieve script, the journal, the mailbox. The client, in the same process, costs
+// little.
+func BenchmarkServer(b *testing.B) {
+	body := strings.Repeat(strings.Repeat("x", 76)+"\r\n", 10240/78)
+	data := "From: <a@sender.test>\r\nTo: <box@example.test>\r\nSubject: from a benchmark\r\nMessage-Id: <1@sender.test>\r\n\r\n" + body + ".\r\n"
+	for _, n := range []int{1, 20, 100} {
+		for _, reuse := range []bool{true, false} {
+			b.Run(fmt.Sprintf("sessions=%d,reused=%t", n, reuse), func(b *testing.B) {
+				h, addr := benchHouse(b)
+				u, err := h.directory.User(b.Context(), "box@example.test")
+				check(b, err)
+				inbox, err := h.mailboxes.Folder(b.Context(), mailbox.AccountID(u.ID), mailbox.Inbox)
+				check(b, err)
+				var left atomic.Int64
+				left.Store(int64(b.N))
+				b.ReportAllocs()
+				b.ResetTimer()
+				sent := make(chan error, n)
+				for range n {
+					go func() { sent <- sendAll(addr, data, reuse, &left) }()
+				}
+				for range n {
+					check(b, <-sent)
+				}
+				for {
+					st, err := h.mailboxes.Status(b.Context(), inbox.ID)
+					check(b, err)
+					if int(st.Messages) >= b.N {
+						return
+					}
+					time.Sleep(time.Millisecond)
+				}
+			})
+		}
+	}
+}
+
+// sendAll sends messages until none are left.
+func sendAll(addr, data string, reuse bool, left *atomic.Int64) error {
+	var c *client
+	for left.Add(-1) >= 0 {
+		if c == nil {
+			var err error
+			if c, err = dialBench(addr); err != nil {
+				return err
+			}
+		}
+		for _, s := range []struct{ send, want string }{
+			{"MAIL FROM:<a@sender.test>\r\n", "250"}, {"RCPT TO:<box@example.test>\r\n", "250"}, {"DATA\r\n", "354"}, {data, "250"},
+		} {
+			if err := c.say(s.send, s.want); err != nil {
+				return err
+			}
+		}
+		if !reuse {
+			if err := c.say("QUIT\r\n", "221"); err != nil {
+				return err
+			}
+			c.Close()
+			c = nil
+		}
+	}
+	if c != nil {
+		return c.Close()
+	}
+	return nil
+}
+
+// client is a connection that speaks just enough SMTP.
+type client struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func dialBench(addr string) (*client, error) {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	c := &client{conn, bufio.NewReader(conn)}
+	if err := c.read("220"); err != nil {
+		return nil, err
+	}
+	return c, c.say("EHLO bench.test\r\n", "250")
+}
+
+func (c *client) say(s, want string) error {
+	if _, err := c.Write([]byte(s)); err != nil {
+		return err
+	}
+	return c.read(want)
+}
+
+// read reads a reply of any number of lines.
+func (c *client) read(want string) error {
+	for {
+		line, err := c.r.ReadSlice('\n')
+		if err != nil {
+			return err
+		}
+		if string(line[:3]) != want {
+			return fmt.Errorf("got %q, want %s", line, want)
+		}
+		if line[3] == ' ' {
+			return nil
+		}
+	}
+}

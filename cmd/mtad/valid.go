@@ -1,0 +1,88 @@
+package main
+
+import (
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"mtad/config"
+	"mtad/smtp"
+)
+
+// checkTop finds values that a start would stumble over, or that would silently
+// never match anything.
+func (c *loaded) checkTop(root config.Block, diags *config.Diagnostics) {
+	if p := c.top.Postmaster; p != "" {
+		if _, err := smtp.ParseAddress(p); err != nil {
+			diags.Add(root.Errorf("postmaster", "%q is no address: want \"alice@example.org\"", p))
+		}
+	}
+	for _, s := range c.top.Nameservers {
+		if !nameserver(s) {
+			diags.Add(root.Errorf("nameservers", "%q is no address of a name server: want \"192.0.2.53\" or \"192.0.2.53:53\"", s))
+		}
+	}
+	if h := c.top.HTTP; h != "" && !hostPort(h) {
+		diags.Add(root.Errorf("http", "%q is not host:port", h))
+	}
+	for _, d := range c.top.RelayDomains {
+		if !domainOrParent(d) {
+			diags.Add(root.Errorf("relay_domains", "%q is no domain name, nor one behind a dot", d))
+		}
+	}
+	for _, d := range slices.Sorted(maps.Keys(c.top.Transport)) {
+		if d != "*" && !domainOrParent(d) {
+			diags.Add(root.Errorf("transport", "%q is no domain name, nor one behind a dot, nor \"*\"", d))
+		}
+	}
+}
+
+// check does so for one listener.
+func (l *listener) check(b config.Block, diags *config.Diagnostics) {
+	for _, a := range l.Addr {
+		if !hostPort(a) {
+			diags.Add(b.Errorf("addr", "%q is not host:port", a))
+		}
+	}
+	for _, n := range l.XClient {
+		if _, err := parseNetwork(n); err != nil {
+			diags.Add(b.Errorf("xclient", "%q is no network: want 192.0.2.0/24 or [2001:db8::]/32", n))
+		}
+	}
+	if l.Auth == "required" && l.TLS == "none" && !slices.ContainsFunc(l.Addr, loopback) {
+		diags.Add(b.Errorf("auth", "nobody could log in: before TLS that is for loopback alone; set tls = \"required\""))
+	}
+}
+
+// hostPort reports whether s is host:port, the host perhaps empty.
+func hostPort(s string) bool {
+	_, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
+}
+
+func nameserver(s string) bool {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return true
+	}
+	_, err := netip.ParseAddrPort(s)
+	return err == nil
+}
+
+func domainOrParent(s string) bool {
+	_, literal := smtp.ParseLiteral(s)
+	return literal || smtp.ValidDomain(strings.TrimPrefix(s, "."))
+}
+
+// loopback reports whether a listener's clients are on this machine.
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	a, aerr := netip.ParseAddr(host)
+	return err == nil && (host == "localhost" || aerr == nil && a.IsLoopback())
+}
