@@ -472,7 +472,7 @@ func (a *Agent) submit(ctx context.Context, v *pipeline.View, note string) error
 	t := f.End(ctx, pipeline.Accepted)
 	a.cfg.Trace(pipeline.Trace{ID: v.ID(), Events: t.Events})
 	if r != nil {
-		a.persist(context.WithoutCancel(ctx), r)
+		a.soon(context.WithoutCancel(ctx), r)
 	}
 	return err
 }

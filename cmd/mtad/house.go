@@ -129,11 +129,10 @@ func (h *house) openRest(ctx context.Context, c *loaded) error {
 		PerDest: c.top.PerDest, Log: h.log,
 	})
 	h.agent.SetQueue(h.queue)
-	n, err := h.agent.Replay(ctx)
-	if n > 0 {
+	if n := h.agent.Replay(ctx); n > 0 {
 		h.log.Info("acted on messages that were accepted before the last stop", "messages", n)
 	}
-	return err
+	return nil
 }
 
 // newResolver answers from the zone file, if there is one, else asks the name
