@@ -186,6 +186,39 @@ func TestPowerCutAtEveryOperation(t *testing.T) {
 	}
 }
 
+// A segment that a crash has left has room behind its last record. Where it ends
+// stands in the next segment, which may be gone before it.
+func TestCrashedSegmentOutlivesTheNext(t *testing.T) {
+	ctx, fs := context.Background(), newSimFS()
+	j, err := Open(fs, Options{SegmentSize: 64 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := mustAppend(t, j, testRecord(0, 1000))
+	crashed := fs.reboot(survivals()[2])
+	j.Close()
+	if j, err = Open(crashed, Options{SegmentSize: 64 << 10}); err != nil {
+		t.Fatal(err)
+	}
+	second := mustAppend(t, j, testRecord(1, 40<<10))
+	j.Done(second, mustAppend(t, j, testRecord(2, 40<<10)))
+	if err := j.Reclaim(ctx, second.Segment, nil, func([]Move) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	j.Close()
+	if j, err = Open(crashed, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	whole, err := j.Verify(ctx, func(d Damage) { t.Error(d) })
+	if err != nil || whole != 2 {
+		t.Errorf("%d records, %v; want 2", whole, err)
+	}
+	if c, err := j.Open(first); err != nil || c.ID() != 1 {
+		t.Errorf("the record before the crash: %v", err)
+	}
+}
+
 // Every sync fails once. Its record must not be acknowledged, nor come back
 // once another was acknowledged; all others must survive.
 func TestEverySyncFails(t *testing.T) {
