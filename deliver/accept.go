@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"mtad/internal/crash"
 	"mtad/journal"
 	"mtad/mailbox"
 	"mtad/message"
@@ -129,6 +130,7 @@ func (a *Agent) Accept(ctx context.Context, f *pipeline.Flow, gone func() error)
 	}
 	a.acting.Go(func() {
 		defer func() { <-a.acts }()
+		crash.Point(crash.Accepted)
 		a.persist(context.WithoutCancel(ctx), r)
 	})
 	return replyQueued

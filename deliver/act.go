@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"mtad/internal/crash"
 	"mtad/journal"
 	"mtad/mailbox"
 	"mtad/message"
@@ -120,6 +121,7 @@ func (a *Agent) act(ctx context.Context, r *accepted) (err error) {
 		}
 		evs, err := a.rows(tx, r)
 		events = evs
+		crash.Point(crash.Filing)
 		tx.Applied(r.place)
 		return err
 	})

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"mtad/internal/crash"
 	"mtad/message"
 )
 
@@ -367,7 +368,10 @@ func (j *Journal) syncLoop() {
 		if len(batch) == 0 {
 			return
 		}
-		j.settle(batch, j.sync(batch[0].seg))
+		crash.Point(crash.Written)
+		err := j.sync(batch[0].seg)
+		crash.Point(crash.Synced)
+		j.settle(batch, err)
 		j.mu.Lock()
 		j.syncing = false
 		j.idle.Broadcast()

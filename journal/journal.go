@@ -101,7 +101,7 @@ func (j *Journal) recover() error {
 	if err := j.fs.Dir().Sync(segmentName(last.seq)); err != nil {
 		return err
 	}
-	if err := j.shelf.findEnd(last); err != nil {
+	if err := j.shelf.findEnds(); err != nil {
 		return err
 	}
 	j.sealed = Position{last.seq, last.end}

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"mtad/message"
 )
@@ -317,6 +318,71 @@ func TestReclaimWaitsForReaders(t *testing.T) {
 	c, err := j.Open(moved[0].To)
 	if err != nil || c.ID() != 2 {
 		t.Errorf("copy: %v", err)
+	}
+}
+
+// gated is a folder whose syncs, once a number of writes is wanted, wait for
+// that many.
+type gated struct {
+	FS
+	want atomic.Int64
+	all  chan struct{}
+}
+
+func (g *gated) Create(name string, size int64) (Writer, error) {
+	w, err := g.FS.Create(name, size)
+	return gatedWriter{w, g}, err
+}
+
+type gatedWriter struct {
+	Writer
+	gate *gated
+}
+
+func (w gatedWriter) WriteAt(b []byte, off int64) (int, error) {
+	if w.gate.want.Add(-1) == 0 {
+		close(w.gate.all)
+	}
+	return w.Writer.WriteAt(b, off)
+}
+
+func (w gatedWriter) Sync() error {
+	if w.gate.want.Load() > 0 {
+		select {
+		case <-w.gate.all:
+		case <-time.After(10 * time.Second):
+			return errSync
+		}
+	}
+	return w.Writer.Sync()
+}
+
+// Copies share syncs: a segment of many small records is not a sync for each.
+func TestReclaimSharesSyncs(t *testing.T) {
+	g := &gated{FS: newSimFS(), all: make(chan struct{})}
+	j, err := Open(g, Options{SegmentSize: 64 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	var live []Place
+	for i := range copiesAtOnce {
+		live = append(live, mustAppend(t, j, testRecord(i, 1000)))
+	}
+	// One that fills the segment, and one that begins the next.
+	j.Done(append(live, mustAppend(t, j, testRecord(50, 25<<10)), mustAppend(t, j, testRecord(51, 8<<10)))...)
+	g.want.Store(copiesAtOnce)
+	err = j.Reclaim(context.Background(), 1, live, func(moves []Move) error {
+		for i, m := range moves {
+			c, err := j.Open(m.To)
+			if err != nil || m.From != live[i] || c.ID() != message.ID(i+1) {
+				t.Errorf("move %d: %+v, %v", i, m, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("%v: the first sync came before %d copies were written", err, copiesAtOnce)
 	}
 }
 

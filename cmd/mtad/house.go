@@ -261,16 +261,11 @@ func (h *house) names(ctx context.Context, a netip.Addr) (name, reverse string, 
 	return dns.HostName(ctx, h.resolver, a)
 }
 
-// housekeep does what must be done now and then until ctx ends.
+// housekeep does what must be done at the start and every minute until ctx ends.
 func (h *house) housekeep(ctx context.Context) {
 	t := time.NewTicker(time.Minute)
 	defer t.Stop()
 	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
 		if r, err := h.db.Reclaim(ctx); err != nil && ctx.Err() == nil {
 			h.log.Error("reclaim journal space", "err", err)
 		} else if r.Segments > 0 {
@@ -278,6 +273,11 @@ func (h *house) housekeep(ctx context.Context) {
 		}
 		if _, err := h.directory.Sweep(ctx); err != nil && ctx.Err() == nil {
 			h.log.Error("sweep expired state", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
 		}
 	}
 }

@@ -23,7 +23,7 @@
 //	milter_test.go     OpenDKIM, spamass-milter, and Postfix with the same
 //	postfix_test.go    a private Postfix; mail by way of it
 //	filters_test.go    every kind of filter in one run; rules and reloads
-//	restart_test.go    kill -9: the queue, and mail that was just accepted
+//	restart_test.go    the queue after kill -9, and stopping (package crash kills more)
 //	bounce_test.go     notices of failure
 //	limits_test.go     sizes, recipients, VRFY
 //	seeing_test.go     traces, metrics, the queue, accounts
