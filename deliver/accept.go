@@ -151,6 +151,7 @@ type accepted struct {
 	place journal.Place
 	open  func() (*journal.Content, error) // the octets as they are stored
 
+	again  bool  // acting on it was tried before
 	made   bool  // messages that the acts give rise to have been made,
 	unsent []act // but for these
 }

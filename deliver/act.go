@@ -114,6 +114,11 @@ func (a *Agent) act(ctx context.Context, r *accepted) (err error) {
 	var events []pipeline.Event
 	err = a.cfg.DB.Update(ctx, func(tx *store.Tx) error {
 		events = events[:0]
+		if r.again { // the last try may have been committed, whatever was said of it
+			if done, err := tx.IsApplied(r.place); done || err != nil {
+				return err
+			}
+		}
 		if r.wanted() {
 			if err := tx.Place(r.view.ID(), r.place); err != nil {
 				return err
@@ -128,6 +133,7 @@ func (a *Agent) act(ctx context.Context, r *accepted) (err error) {
 	if err == nil {
 		a.cfg.Trace(pipeline.Trace{ID: r.view.ID(), Events: events})
 	}
+	r.again = true
 	return err
 }
 

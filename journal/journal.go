@@ -135,6 +135,9 @@ func (j *Journal) Done(places ...Place) { j.backlog.done(places) }
 // Mark is the position before which every record would be Done if these were.
 func (j *Journal) Mark(done []Place) Position { return j.backlog.mark(done) }
 
+// Unfinished lists the outstanding records in the order they stand in.
+func (j *Journal) Unfinished() []Place { return j.backlog.unfinished() }
+
 // Outstanding is how many records, and octets of them, are appended and not
 // Done.
 func (j *Journal) Outstanding() (records int, octets int64) { return j.backlog.size() }

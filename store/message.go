@@ -68,6 +68,14 @@ func (tx *Tx) Ref(id message.ID, n int) error {
 // of this transaction: Replay will not present it again.
 func (tx *Tx) Applied(p journal.Place) { tx.applied = append(tx.applied, p) }
 
+// IsApplied reports whether Applied was committed for the record at p. Whoever
+// runs an Update again after ErrUnavailable asks this first.
+func (tx *Tx) IsApplied(p journal.Place) (yes bool, err error) {
+	err = tx.QueryRow(`SELECT (segment, offset) > (?, ?) OR EXISTS (SELECT 1 FROM journal_applied WHERE segment = ? AND offset = ?) FROM journal_mark`,
+		p.Segment, p.Offset, p.Segment, p.Offset).Scan(&yes)
+	return yes, err
+}
+
 // saveApplied stores what the group applied: the mark moves to the first
 // record that is not applied, and what lies behind it gets a row each.
 func (db *DB) saveApplied(group []*job) (places []journal.Place, above int, err error) {

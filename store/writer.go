@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
+
+	"mtad/journal"
 )
 
 // job is one function waiting for the writer.
@@ -252,11 +254,35 @@ func (db *DB) ensureOpen() error {
 	if err != nil {
 		return fmt.Errorf("%w: reopen: %w", ErrUnavailable, err)
 	}
-	n, err := countAbove(c)
-	if err != nil {
+	if err := db.reconcile(c); err != nil {
 		return errors.Join(fmt.Errorf("%w: reopen: %w", ErrUnavailable, err), c.close())
 	}
-	db.writer, db.above = c, n
+	db.writer = c
 	db.log.Info("store: database reopened")
+	return nil
+}
+
+// reconcile learns from a database that was opened again whether the commit
+// whose outcome was unknown took place: what it applied is outstanding no more.
+// Without this the mark would move back in front of it, and a crash would have
+// it applied twice.
+func (db *DB) reconcile(c *conn) error {
+	tx := &Tx{conn: c}
+	var done []journal.Place
+	for _, p := range db.journal.Unfinished() {
+		applied, err := tx.IsApplied(p)
+		if err != nil {
+			return err
+		}
+		if applied {
+			done = append(done, p)
+		}
+	}
+	n, err := countAbove(c)
+	if err != nil {
+		return err
+	}
+	db.above = n
+	db.journal.Done(done...)
 	return nil
 }

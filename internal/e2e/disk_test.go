@@ -145,7 +145,9 @@ func inject(t *testing.T, s *server, what string) (stop func()) {
 		cmd.Wait()
 	}
 	t.Cleanup(stop)
-	traced := func() bool { return !strings.Contains(read(t, fmt.Sprintf("/proc/%d/status", s.proc.Cmd.Process.Pid)), "TracerPid:\t0") }
+	traced := func() bool {
+		return !strings.Contains(read(t, fmt.Sprintf("/proc/%d/status", s.proc.Cmd.Process.Pid)), "TracerPid:\t0")
+	}
 	for end := time.Now().Add(10 * time.Second); !traced(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) || strings.Contains(out.String(), "not permitted") {
 			t.Skipf("strace can't look into a process here: %s", out)
