@@ -67,7 +67,7 @@ func TestBadConfiguration(t *testing.T) {
 			}
 		})
 	}
-	mustSay(t, serveFails(t, 78, "-c", "/nowhere/mtad.hcl"), "/nowhere/mtad.hcl")
+	mustSay(t, serveFails(t, 66, "-c", "/nowhere/mtad.hcl"), "/nowhere/mtad.hcl")
 	serveFails(t, 64, "--no-such-flag")
 }
 
