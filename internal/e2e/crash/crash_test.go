@@ -115,7 +115,8 @@ func (w *world) await(kind string) string {
 	w.t.Helper()
 	switch kind {
 	case anyMoment:
-		time.Sleep(time.Duration(100+rand.IntN(500)) * time.Millisecond)
+		w.serving()
+		time.Sleep(time.Duration(rand.IntN(500)) * time.Millisecond)
 		w.proc.Kill()
 		return anyMoment
 	case checkpoint:
