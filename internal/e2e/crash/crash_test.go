@@ -18,7 +18,7 @@ import (
 	"mtad/internal/mtatest"
 )
 
-var kills = flag.Int("kills", 18, "how often the server is killed, in turn at each point and at any moment")
+var kills = flag.Int("kills", 9, "how often the server is killed, in turn at each point and at any moment")
 
 // Ways to kill beside the points of internal/crash.
 const (
