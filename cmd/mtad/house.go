@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -271,6 +273,7 @@ func (h *house) housekeep(ctx context.Context) {
 		} else if r.Segments > 0 {
 			h.log.Info("reclaimed journal space", "segments", r.Segments)
 		}
+		releaseMemory()
 		if _, err := h.directory.Sweep(ctx); err != nil && ctx.Err() == nil {
 			h.log.Error("sweep expired state", "err", err)
 		}
@@ -279,6 +282,19 @@ func (h *house) housekeep(ctx context.Context) {
 			return
 		case <-t.C:
 		}
+	}
+}
+
+// freeHeap is how much unused heap a server keeps for the next burst.
+const freeHeap = 8 << 20
+
+// releaseMemory gives back what a burst, or the hashing of a password, has left
+// unused: with gcPercent as it is, that would stay for long.
+func releaseMemory() {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	if m.HeapIdle-m.HeapReleased > freeHeap {
+		debug.FreeOSMemory()
 	}
 }
 
