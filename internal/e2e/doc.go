@@ -26,6 +26,8 @@
 //	restart_test.go    kill -9: the queue, and mail that was just accepted
 //	bounce_test.go     notices of failure
 //	limits_test.go     sizes, recipients, VRFY
+//	hostile_test.go    hostile clients, and what others notice of them
+//	smuggling_test.go  false ends of data, from and to Postfix
 //	seeing_test.go     traces, metrics, the queue, accounts
 //	start_test.go      errors of the start
 //	readme_test.go     the README's first minute
