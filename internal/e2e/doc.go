@@ -27,6 +27,7 @@
 //	bounce_test.go     notices of failure
 //	limits_test.go     sizes, recipients, VRFY
 //	hostile_test.go    hostile clients, and what others notice of them
+//	relaycontrol_test.go  what testers of open relays try
 //	smuggling_test.go  false ends of data, from and to Postfix
 //	seeing_test.go     traces, metrics, the queue, accounts
 //	start_test.go      errors of the start
