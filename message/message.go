@@ -100,6 +100,10 @@ func (m *Message) HeaderSize() int64 { return m.header.Size() + int64(len(m.sepa
 // Size is the octets of this revision.
 func (m *Message) Size() int64 { return m.HeaderSize() + m.body.Size() }
 
+// Unseparated reports that no blank line parts header and body: a line that is no
+// field ended the header, if there was one.
+func (m *Message) Unseparated() bool { return m.blank == nil && m.body.Size() > 0 }
+
 // separator is the line between header and body. A message that came without
 // one (all header, or no header at all) gets one as soon as it has both.
 func (m *Message) separator() []byte {

@@ -480,3 +480,14 @@ func BenchmarkParse(b *testing.B) {
 		}
 	}
 }
+
+func TestUnseparated(t *testing.T) {
+	for text, want := range map[string]bool{
+		"A: b\r\n\r\nx": false, "A: b\r\n\r\n": false, "A: b\r\n": false, "": false, "\r\nx": false, "A: b\r\nx\r\n\r\ny": true, "x\r\n": true,
+	} {
+		m, err := Parse(FromBytes([]byte(text)))
+		if err != nil || m.Unseparated() != want {
+			t.Errorf("%q: %v, want %v (%v)", text, !want, want, err)
+		}
+	}
+}
