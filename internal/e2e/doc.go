@@ -26,6 +26,7 @@
 //	restart_test.go    kill -9: the queue, and mail that was just accepted
 //	bounce_test.go     notices of failure
 //	limits_test.go     sizes, recipients, VRFY
+//	limitoptions_test.go  every limit, set low
 //	hostile_test.go    hostile clients, and what others notice of them
 //	relaycontrol_test.go  what testers of open relays try
 //	smuggling_test.go  false ends of data, from and to Postfix
