@@ -105,7 +105,9 @@ func New(cfg Config) *Agent {
 }
 
 // parse reads a message.
-func (a *Agent) parse(b message.Bytes) (*message.Message, error) { return message.ParseLimited(b, a.cfg.Limits) }
+func (a *Agent) parse(b message.Bytes) (*message.Message, error) {
+	return message.ParseLimited(b, a.cfg.Limits)
+}
 
 // SetQueue gives the agent the queue that its Attempt and Report serve.
 func (a *Agent) SetQueue(q *queue.Queue) { a.queue = q }

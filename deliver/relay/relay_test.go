@@ -418,7 +418,7 @@ func TestTLSIsDemanded(t *testing.T) {
 // A handshake that fails is tried again without TLS, unless TLS is demanded.
 func TestOpportunisticTLS(t *testing.T) {
 	script := map[string][]string{"EHLO": {"250-remote\r\n250 STARTTLS"}, "STARTTLS": {"220 go!"}}
-	for s, want := range map[Security]string{Opportunistic: "250 2.0.0 stored", Encrypt: "450 4.4.2 Connection failed", Plain: "250 2.0.0 stored"} {
+	for s, want := range map[Security]string{Opportunistic: "250 2.0.0 stored", Encrypt: "450 4.7.5 TLS handshake failed", Plain: "250 2.0.0 stored"} {
 		r := startRemote(t, script)
 		j := newJob(text, "x@there.test")
 		j.Route = Route{Name: "r", Hosts: []string{r.addr()}, Security: s}
