@@ -535,3 +535,30 @@ func TestLargeDataIsReadWhenNeeded(t *testing.T) {
 		}
 	}
 }
+
+// What is put off for less than the table is looked at by itself is tried in time.
+func TestShortRetry(t *testing.T) {
+	tried := make(chan time.Time, 10)
+	b := newBench(t, t.TempDir(), Config{Backoff: []time.Duration{300 * time.Millisecond}, Attempt: func(_ context.Context, job *Job) []Result {
+		tried <- time.Now()
+		return repeat(Result{Status: Deferred, Reply: "450 4.2.0 later"}, len(job.Items))
+	}})
+	b.cfg.Now = time.Now
+	it := b.item("far.test", "")
+	it.Created, it.Next, it.Expires = time.Now(), time.Now(), time.Now().Add(time.Hour)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- b.Run(ctx) }()
+	b.add(it)
+	for range 4 {
+		select {
+		case <-tried:
+		case <-time.After(20 * time.Second):
+			t.Fatal("it is not tried again")
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

@@ -110,7 +110,7 @@ func (h *house) openRest(ctx context.Context, c *loaded) error {
 	if h.resolver, err = newResolver(c); err != nil {
 		return err
 	}
-	h.relay = relay.New(relay.Config{Hostname: c.top.Hostname, DNS: h.resolver, Log: h.log, Self: h.self})
+	h.relay = relay.New(relay.Config{Hostname: c.top.Hostname, DNS: h.resolver, Log: h.log, Self: h.self, Timeouts: c.timeouts()})
 	h.router = deliver.NewRouter(h.directory, c.routing(h.relay))
 	if h.built, err = c.build(h.buildEnv(), nil); err != nil {
 		return err
@@ -125,10 +125,11 @@ func (h *house) openRest(ctx context.Context, c *loaded) error {
 		Generated: func() (*pipeline.Pipeline, func()) { return h.set.Acquire("generated") },
 		Trace:     h.trace, MaxAge: c.top.MaxAge, MaxAgeNull: c.top.MaxAgeNull,
 		WarnLocal: c.top.WarnLocal, WarnOther: c.top.WarnOther, Log: h.log,
+		Limits: c.messageLimits(), MaxHops: c.top.Hops, Budget: c.top.MessageTimeout,
 	})
 	h.queue = queue.New(queue.Config{
 		DB: h.db, Attempt: h.agent.Attempt, Report: h.agent.Report, WarnAfter: h.agent.WarnAfter,
-		PerDest: c.top.PerDest, Log: h.log,
+		PerDest: c.top.PerDest, Backoff: c.retries, Log: h.log,
 	})
 	h.agent.SetQueue(h.queue)
 	if n := h.agent.Replay(ctx); n > 0 {

@@ -26,6 +26,11 @@
 //	restart_test.go    the queue after kill -9, and stopping (package crash kills more)
 //	bounce_test.go     notices of failure
 //	limits_test.go     sizes, recipients, VRFY
+//	limitoptions_test.go  every limit, set low
+//	hostile_test.go    hostile clients, and what others notice of them
+//	relaycontrol_test.go  what testers of open relays try
+//	hostilehop_test.go hostile hosts that mail is relayed to
+//	smuggling_test.go  false ends of data, from and to Postfix
 //	seeing_test.go     traces, metrics, the queue, accounts
 //	start_test.go      errors of the start
 //	readme_test.go     the README's first minute
