@@ -31,20 +31,13 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("root needed: the monitor becomes other users")
-	}
-}
-
 const aliceID = 12345
 
 // start serves a client in this process. alice and nobody are users of it, and
 // root, and some system account.
 func start(t *testing.T, p Policy) (c *Client, home string) {
 	t.Helper()
-	needRoot(t)
+	mtatest.NeedRoot(t, "the monitor becomes other users")
 	home = filepath.Join(mtatest.OpenDir(t), "alice")
 	mtatest.Check(t, os.Mkdir(home, 0o700))
 	mtatest.Check(t, os.Chown(home, aliceID, aliceID))

@@ -32,8 +32,7 @@ type heritage struct {
 	Sockets []string `json:"sockets"` // their names, in order
 }
 
-// Socket is a listening socket and the address, as configured, or name that it
-// is known by.
+// Socket is a listening socket and the name that it is known by.
 type Socket struct {
 	Name string
 	File *os.File
@@ -201,7 +200,7 @@ func childCredential(name string) (*syscall.Credential, error) {
 		return nil, fmt.Errorf("groups of user %s: %w", name, err)
 	}
 	for _, g := range groups {
-		if n, err := strconv.ParseUint(g, 10, 32); err == nil && n != 0 {
+		if n, err := strconv.ParseUint(g, 10, 32); err == nil && n != 0 && uint32(n) != a.gid {
 			cred.Groups = append(cred.Groups, uint32(n))
 		}
 	}

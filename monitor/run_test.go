@@ -71,7 +71,7 @@ func child(mode string) int {
 // run starts a monitor in this process.
 func run(t *testing.T, mode string) (addr string, out *mtatest.Buffer, stop chan struct{}, status chan int) {
 	t.Helper()
-	needRoot(t)
+	mtatest.NeedRoot(t, "the monitor starts a child as nobody")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	mtatest.Check(t, err)
 	defer l.Close()

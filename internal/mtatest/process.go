@@ -8,7 +8,9 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -95,6 +97,26 @@ func Must(t testing.TB, argv ...string) string {
 	return out
 }
 
+// NeedRoot skips the test for others than root.
+func NeedRoot(t testing.TB, why string) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("root needed: " + why)
+	}
+}
+
+// Nobody is the user nobody, whom a test of root can be.
+func Nobody(t testing.TB) *syscall.Credential {
+	t.Helper()
+	u, err := user.Lookup("nobody")
+	Check(t, err)
+	uid, err := strconv.Atoi(u.Uid)
+	Check(t, err)
+	gid, err := strconv.Atoi(u.Gid)
+	Check(t, err)
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+}
+
 // Buffer is a bytes.Buffer for several goroutines.
 type Buffer struct {
 	mu sync.Mutex
@@ -135,7 +157,10 @@ func (p *Process) Start(t testing.TB, patience time.Duration) {
 	t.Helper()
 	p.Cmd.Stdout, p.Cmd.Stderr = p.Out, p.Out
 	p.Cmd.WaitDelay = 2 * time.Second
-	p.Cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if p.Cmd.SysProcAttr == nil {
+		p.Cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	p.Cmd.SysProcAttr.Setpgid = true
 	Check(t, p.Cmd.Start())
 	go func() { p.Cmd.Wait(); close(p.Exited) }()
 	t.Cleanup(func() {
