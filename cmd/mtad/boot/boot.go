@@ -142,10 +142,23 @@ func (e *AddrError) Unwrap() error { return e.Err }
 func (s *Start) listen(addr string) (net.Listener, error) {
 	found := s.take(func(p passed) bool { return sameAddr(p.addr, addr) })
 	if len(found) == 0 {
-		return net.Listen("tcp", addr)
+		return net.Listen(family(addr), addr)
 	}
 	s.passed = append(s.passed, found[1:]...)
 	return found[0].listener()
+}
+
+// family keeps 0.0.0.0 from meaning IPv6 too, and [::] from meaning IPv4, as they
+// do with "tcp": both may be written beside each other. No address means both.
+func family(addr string) string {
+	a, err := netip.ParseAddrPort(addr)
+	switch {
+	case err != nil:
+		return "tcp"
+	case a.Addr().Is4():
+		return "tcp4"
+	}
+	return "tcp6"
 }
 
 // take removes what fits.

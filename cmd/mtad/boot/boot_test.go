@@ -2,6 +2,7 @@ package boot
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/user"
@@ -60,6 +61,23 @@ func TestListen(t *testing.T) {
 	mtatest.Check(t, err)
 	if _, err := (&Start{passed: []passed{{"x", "", f}}}).Listen("x"); err == nil {
 		t.Error("a directory listens")
+	}
+}
+
+// All of IPv4 and all of IPv6 at one port are two sockets.
+func TestListenBothFamilies(t *testing.T) {
+	six, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		t.Skip("no IPv6 here")
+	}
+	six.Close()
+	port := mtatest.FreePort(t)
+	ls, err := (&Start{}).Listen("mx", fmt.Sprintf("0.0.0.0:%d", port), fmt.Sprintf("[::]:%d", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range ls {
+		l.Close()
 	}
 }
 
