@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"mtad/cmd/mtad/boot"
 	"mtad/deliver"
 	"mtad/deliver/relay"
 	"mtad/directory"
@@ -34,6 +35,8 @@ import (
 // house is the running server: every room, wired.
 type house struct {
 	path   string // of the configuration
+	start  *boot.Start
+	hup    <-chan os.Signal // SIGHUP
 	log    *slog.Logger
 	level  *slog.LevelVar
 	config atomic.Pointer[loaded]

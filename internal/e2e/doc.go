@@ -33,5 +33,9 @@
 //	smuggling_test.go  false ends of data, from and to Postfix
 //	seeing_test.go     traces, metrics, the queue, accounts
 //	start_test.go      errors of the start
+//	root_test.go       root's monitor, systemd's sockets and readiness
+//	package_test.go    the Debian package
+//	modes_test.go      who may read what is written; the control socket
+//	secret_test.go     no secret in logs, traces or answers
 //	readme_test.go     the README's first minute
 package e2e

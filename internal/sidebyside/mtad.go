@@ -15,6 +15,7 @@ import (
 const mtadHCL = `hostname = "mx.example.test"
 myorigin = "example.test"
 data_dir = "data"
+user     = "nobody"
 dns_zone = "zone.txt"
 postmaster = "box@example.test"
 client_connection_limit = 200
