@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"mtad/internal/crash"
 	"mtad/journal"
 	"mtad/mailbox"
 	"mtad/message"
@@ -26,8 +27,8 @@ const (
 	// MaxPlans is how many local mailboxes run their Deliver stage before
 	// the reply; the rest run it from the queue.
 	MaxPlans = 20
-	// MaxHops is how many Received fields a message may have (RFC 5321, 6.3).
-	MaxHops = 100
+	// maxHops is the default of Config.MaxHops.
+	maxHops = 100
 )
 
 // Lifetimes of queue items (RFC 5321, 4.5.4.1).
@@ -48,6 +49,11 @@ type Config struct {
 	Generated func() (*pipeline.Pipeline, func())
 	// Trace is given what happens to messages. It may be nil.
 	Trace func(pipeline.Trace)
+	// Limits bound what is read of a message: those it was accepted under.
+	Limits message.Limits
+	// MaxHops is how many Received fields a message may have (RFC 5321, 6.3);
+	// 100.
+	MaxHops int
 	// Budget bounds the work on one message before its reply; 4 minutes.
 	Budget time.Duration
 	// MaxAge and MaxAgeNull bound how long delivery is tried.
@@ -84,6 +90,9 @@ func New(cfg Config) *Agent {
 	orTime(&cfg.MaxAgeNull, MaxAgeNull)
 	orTime(&cfg.WarnLocal, 4*time.Hour)
 	orTime(&cfg.WarnOther, 24*time.Hour)
+	if cfg.MaxHops == 0 {
+		cfg.MaxHops = maxHops
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -94,6 +103,11 @@ func New(cfg Config) *Agent {
 		cfg.Trace = func(pipeline.Trace) {}
 	}
 	return &Agent{cfg: cfg, acts: make(chan struct{}, maxActing), stop: make(chan struct{})}
+}
+
+// parse reads a message.
+func (a *Agent) parse(b message.Bytes) (*message.Message, error) {
+	return message.ParseLimited(b, a.cfg.Limits)
 }
 
 // SetQueue gives the agent the queue that its Attempt and Report serve.
@@ -129,6 +143,7 @@ func (a *Agent) Accept(ctx context.Context, f *pipeline.Flow, gone func() error)
 	}
 	a.acting.Go(func() {
 		defer func() { <-a.acts }()
+		crash.Point(crash.Accepted)
 		a.persist(context.WithoutCancel(ctx), r)
 	})
 	return replyQueued
@@ -149,6 +164,7 @@ type accepted struct {
 	place journal.Place
 	open  func() (*journal.Content, error) // the octets as they are stored
 
+	again  bool  // acting on it was tried before
 	made   bool  // messages that the acts give rise to have been made,
 	unsent []act // but for these
 }
@@ -159,7 +175,7 @@ func (a *Agent) accepted(v *pipeline.View, acts []act, p journal.Place) *accepte
 
 // accept decides and stores. It returns what is to be acted on, or the refusal.
 func (a *Agent) accept(ctx context.Context, v *pipeline.View, note func(pipeline.Event), gone func() error) (*accepted, smtp.Reply) {
-	if hops(v.Message()) > MaxHops {
+	if hops(v.Message()) > a.cfg.MaxHops {
 		return nil, replyHops
 	}
 	acts, reply := a.decide(ctx, v, note)
@@ -470,7 +486,7 @@ func (a *Agent) submit(ctx context.Context, v *pipeline.View, note string) error
 	t := f.End(ctx, pipeline.Accepted)
 	a.cfg.Trace(pipeline.Trace{ID: v.ID(), Events: t.Events})
 	if r != nil {
-		a.persist(context.WithoutCancel(ctx), r)
+		a.soon(context.WithoutCancel(ctx), r)
 	}
 	return err
 }

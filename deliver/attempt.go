@@ -144,13 +144,13 @@ var errQuarantined = errors.New("deliver: quarantined")
 // deliverLater delivers to one mailbox from the queue. The rules see the
 // recipient's own revision.
 func (a *Agent) deliverLater(ctx context.Context, it *queue.Item, d *queued, body message.Bytes) (smtp.Reply, error) {
-	base, err := message.Parse(body)
+	base, err := a.parse(body)
 	if err != nil {
 		return smtp.Reply{}, err
 	}
 	own := base
 	if d.Act.Edited != nil {
-		if own, err = message.Parse(d.Act.revision(body)); err != nil {
+		if own, err = a.parse(d.Act.revision(body)); err != nil {
 			return smtp.Reply{}, err
 		}
 	}
@@ -206,11 +206,8 @@ func (a *Agent) sendLater(ctx context.Context, it *queue.Item, v *pipeline.View,
 	}
 	r := &accepted{view: v, open: func() (*journal.Content, error) { return a.cfg.DB.Bytes(ctx, v.ID()) }}
 	elsewhere := act.Plan.Cancelled
-	unsent, err := a.sendOn(ctx, r, act)
 	switch {
-	case err != nil:
-		return smtp.Reply{}, err
-	case len(unsent) > 0:
+	case len(a.sendOn(ctx, r, act)) > 0:
 		return replyNotNow, nil
 	case elsewhere && act.Plan.Keeps():
 		return smtp.Reply{}, a.cfg.DB.Update(ctx, func(tx *store.Tx) error {
@@ -227,10 +224,7 @@ func (a *Agent) sendLater(ctx context.Context, it *queue.Item, v *pipeline.View,
 // item goes in the same transaction, so that a crash leaves no duplicate.
 func (a *Agent) storeLater(ctx context.Context, it *queue.Item, v *pipeline.View, act *act, note func(pipeline.Event)) error {
 	r := &accepted{view: v, open: func() (*journal.Content, error) { return a.cfg.DB.Bytes(ctx, v.ID()) }}
-	unsent, err := a.sendOn(ctx, r, act)
-	if err != nil {
-		return err
-	}
+	unsent := a.sendOn(ctx, r, act)
 	var items []*queue.Item
 	for i := range unsent {
 		late, err := a.item(v, &unsent[i])
@@ -240,7 +234,7 @@ func (a *Agent) storeLater(ctx context.Context, it *queue.Item, v *pipeline.View
 		items = append(items, late)
 	}
 	var stored []pipeline.Event
-	err = a.cfg.DB.Update(ctx, func(tx *store.Tx) (err error) {
+	err := a.cfg.DB.Update(ctx, func(tx *store.Tx) (err error) {
 		if stored, err = a.store(tx, v, act); err != nil {
 			return err
 		}
@@ -360,7 +354,7 @@ func (a *Agent) WarnAfter(it *queue.Item) time.Duration {
 // report sends one delivery report to the sender of v, whose octets are body. A
 // report that a filter refuses is not sent; trying again would not change it.
 func (a *Agent) report(ctx context.Context, v *pipeline.View, body message.Bytes, rcpts []dsnRcpt) error {
-	original, err := message.Parse(body)
+	original, err := a.parse(body)
 	if err != nil {
 		return err
 	}
@@ -373,7 +367,7 @@ func (a *Agent) report(ctx context.Context, v *pipeline.View, body message.Bytes
 	if err != nil {
 		return err
 	}
-	m, err := message.Parse(message.FromBytes(b))
+	m, err := a.parse(message.FromBytes(b))
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"mtad/message"
@@ -74,6 +75,13 @@ CREATE INDEX queue_message ON queue (message);
 
 const columns = "id, message, sender, rcpt, dest, data, created, next, expires, attempts, hold, reply, host, warned"
 
+// maxData is how many octets of data an item keeps in memory while it waits for
+// its turn; more are read then.
+const maxData = 16 << 10
+
+// slimColumns are columns without large data.
+var slimColumns = strings.Replace(columns, " data,", fmt.Sprintf(" CASE WHEN length(data) > %d THEN NULL ELSE data END,", maxData), 1)
+
 func scan(rows *store.Rows) (*Item, error) {
 	var it Item
 	var created, next, expires int64
@@ -99,13 +107,13 @@ func collect(rows *store.Rows, err error) ([]*Item, error) {
 	return out, rows.Err()
 }
 
-// backoff is the time before each retry; the last goes on.
+// backoff is the time before each retry, unless Config has another.
 var backoff = []time.Duration{
 	5 * time.Minute, 10 * time.Minute, 20 * time.Minute, 40 * time.Minute, time.Hour, 2 * time.Hour, 4 * time.Hour,
 }
 
 // retryAfter is how long to wait after so many attempts, give or take a fifth.
-func retryAfter(attempts int) time.Duration {
-	d := backoff[min(max(attempts, 1), len(backoff))-1]
+func (q *Queue) retryAfter(attempts int) time.Duration {
+	d := q.cfg.Backoff[min(max(attempts, 1), len(q.cfg.Backoff))-1]
 	return d + time.Duration((rand.Float64()*0.4-0.2)*float64(d))
 }

@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -111,7 +113,7 @@ func (h *house) openRest(ctx context.Context, c *loaded) error {
 	if h.resolver, err = newResolver(c); err != nil {
 		return err
 	}
-	h.relay = relay.New(relay.Config{Hostname: c.top.Hostname, DNS: h.resolver, Log: h.log, Self: h.self})
+	h.relay = relay.New(relay.Config{Hostname: c.top.Hostname, DNS: h.resolver, Log: h.log, Self: h.self, Timeouts: c.timeouts()})
 	h.router = deliver.NewRouter(h.directory, c.routing(h.relay))
 	if h.built, err = c.build(h.buildEnv(), nil); err != nil {
 		return err
@@ -126,17 +128,17 @@ func (h *house) openRest(ctx context.Context, c *loaded) error {
 		Generated: func() (*pipeline.Pipeline, func()) { return h.set.Acquire("generated") },
 		Trace:     h.trace, MaxAge: c.top.MaxAge, MaxAgeNull: c.top.MaxAgeNull,
 		WarnLocal: c.top.WarnLocal, WarnOther: c.top.WarnOther, Log: h.log,
+		Limits: c.messageLimits(), MaxHops: c.top.Hops, Budget: c.top.MessageTimeout,
 	})
 	h.queue = queue.New(queue.Config{
 		DB: h.db, Attempt: h.agent.Attempt, Report: h.agent.Report, WarnAfter: h.agent.WarnAfter,
-		PerDest: c.top.PerDest, Log: h.log,
+		PerDest: c.top.PerDest, Backoff: c.retries, Log: h.log,
 	})
 	h.agent.SetQueue(h.queue)
-	n, err := h.agent.Replay(ctx)
-	if n > 0 {
+	if n := h.agent.Replay(ctx); n > 0 {
 		h.log.Info("acted on messages that were accepted before the last stop", "messages", n)
 	}
-	return err
+	return nil
 }
 
 // newResolver answers from the zone file, if there is one, else asks the name
@@ -265,24 +267,38 @@ func (h *house) names(ctx context.Context, a netip.Addr) (name, reverse string, 
 	return dns.HostName(ctx, h.resolver, a)
 }
 
-// housekeep does what must be done now and then until ctx ends.
+// housekeep does what must be done at the start and every minute until ctx ends.
 func (h *house) housekeep(ctx context.Context) {
 	t := time.NewTicker(time.Minute)
 	defer t.Stop()
 	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
 		if r, err := h.db.Reclaim(ctx); err != nil && ctx.Err() == nil {
 			h.log.Error("reclaim journal space", "err", err)
 		} else if r.Segments > 0 {
 			h.log.Info("reclaimed journal space", "segments", r.Segments)
 		}
+		releaseMemory()
 		if _, err := h.directory.Sweep(ctx); err != nil && ctx.Err() == nil {
 			h.log.Error("sweep expired state", "err", err)
 		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// freeHeap is how much unused heap a server keeps for the next burst.
+const freeHeap = 8 << 20
+
+// releaseMemory gives back what a burst, or the hashing of a password, has left
+// unused: with gcPercent as it is, that would stay for long.
+func releaseMemory() {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	if m.HeapIdle-m.HeapReleased > freeHeap {
+		debug.FreeOSMemory()
 	}
 }
 

@@ -30,6 +30,7 @@ type loaded struct {
 	routes    []relay.Route
 	networks  []netip.Prefix
 	pipelines []config.Block
+	retries   []time.Duration
 }
 
 type listener struct {

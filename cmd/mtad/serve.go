@@ -286,12 +286,7 @@ func (h *house) smtpConfig(c *loaded, l listener) smtpd.Config {
 		Name: l.name, Hostname: c.top.Hostname,
 		TLS: h.tlsConfig(), StartTLS: need[l.TLS], Implicit: l.TLS == "implicit", Auth: need[l.Auth],
 		Submission: l.Submission, Strict: l.Strict, SMTPUTF8: true, DSN: true, GreetDelay: l.GreetDelay,
-		Limits: smtpd.Limits{
-			MessageSize: int64(c.top.MessageSize), Recipients: c.top.Recipients,
-			Connections: c.top.Connections, PerAddress: c.top.PerAddress,
-			SlowErrors: c.top.SoftErrors, MaxErrors: c.top.HardErrors,
-			CommandTimeout: c.top.CommandTimeout, SessionTimeout: c.top.SessionTimeout,
-		},
+		Limits:       c.limits(),
 		SpoolDir:     filepath.Join(c.top.DataDir, "spool"),
 		Pipeline:     func() (*pipeline.Pipeline, func()) { return h.listenerPipeline(l.name) },
 		Names:        h.names,
@@ -345,7 +340,7 @@ func (h *house) newIMAP(c *loaded) (*imapd.Server, error) {
 			return imapd.New(imapd.Config{
 				Mailbox: h.mailboxes, Authenticate: h.imapLogin, TLS: h.tlsConfig(), Logger: h.log,
 				MaxMessageSize: int64(c.top.MessageSize), SpoolDir: filepath.Join(c.top.DataDir, "spool"),
-				MaxPerAddress: c.top.PerAddress,
+				MaxPerAddress: c.top.PerAddress, Limits: c.messageLimits(),
 			})
 		}
 	}

@@ -59,10 +59,10 @@ func TestSecretsAreFound(t *testing.T) {
 	}
 }
 
-// converse sends lines, each after the answer to the one before, and returns the
+// exchange sends lines, each after the answer to the one before, and returns the
 // answers. An answer ends with a line that has no hyphen after its code, or,
 // for IMAP, with one that begins with a tag or a plus.
-func converse(t testing.TB, conn net.Conn, imap bool, lines ...string) string {
+func exchange(t testing.TB, conn net.Conn, imap bool, lines ...string) string {
 	t.Helper()
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(timeLimit))
@@ -210,7 +210,7 @@ func busy(t *testing.T, s *server, all secrets) {
 	right, wrong := all["password"], all["wrong password"]
 	for _, port := range []int{s.Submissions, s.SMTP} {
 		dial := map[bool]func(int) net.Conn{true: overTLS, false: open}[port == s.Submissions]
-		mustSay(t, converse(t, dial(port), false, "EHLO [127.0.0.1]", "AUTH PLAIN "+plain(right), "MAIL FROM:<"+name+">", "RCPT TO:<x@far.test>", "DATA", letter(name, "x@far.test", "out", "x")+".", "QUIT"), "235 2.7.0", "250 2.0.0")
+		mustSay(t, exchange(t, dial(port), false, "EHLO [127.0.0.1]", "AUTH PLAIN "+plain(right), "MAIL FROM:<"+name+">", "RCPT TO:<x@far.test>", "DATA", letter(name, "x@far.test", "out", "x")+".", "QUIT"), "235 2.7.0", "250 2.0.0")
 		for _, lines := range [][]string{
 			{"AUTH PLAIN", plain(right), "AUTH LOGIN", b64(name), b64(right)}, // the last are no commands any more
 			{"AUTH LOGIN", b64(name), b64(right)},
@@ -220,17 +220,17 @@ func busy(t *testing.T, s *server, all secrets) {
 			{"AUTH XYZ", b64(name), b64(wrong)},
 			{"XCLIENT ADDR=192.0.2.10", "EHLO x.test", "AUTH PLAIN " + plain(right), b64(right)},
 		} {
-			converse(t, dial(port), false, append(append([]string{"EHLO [127.0.0.1]"}, lines...), "QUIT")...)
+			exchange(t, dial(port), false, append(append([]string{"EHLO [127.0.0.1]"}, lines...), "QUIT")...)
 		}
 	}
 	for _, dial := range []func() net.Conn{func() net.Conn { return overTLS(s.IMAPS) }, func() net.Conn { return open(s.IMAP) }} {
-		mustSay(t, converse(t, dial(), true, `t LOGIN `+name+` "`+right+`"`, "t LOGOUT"), "t OK")
+		mustSay(t, exchange(t, dial(), true, `t LOGIN `+name+` "`+right+`"`, "t LOGOUT"), "t OK")
 		for _, lines := range [][]string{
 			{"t LOGIN " + name + " " + wrong, fmt.Sprintf("t LOGIN %s {%d}", name, len(wrong)), wrong},
 			{"t AUTHENTICATE PLAIN", plain(right)},
 			{"t AUTHENTICATE PLAIN " + plain(wrong), "t AUTHENTICATE XYZ " + plain(wrong), "t LOGIN " + name, "t " + wrong},
 		} {
-			converse(t, dial(), true, append(lines, "t LOGOUT")...)
+			exchange(t, dial(), true, append(lines, "t LOGOUT")...)
 		}
 	}
 	script := filepath.Join(t.TempDir(), "x.sieve")

@@ -155,14 +155,7 @@ func Spawn(t testing.TB, dir string, patience time.Duration, argv ...string) *Pr
 // Start starts Cmd, as Spawn does: for commands that need more than arguments.
 func (p *Process) Start(t testing.TB, patience time.Duration) {
 	t.Helper()
-	p.Cmd.Stdout, p.Cmd.Stderr = p.Out, p.Out
-	p.Cmd.WaitDelay = 2 * time.Second
-	if p.Cmd.SysProcAttr == nil {
-		p.Cmd.SysProcAttr = &syscall.SysProcAttr{}
-	}
-	p.Cmd.SysProcAttr.Setpgid = true
-	Check(t, p.Cmd.Start())
-	go func() { p.Cmd.Wait(); close(p.Exited) }()
+	Check(t, p.start())
 	t.Cleanup(func() {
 		p.Stop(patience)
 		if t.Failed() {
@@ -170,6 +163,26 @@ func (p *Process) Start(t testing.TB, patience time.Duration) {
 			t.Logf("%s said:\n%s", strings.Join(p.Cmd.Args, " "), said[max(0, len(said)-8000):])
 		}
 	})
+}
+
+// Start starts a command, which its caller ends by Kill.
+func Start(cmd *exec.Cmd) (*Process, error) {
+	p := &Process{Cmd: cmd, Out: &Buffer{}, Exited: make(chan struct{})}
+	return p, p.start()
+}
+
+func (p *Process) start() error {
+	p.Cmd.Stdout, p.Cmd.Stderr = p.Out, p.Out
+	p.Cmd.WaitDelay = 2 * time.Second
+	if p.Cmd.SysProcAttr == nil {
+		p.Cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	p.Cmd.SysProcAttr.Setpgid = true
+	err := p.Cmd.Start()
+	if err == nil {
+		go func() { p.Cmd.Wait(); close(p.Exited) }()
+	}
+	return err
 }
 
 // Stop asks the process to stop and kills it, and its children, when it has not
