@@ -29,12 +29,12 @@ type client struct {
 	turn  func(w *world, n int) error
 }
 
-// Some 70 messages a second in all on a machine that keeps up.
+// Some 100 messages a second in all on a machine that keeps up.
 func clients() []client {
 	return []client{
-		{"pipelining", 3, 100 * time.Millisecond, (*world).pipelining},
-		{"submission", 2, 150 * time.Millisecond, (*world).submission},
-		{"chunks", 2, 250 * time.Millisecond, (*world).chunks},
+		{"pipelining", 4, 50 * time.Millisecond, (*world).pipelining},
+		{"submission", 3, 50 * time.Millisecond, (*world).submission},
+		{"chunks", 2, 100 * time.Millisecond, (*world).chunks},
 		{"big", 1, 2 * time.Second, (*world).big},
 		{"nonsense", 1, 300 * time.Millisecond, (*world).nonsense},
 		{"abort", 2, 200 * time.Millisecond, (*world).abort},
