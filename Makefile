@@ -16,9 +16,10 @@ test: lint
 	$(GO) vet -tags e2e ./...
 	$(GO) run ./internal/testrun -race -tags e2e -timeout 10m ./...
 
-# What is too long for every day: the kills, and every harness whole.
+# What is too long for every day: the kills, half an hour of mixed load, and every
+# harness whole.
 test-long: crash
-	MTAD_LONG=1 $(GO) test -count=1 -tags e2e -v -timeout 2h ./internal/e2e
+	MTAD_LONG=1 $(GO) test -count=1 -tags e2e -v -p 1 -timeout 2h ./internal/e2e ./internal/e2e/soak
 
 # N kills of the real program, in turn at each point and at any moment, and what
 # became of the mail (docs/promises.md).

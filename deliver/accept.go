@@ -124,6 +124,7 @@ var (
 	replyVanished = smtp.NewReply(451, 3, 0, "A recipient was removed meanwhile, try again")
 	replyEdited   = smtp.NewReply(554, 3, 4, "A rule made the message too large")
 	replyNotNow   = smtp.NewReply(451, 3, 0, "Can not send the message on now")
+	replyLate     = smtp.NewReply(451, 3, 0, "Judging the message took too long, try again")
 	replyGone     = smtp.NewReply(421, 4, 2, "You left before the message was stored")
 )
 
@@ -190,6 +191,10 @@ func (a *Agent) accept(ctx context.Context, v *pipeline.View, note func(pipeline
 	if err := gone(); err != nil {
 		note(pipeline.Event{Kind: pipeline.EventReply, Note: "the client left; nothing was stored"})
 		return nil, replyGone
+	}
+	if ctx.Err() != nil {
+		note(pipeline.Event{Kind: pipeline.EventReply, Note: "the time for the message is over; nothing was stored"})
+		return nil, replyLate
 	}
 	place, err := a.cfg.DB.Journal().Append(ctx, journal.Record{
 		ID: v.ID(), Kind: KindMessage, Meta: meta, Body: v.Message().Bytes(),

@@ -387,3 +387,19 @@ func BenchmarkCached(b *testing.B) {
 		c.Lookup(b.Context(), "a.test", A)
 	}
 }
+
+// A record without data (RDLENGTH 0) is none: an MX of that kind is no null MX,
+// an A no address.
+func TestRecordWithoutData(t *testing.T) {
+	for _, typ := range []Type{A, AAAA, MX, TXT, PTR, NS, CNAME, SOA, TLSA} {
+		// The header of an answer with one record: "a.", the type, IN, TTL 60, no data.
+		b := append([]byte{0, 1, 0x80, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 'a', 0, 0, byte(typ), 0, 1, 0, 0, 0, 60}, 0, 0)
+		in := new(mdns.Msg)
+		if err := in.Unpack(b); err != nil || len(in.Answer) != 1 {
+			t.Fatalf("%s: %v, %v", typ, in, err)
+		}
+		if ans, _, err := read(in, question{"a", typ}); !errors.Is(err, ErrNoData) {
+			t.Errorf("%s: %+v, %v", typ, ans, err)
+		}
+	}
+}

@@ -175,27 +175,30 @@ func unescape(s string) string {
 func convert(rr mdns.RR) (Record, bool) {
 	h := rr.Header()
 	r := Record{Type: Type(h.Rrtype), TTL: time.Duration(h.Ttl) * time.Second}
+	// A record may come without data (RDLENGTH 0). Even the root has a name,
+	// so that nothing is not taken for a null MX (RFC 7505, 3).
+	var data bool
+	name := func(s string) { r.Text, data = strings.TrimSuffix(s, "."), s != "" }
 	switch v := rr.(type) {
 	case *mdns.A:
-		r.Text = v.A.String()
+		r.Text, data = v.A.String(), len(v.A) > 0
 	case *mdns.AAAA:
-		r.Text = v.AAAA.String()
+		r.Text, data = v.AAAA.String(), len(v.AAAA) > 0
 	case *mdns.MX:
-		r.Text, r.Pref = strings.TrimSuffix(v.Mx, "."), v.Preference
+		name(v.Mx)
+		r.Pref = v.Preference
 	case *mdns.TXT:
-		r.Text = unescape(strings.Join(v.Txt, ""))
+		r.Text, data = unescape(strings.Join(v.Txt, "")), len(v.Txt) > 0
 	case *mdns.PTR:
-		r.Text = strings.TrimSuffix(v.Ptr, ".")
+		name(v.Ptr)
 	case *mdns.NS:
-		r.Text = strings.TrimSuffix(v.Ns, ".")
+		name(v.Ns)
 	case *mdns.CNAME:
-		r.Text = strings.TrimSuffix(v.Target, ".")
+		name(v.Target)
 	case *mdns.SOA:
-		r.Text = strings.TrimSuffix(v.Ns, ".")
+		name(v.Ns)
 	case *mdns.TLSA:
-		r.Text = fmt.Sprintf("%d %d %d %s", v.Usage, v.Selector, v.MatchingType, v.Certificate)
-	default:
-		return r, false
+		r.Text, data = fmt.Sprintf("%d %d %d %s", v.Usage, v.Selector, v.MatchingType, v.Certificate), v.Certificate != ""
 	}
-	return r, true
+	return r, data
 }

@@ -40,6 +40,11 @@ func FuzzCommands(f *testing.F) {
 		"a CREATE &AOQ-/b (USE (\\Sent))\r\nb RENAME &AOQ- INBOX/c\r\nc DELETE INBOX/c\r\n",
 		"a UID MOVE 1:* Archive\r\nb UID COPY 1 INBOX\r\nc CLOSE\r\n",
 		"a IDLE\r\nDONE\r\nb ID (\"a\" NIL)\r\nc STATUS INBOX (RECENT UNSEEN)\r\n",
+		"a APPEND INBOX {241+}\r\nFrom: \"a\" <b@c>, d: e@f, g@h;\r\nContent-Type: multipart/mixed; boundary=x; a*0*=utf-8'en'%41\r\n\r\n--x\r\n" +
+			"Content-Type: message/rfc822\r\n\r\nSubject: =?utf-8?q?=C3=A4?=\r\nIn-Reply-To: <y>\r\n\r\nz\r\n--x\r\nContent-Disposition: attachment; filename=\"\\\"\"\r\n\r\n--x--\r\n" +
+			"\r\nb FETCH * (BODYSTRUCTURE BODY ENVELOPE BODY[1.MIME] BODY[1.HEADER] BODY[2] RFC822.TEXT)\r\n",
+		"a UID STORE 1:* -FLAGS (\\Deleted a b c)\r\nb UID EXPUNGE 1:*\r\nc UNSELECT\r\nd EXAMINE INBOX\r\ne STORE 1 FLAGS ()\r\nf CHECK\r\ng NAMESPACE\r\n",
+		"a SUBSCRIBE &AOQ-\r\nb LSUB \"\" *\r\nc UNSUBSCRIBE x\r\nd ENABLE X\r\ne NOOP\r\nf CAPABILITY\r\ng SEARCH KEYWORD a UNKEYWORD b OLDER 5 HEADER x \"\" UID 1:5,* (ON 01-Jan-2026)\r\n",
 		"a LOGOUT\r\n", "{5}\r\n", "a {5+}\r\n", "\r\n\r\n",
 	} {
 		f.Add(seed)

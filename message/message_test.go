@@ -431,6 +431,9 @@ func FuzzParse(f *testing.F) {
 		"Content-Type: message/rfc822\r\n\r\nContent-Type: multipart/digest; boundary=x\r\n\r\n--x\r\n\r\n",
 		"Content-Transfer-Encoding: base64\r\n\r\nQQ==", "Content-Transfer-Encoding: quoted-printable\r\n\r\n=41=\r\n",
 		"From: a <b@c>, g: d@e;\r\n\r\n", "Content-Type: a/b; n*0*=utf-8''%41; n*1=x\r\n\r\n",
+		"Subject: =?utf-8?B?w6Q=?= =?iso-8859-1?q?=E4_b?=\r\n =?x?y?z?=\r\nTo: =?utf-8?q?a?= <\"x y\"@[IPv6:::1]>, (c (d)) <e@f>,, ;\r\n\r\n", "From a b\r\nA : 1\r\n :x\r\n\tB\r\n\r\n",
+		"Content-Type: multipart/mixed; boundary=\"a b\"\r\n\r\npre\r\n--a b \r\nContent-Type: multipart/alternative; boundary=\"a b c\"\r\n\r\n--a b c\r\n\r\n--a b--\r\nafter",
+		"Content-Type: text/plain; charset=\"utf-8\"; format=flowed;; =;a\r\nContent-Transfer-Encoding: base64 (x)\r\n\r\nQ Q=\r\n=QUI=\r\n====",
 	} {
 		f.Add([]byte(s))
 	}

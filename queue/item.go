@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -110,6 +111,12 @@ func collect(rows *store.Rows, err error) ([]*Item, error) {
 // backoff is the time before each retry, unless Config has another.
 var backoff = []time.Duration{
 	5 * time.Minute, 10 * time.Minute, 20 * time.Minute, 40 * time.Minute, time.Hour, 2 * time.Hour, 4 * time.Hour,
+}
+
+// far is a time that no retry is put off to. What is due later was put off by a
+// clock that has been set back since, and is due now.
+func (q *Queue) far(now time.Time) time.Time {
+	return now.Add(2*slices.Max(q.cfg.Backoff) + time.Minute)
 }
 
 // retryAfter is how long to wait after so many attempts, give or take a fifth.

@@ -279,6 +279,11 @@ func (q *Queue) load(ctx context.Context) (time.Duration, error) {
 		if err != nil {
 			return err
 		}
+		far, err := collect(tx.Query("SELECT "+slimColumns+" FROM queue WHERE hold = '' AND next > ? LIMIT ?", q.far(now).UnixMilli(), limit))
+		if err != nil {
+			return err
+		}
+		due = append(due, far...)
 		return tx.QueryRow("SELECT coalesce(min(next), -1) FROM queue WHERE hold = '' AND next > ?", now.UnixMilli()).Scan(&next)
 	})
 	if err != nil {

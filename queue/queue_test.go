@@ -562,3 +562,30 @@ func TestShortRetry(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A clock that was ahead and is set back does not hold up mail, and one that
+// jumps ahead loses none.
+func TestClockJumps(t *testing.T) {
+	tries := 0
+	b := newBench(t, t.TempDir(), Config{Attempt: func(_ context.Context, j *Job) []Result {
+		tries++
+		return repeat(Result{Status: Deferred, Reply: "451 later"}, len(j.Items))
+	}})
+	b.clock.Add(1000 * time.Hour)
+	b.add(b.item("d.test", ""))
+	b.step()
+	b.clock.Add(-1000 * time.Hour)
+	b.step()
+	if tries != 2 {
+		t.Errorf("after the clock was set back: %d tries, want 2", tries)
+	}
+	b.step()
+	if tries != 2 {
+		t.Errorf("it is tried without a pause: %d tries", tries)
+	}
+	b.clock.Add(24 * time.Hour)
+	b.step()
+	if it := b.only(); tries != 3 || it.Attempts != 3 {
+		t.Errorf("after a jump ahead: %d tries, %d attempts noted", tries, it.Attempts)
+	}
+}

@@ -392,7 +392,13 @@ func FuzzSession(f *testing.F) {
 	head := "EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\n"
 	for _, s := range []string{
 		head + "DATA\r\nx\r\n.\r\nQUIT\r\n", head + "DATA\r\na\n.\r\n", head + "BDAT 3\r\na\r\nBDAT 0 LAST\r\n",
-		"helo x\nmail from:a\nrcpt to:b\ndata\n", "AUTH LOGIN\r\n*\r\n", head + "DATA\r\n\r\n.\r.\r\n.\r\n", "XCLIENT ADDR=::1\r\n",
+		"helo x\nmail from:a\nrcpt to:b\ndata\n",
+		"EHLO c.test\r\nMAIL FROM:<> SIZE=10 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=a+20b\r\n" +
+			"RCPT TO:<\"a b\"@d.test> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;c+40d\r\nRCPT TO:<@x.test:ä@[IPv6:::1]>\r\nRCPT TO:<postmaster>\r\nDATA\r\n..\r\n.\r\n",
+		head + "RSET\r\nVRFY c\r\nEXPN c\r\nHELP\r\nNOOP x\r\nMAIL FROM:<b@b.test>\r\nBDAT 5\r\nhelloBDAT 0 LAST\r\nMAIL FROM:<c@b.test> BODY=BINARYMIME\r\n",
+		head + "BDAT 99999999999999999999 LAST\r\n", head + "BDAT 3\r\nabcDATA\r\nRSET\r\n", "AUTH PLAIN AGEAYg==\r\nAUTH PLAIN\r\nAGEAYg==\r\nSTARTTLS\r\n",
+		"EHLO [IPv6:::1]\r\nEHLO [1.2.3.4]\r\nXCLIENT NAME=[UNAVAILABLE] ADDR=IPV6:::1 PORT=1 PROTO=SMTP HELO=a+2Bb LOGIN=c\r\n", "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+		"AUTH LOGIN\r\n*\r\n", head + "DATA\r\n\r\n.\r.\r\n.\r\n", "XCLIENT ADDR=::1\r\n",
 	} {
 		f.Add([]byte(s))
 	}

@@ -52,8 +52,12 @@ func resultOf(err error, h host) Result {
 	var r *refused
 	if errors.As(err, &r) {
 		reply := r.reply
-		// Being sent away by one host is no verdict on the recipient.
-		if reply.Permanent() {
+		switch {
+		case reply.OK():
+			// Not the success that was due: as a result it would lose the message.
+			reply = replyNonsense
+		case reply.Permanent():
+			// Being sent away by one host is no verdict on the recipient.
 			reply = smtp.Reply{Code: 450, Enhanced: smtp.Code{4, 4, 0}, Text: r.when + " refused: " + reply.String()}
 		}
 		return Result{Reply: reply, Host: h.String()}

@@ -255,6 +255,33 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// Whatever a host answers before MAIL, only what ends in a message that it has
+// taken is a delivery.
+func TestSuccessThatIsNone(t *testing.T) {
+	const want = "450 4.5.0 Host does not speak SMTP"
+	for name, c := range map[string]struct {
+		script map[string][]string
+		route  Route
+	}{
+		"greeting": {map[string][]string{"": {"250 hello"}}, Route{}},
+		"HELO":     {map[string][]string{"EHLO": {"502 what"}, "HELO": {"354 go on"}}, Route{}},
+		"EHLO":     {map[string][]string{"EHLO": {"334 go on"}, "HELO": {"334 go on"}}, Route{}},
+		"STARTTLS": {map[string][]string{"EHLO": {"250-remote\r\n250 STARTTLS"}, "STARTTLS": {"250 fine"}}, Route{Security: Encrypt}},
+		"AUTH":     {map[string][]string{"EHLO": {"250-remote\r\n250 AUTH PLAIN"}, "AUTH": {"250 fine"}}, Route{Username: "u", Password: "p"}},
+		"AUTH 334": {map[string][]string{"EHLO": {"250-remote\r\n250 AUTH PLAIN"}, "AUTH": {"334 "}}, Route{Username: "u", Password: "p"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := startRemote(t, c.script)
+			j := newJob(text, "x@there.test")
+			j.Route = c.route
+			j.Route.Hosts = []string{r.addr()}
+			if got := deliver(t, client(t, nil), j); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
+	}
+}
+
 // What cannot go to a host is refused before it is sent.
 func TestUnfit(t *testing.T) {
 	r := startRemote(t, map[string][]string{"EHLO": {"250 remote"}})

@@ -85,7 +85,7 @@ func TestNoSecondMessage(t *testing.T) {
 				}
 			}
 		}
-		if len(s) < 5 {
+		if len(s) < 4 {
 			for _, c := range "\r\n.a" {
 				try(s + string(c))
 			}
@@ -104,7 +104,7 @@ func TestNoSecondMessage(t *testing.T) {
 		}
 		return err == nil
 	}
-	if err := quick.Check(f, &quick.Config{MaxCount: 5000}); err != nil {
+	if err := quick.Check(f, &quick.Config{MaxCount: 500}); err != nil {
 		t.Error(err)
 	}
 }

@@ -18,10 +18,12 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"mtad/internal/mtatest"
 )
 
-// long reports whether the harnesses run whole (make test-long).
-func long() bool { return os.Getenv("MTAD_LONG") != "" }
+// long reports whether the harnesses run whole.
+func long() bool { return mtatest.Long() }
 
 // scaled is a figure of the long form, and what the short one makes of it.
 func scaled(whole, short int) int {

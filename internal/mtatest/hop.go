@@ -53,6 +53,15 @@ func (h *Hop) Deliveries() []Delivery {
 	return slices.Clone(h.got)
 }
 
+// Take returns the messages that came and forgets them.
+func (h *Hop) Take() []Delivery {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	got := h.got
+	h.got = nil
+	return got
+}
+
 // Await waits for n messages.
 func (h *Hop) Await(t testing.TB, n int) []Delivery {
 	t.Helper()

@@ -18,6 +18,10 @@ import (
 	"time"
 )
 
+// Long reports whether harnesses run whole (make test-long), or in the short form
+// that every test run has.
+func Long() bool { return os.Getenv("MTAD_LONG") != "" }
+
 // Check ends the test for an error.
 func Check(t testing.TB, err error) {
 	t.Helper()
