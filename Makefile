@@ -1,11 +1,11 @@
-# make build | test | lint | bench | peers | fuzz
+# make build | test | test-long | crash | lint | bench | peers | fuzz | deb
 # Only Go and a C compiler are needed, and no root but for peers.
 
 GO ?= go
 # A program of tools/go.mod, built once into .cache.
 TOOLS = $(CURDIR)/.cache/bin
 
-.PHONY: build test lint bench peers fuzz proto clean
+.PHONY: build test test-long crash lint bench peers fuzz proto deb clean
 
 build:
 	$(GO) build -o mtad ./cmd/mtad
@@ -15,6 +15,16 @@ build:
 test: lint
 	$(GO) vet -tags e2e ./...
 	$(GO) run ./internal/testrun -race -tags e2e -timeout 10m ./...
+
+# What is too long for every day: the kills, and every harness whole.
+test-long: crash
+	MTAD_LONG=1 $(GO) test -count=1 -tags e2e -v -timeout 2h ./internal/e2e
+
+# N kills of the real program, in turn at each point and at any moment, and what
+# became of the mail (docs/promises.md).
+N ?= 200
+crash:
+	$(GO) test -count=1 -tags e2e -v -timeout 2h -run TestCrash ./internal/e2e/crash -kills $(N)
 
 lint: $(TOOLS)/golangci-lint
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
@@ -39,5 +49,10 @@ FUZZTIME ?= 20s
 fuzz:
 	.ci/fuzz.sh $(FUZZTIME)
 
+# A Debian package, in DEBDIR, by dpkg-deb; installs nothing.
+DEBDIR ?= .
+deb:
+	GO=$(GO) packaging/deb/build.sh $(DEBDIR)
+
 clean:
-	rm -rf mtad .cache bench-out
+	rm -rf mtad mtad_*.deb .cache bench-out

@@ -114,7 +114,7 @@ type Probed struct {
 }
 
 // probeTime bounds a probe.
-const probeTime = 15 * time.Second
+const probeTime = 5 * time.Second
 
 func (s *Server) probe(ctx context.Context, _ url.Values) (Probed, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"mtad/internal/crash"
 	"mtad/journal"
 	"mtad/mailbox"
 	"mtad/message"
@@ -143,6 +144,7 @@ func (a *Agent) Accept(ctx context.Context, f *pipeline.Flow, gone func() error)
 	}
 	a.acting.Go(func() {
 		defer func() { <-a.acts }()
+		crash.Point(crash.Accepted)
 		a.persist(context.WithoutCancel(ctx), r)
 	})
 	return replyQueued
@@ -163,6 +165,7 @@ type accepted struct {
 	place journal.Place
 	open  func() (*journal.Content, error) // the octets as they are stored
 
+	again  bool  // acting on it was tried before
 	made   bool  // messages that the acts give rise to have been made,
 	unsent []act // but for these
 }
@@ -488,7 +491,7 @@ func (a *Agent) submit(ctx context.Context, v *pipeline.View, note string) error
 	t := f.End(ctx, pipeline.Accepted)
 	a.cfg.Trace(pipeline.Trace{ID: v.ID(), Events: t.Events})
 	if r != nil {
-		a.persist(context.WithoutCancel(ctx), r)
+		a.soon(context.WithoutCancel(ctx), r)
 	}
 	return err
 }

@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
 
+	"mtad/internal/crash"
 	"mtad/journal"
 	"mtad/mailbox"
 	"mtad/message"
@@ -38,23 +40,62 @@ func (a *Agent) persist(ctx context.Context, r *accepted) {
 	}
 }
 
+// soon acts on a message made here: at once, or where that fails in the
+// background, for whoever had it made need not wait for the database. The
+// journal's backlog bounds how many there are.
+func (a *Agent) soon(ctx context.Context, r *accepted) {
+	if err := a.act(ctx, r); err != nil {
+		a.cfg.Log.Error("act on a message made here; trying again", "id", r.view.ID(), "err", err)
+		a.acting.Go(func() { a.persist(ctx, r) })
+	}
+}
+
+// maxReplayPause is the longest pause between tries of what could not be
+// replayed.
+const maxReplayPause = time.Minute
+
 // Replay acts on the messages that the journal has accepted and the database
-// does not know of yet. Call it once, before the servers start.
-func (a *Agent) Replay(ctx context.Context) (int, error) {
-	n := 0
-	err := a.cfg.DB.Replay(ctx, func(e journal.Entry) error {
+// does not know of yet, and returns how many there were. What can't be done now
+// (a full disk) is tried again in the background, so that the server answers
+// what it can meanwhile. Call it once, before the servers start.
+func (a *Agent) Replay(ctx context.Context) int {
+	n, err := a.replay(ctx)
+	if err == nil {
+		return n
+	}
+	a.cfg.Log.Error("act on messages accepted before the last stop; trying again", "err", err)
+	a.acting.Go(func() {
+		ctx := context.WithoutCancel(ctx)
+		for pause := actRetry; ; pause = min(2*pause, maxReplayPause) {
+			select {
+			case <-time.After(pause):
+			case <-a.stop:
+				return
+			}
+			if _, err = a.replay(ctx); err == nil || errors.Is(err, store.ErrClosed) {
+				return
+			}
+			a.cfg.Log.Error("act on messages accepted before the last stop; trying again", "err", err)
+		}
+	})
+	return n
+}
+
+// replay returns how many messages were waiting.
+func (a *Agent) replay(ctx context.Context) (n int, err error) {
+	err = a.cfg.DB.Replay(ctx, func(e journal.Entry) error {
 		if e.Kind != KindMessage {
 			return nil
 		}
+		n++
 		m, err := a.parse(e.Body)
 		if err != nil {
 			return err
 		}
 		v, acts, err := decodeRecord(e.Meta, m)
 		if err != nil {
-			return fmt.Errorf("journal record %s: %w", e.ID, err)
+			return err
 		}
-		n++
 		return a.act(ctx, a.accepted(v, acts, e.Place))
 	})
 	return n, err
@@ -62,13 +103,22 @@ func (a *Agent) Replay(ctx context.Context) (int, error) {
 
 // act does what the record says. New messages come first: if the process dies
 // before the transaction they are made again, never lost.
-func (a *Agent) act(ctx context.Context, r *accepted) error {
-	if err := a.makeAll(ctx, r); err != nil {
-		return err
-	}
+// A panic is an error: one message must not end the server, at every start anew.
+func (a *Agent) act(ctx context.Context, r *accepted) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("deliver: panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	a.makeAll(ctx, r)
 	var events []pipeline.Event
-	err := a.cfg.DB.Update(ctx, func(tx *store.Tx) error {
+	err = a.cfg.DB.Update(ctx, func(tx *store.Tx) error {
 		events = events[:0]
+		if r.again { // the last try may have been committed, whatever was said of it
+			if done, err := tx.IsApplied(r.place); done || err != nil {
+				return err
+			}
+		}
 		if r.wanted() {
 			if err := tx.Place(r.view.ID(), r.place); err != nil {
 				return err
@@ -76,12 +126,14 @@ func (a *Agent) act(ctx context.Context, r *accepted) error {
 		}
 		evs, err := a.rows(tx, r)
 		events = evs
+		crash.Point(crash.Filing)
 		tx.Applied(r.place)
 		return err
 	})
 	if err == nil {
 		a.cfg.Trace(pipeline.Trace{ID: r.view.ID(), Events: events})
 	}
+	r.again = true
 	return err
 }
 
@@ -102,27 +154,17 @@ func (r *accepted) wanted() bool {
 // makeAll makes the messages that the acts give rise to, once: if the rest fails
 // and is tried again they are not made again. What can't be made now goes to the
 // queue.
-func (a *Agent) makeAll(ctx context.Context, r *accepted) error {
+func (a *Agent) makeAll(ctx context.Context, r *accepted) {
 	if r.made {
-		return nil
+		return
 	}
 	var unsent []act
 	for i := range r.acts {
-		if r.acts[i].Hold != "" || r.acts[i].Kind != actFile || !r.acts[i].Bounce.IsZero() {
-			continue
+		if r.acts[i].Hold == "" && r.acts[i].Kind == actFile && r.acts[i].Bounce.IsZero() {
+			unsent = append(unsent, a.sendOn(ctx, r, &r.acts[i])...)
 		}
-		late, err := a.sendOn(ctx, r, &r.acts[i])
-		if err != nil {
-			return err
-		}
-		unsent = append(unsent, late...)
 	}
-	late, err := a.tellSender(ctx, r)
-	if err != nil {
-		return err
-	}
-	r.made, r.unsent = true, append(unsent, late...)
-	return nil
+	r.made, r.unsent = true, append(unsent, a.tellSender(ctx, r)...)
 }
 
 // rows writes mailbox entries and queue items.
@@ -291,17 +333,17 @@ func submitted(v *pipeline.View) bool {
 	return v.Client().Auth != nil || v.Client().Protocol == "local"
 }
 
-// sendOn makes the messages that a plan asks for: redirects and responses.
-func (a *Agent) sendOn(ctx context.Context, r *accepted, of *act) (unsent []act, err error) {
+// sendOn makes the messages that a plan asks for: redirects and responses. It
+// returns what could not be made now.
+func (a *Agent) sendOn(ctx context.Context, r *accepted, of *act) (unsent []act) {
 	for _, to := range of.Plan.Redirects {
-		err := a.redirect(ctx, r, of, to)
-		if errors.Is(err, errRefused) {
+		switch err := a.redirect(ctx, r, of, to); {
+		case errors.Is(err, errRefused):
 			// Nothing takes it there (a loop, say): it stays here, as if no
 			// rule had spoken (RFC 5228, 2.10.6).
-			of.Plan.Cancelled, err = false, nil
-		}
-		if unsent, err = putOff(unsent, err, of, pipeline.Plan{Redirects: []pipeline.Redirect{to}}); err != nil {
-			return nil, err
+			of.Plan.Cancelled = false
+		case err != nil:
+			unsent = append(unsent, a.putOff(r, of, err, pipeline.Plan{Redirects: []pipeline.Redirect{to}}))
 		}
 	}
 	for _, re := range of.Plan.Responses {
@@ -309,25 +351,22 @@ func (a *Agent) sendOn(ctx context.Context, r *accepted, of *act) (unsent []act,
 		if err == nil {
 			err = a.made(ctx, r.view, smtp.Address{}, re.To, m, re.Why)
 		}
-		if errors.Is(err, errRefused) {
-			err = nil // trying again would not change it
-		}
-		if unsent, err = putOff(unsent, err, of, pipeline.Plan{Responses: []pipeline.Respond{re}}); err != nil {
-			return nil, err
+		if err != nil && !errors.Is(err, errRefused) { // trying again would not change that
+			unsent = append(unsent, a.putOff(r, of, err, pipeline.Plan{Responses: []pipeline.Respond{re}}))
 		}
 	}
-	return unsent, nil
+	return unsent
 }
 
-// putOff adds what could not be made now to the list; other errors are passed on.
-func putOff(unsent []act, err error, of *act, what pipeline.Plan) ([]act, error) {
+// putOff makes an act of what could not be made now.
+func (a *Agent) putOff(r *accepted, of *act, err error, what pipeline.Plan) act {
 	if !errors.Is(err, errNotNow) {
-		return unsent, err
+		a.cfg.Log.Error("send on; put off", "id", r.view.ID(), "err", err)
 	}
 	late := *of
 	what.Cancelled = of.Plan.Cancelled
 	late.Kind, late.Plan = actSend, what
-	return append(unsent, late), nil
+	return late
 }
 
 // redirect sends the message on with its sender and a Delivered-To, by which a
@@ -363,7 +402,7 @@ func (a *Agent) made(ctx context.Context, v *pipeline.View, from, to smtp.Addres
 
 // tellSender reports the recipients who refused while others accepted, and the
 // deliveries that the sender asked to be told of.
-func (a *Agent) tellSender(ctx context.Context, r *accepted) (unsent []act, err error) {
+func (a *Agent) tellSender(ctx context.Context, r *accepted) (unsent []act) {
 	byAction := map[dsnAction][]dsnRcpt{}
 	for _, act := range r.acts {
 		action, reply := dsnDelivered, "250 2.0.0 Delivered"
@@ -378,27 +417,31 @@ func (a *Agent) tellSender(ctx context.Context, r *accepted) (unsent []act, err 
 		}
 	}
 	if len(byAction) == 0 || r.view.Sender().IsZero() {
-		return nil, nil
+		return nil
 	}
-	b, err := r.open()
-	if err != nil {
-		return nil, err
-	}
-	defer b.Close()
 	for action, rcpts := range byAction {
-		err := a.report(ctx, r.view, b, rcpts)
-		if !errors.Is(err, errNotNow) {
-			if err != nil {
-				return nil, err
-			}
+		err := a.reportOf(ctx, r, rcpts)
+		if err == nil || action != dsnFailed {
 			continue
 		}
 		for _, act := range r.acts {
-			if action == dsnFailed && !act.Bounce.IsZero() {
+			if !act.Bounce.IsZero() {
 				act.Kind = actSend
 				unsent = append(unsent, act)
 			}
 		}
 	}
-	return unsent, nil
+	return unsent
+}
+
+// reportOf reads the message and reports about it.
+func (a *Agent) reportOf(ctx context.Context, r *accepted, rcpts []dsnRcpt) error {
+	b, err := r.open()
+	if err == nil {
+		err = errors.Join(a.report(ctx, r.view, b, rcpts), b.Close())
+	}
+	if err != nil && !errors.Is(err, errNotNow) {
+		a.cfg.Log.Error("report to the sender; put off", "id", r.view.ID(), "err", err)
+	}
+	return err
 }

@@ -206,11 +206,8 @@ func (a *Agent) sendLater(ctx context.Context, it *queue.Item, v *pipeline.View,
 	}
 	r := &accepted{view: v, open: func() (*journal.Content, error) { return a.cfg.DB.Bytes(ctx, v.ID()) }}
 	elsewhere := act.Plan.Cancelled
-	unsent, err := a.sendOn(ctx, r, act)
 	switch {
-	case err != nil:
-		return smtp.Reply{}, err
-	case len(unsent) > 0:
+	case len(a.sendOn(ctx, r, act)) > 0:
 		return replyNotNow, nil
 	case elsewhere && act.Plan.Keeps():
 		return smtp.Reply{}, a.cfg.DB.Update(ctx, func(tx *store.Tx) error {
@@ -227,10 +224,7 @@ func (a *Agent) sendLater(ctx context.Context, it *queue.Item, v *pipeline.View,
 // item goes in the same transaction, so that a crash leaves no duplicate.
 func (a *Agent) storeLater(ctx context.Context, it *queue.Item, v *pipeline.View, act *act, note func(pipeline.Event)) error {
 	r := &accepted{view: v, open: func() (*journal.Content, error) { return a.cfg.DB.Bytes(ctx, v.ID()) }}
-	unsent, err := a.sendOn(ctx, r, act)
-	if err != nil {
-		return err
-	}
+	unsent := a.sendOn(ctx, r, act)
 	var items []*queue.Item
 	for i := range unsent {
 		late, err := a.item(v, &unsent[i])
@@ -240,7 +234,7 @@ func (a *Agent) storeLater(ctx context.Context, it *queue.Item, v *pipeline.View
 		items = append(items, late)
 	}
 	var stored []pipeline.Event
-	err = a.cfg.DB.Update(ctx, func(tx *store.Tx) (err error) {
+	err := a.cfg.DB.Update(ctx, func(tx *store.Tx) (err error) {
 		if stored, err = a.store(tx, v, act); err != nil {
 			return err
 		}

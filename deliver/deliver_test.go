@@ -401,6 +401,34 @@ func TestReplay(t *testing.T) {
 	}
 }
 
+// A record that can't be read does not keep the server from starting, nor other
+// mail from its mailbox.
+func TestReplayOfABadRecord(t *testing.T) {
+	w := newWorld(t)
+	m, err := message.Parse(message.FromBytes([]byte("Subject: x\r\n\r\nx\r\n")))
+	w.must(err)
+	v := pipeline.NewView(pipeline.Client{Protocol: "smtp"}, pipeline.Mailing{
+		ID: message.NewID(time.Now()), Time: w.clock(), Sender: w.addr("s@far.test"), Rcpts: []pipeline.Recipient{{ID: 1, Addr: w.addr("ann@x.test")}},
+	}, m)
+	acts, _ := w.agent.decide(t.Context(), v, func(pipeline.Event) {})
+	good, err := encodeRecord(v, acts)
+	w.must(err)
+	for _, meta := range []string{`{"v":1,"view":{"v":1}}`, `{"v":99}`, "nonsense", string(good)} {
+		_, err = w.db.Journal().Append(t.Context(), journal.Record{ID: v.ID(), Kind: KindMessage, Meta: []byte(meta), Body: m.Bytes()})
+		w.must(err)
+	}
+	w.stop()
+	w.start()
+	expect(t, "ann", len(w.box("ann")), 1)
+	n, err := w.agent.replay(t.Context())
+	if n != 3 || err == nil || strings.Count(err.Error(), "journal record") != 3 {
+		t.Errorf("%d are left: %v", n, err)
+	}
+	w.stop()
+	w.start()
+	expect(t, "ann", len(w.box("ann")), 1)
+}
+
 // A client that left before the commit has sent nothing.
 func TestGone(t *testing.T) {
 	w := newWorld(t)

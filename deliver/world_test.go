@@ -203,8 +203,7 @@ func (w *world) start() {
 		Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
 	})
 	w.agent.SetQueue(w.queue)
-	_, err = w.agent.Replay(w.t.Context())
-	w.must(err)
+	w.agent.Replay(w.t.Context())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { w.queue.Run(ctx); close(done) }()

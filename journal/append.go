@@ -10,7 +10,9 @@ import (
 	"io"
 	"slices"
 	"sync/atomic"
+	"syscall"
 
+	"mtad/internal/crash"
 	"mtad/message"
 )
 
@@ -275,13 +277,25 @@ func (j *Journal) segmentFor(size int64) (*active, error) {
 		return s, nil
 	}
 	j.finish()
-	s, err := j.create(max(j.opts.SegmentSize, headerSize+size))
-	if err != nil {
-		return nil, err
+	need := headerSize + size
+	for room := max(j.opts.SegmentSize, need); ; room = max(room/2, need) {
+		s, err := j.create(room)
+		if err == nil {
+			j.active = s
+			return s, nil
+		}
+		if !full(err) || room == need || room <= smallSegment {
+			return nil, err
+		}
 	}
-	j.active = s
-	return s, nil
 }
+
+// smallSegment is what a segment shrinks to, by halves, on a disk that is nearly
+// full, so that its last room serves too.
+const smallSegment = 1 << 20
+
+// full says that the disk, or the user's part of it, has no room left.
+func full(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 // finish waits for the syncer and closes the active segment: what lies behind
 // its good octets is cut off and stated so in the next segment's header.
@@ -354,7 +368,10 @@ func (j *Journal) syncLoop() {
 		if len(batch) == 0 {
 			return
 		}
-		j.settle(batch, j.sync(batch[0].seg))
+		crash.Point(crash.Written)
+		err := j.sync(batch[0].seg)
+		crash.Point(crash.Synced)
+		j.settle(batch, err)
 		j.mu.Lock()
 		j.syncing = false
 		j.idle.Broadcast()

@@ -130,6 +130,18 @@ func (b *backlog) done(places []Place) {
 	b.shrink(freed)
 }
 
+// unfinished lists the records that are outstanding, in order.
+func (b *backlog) unfinished() (places []Place) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, o := range b.items {
+		if !o.done {
+			places = append(places, o.place)
+		}
+	}
+	return places
+}
+
 // mark is the start of the first record that is neither done nor in done, or
 // the end of the journal.
 func (b *backlog) mark(done []Place) Position {

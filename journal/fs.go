@@ -57,7 +57,11 @@ func (d dirFS) Create(name string, size int64) (Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := allocate(f, size); err != nil {
+	err = allocate(f, size)
+	if err == nil {
+		err = leaveRoom(f)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("allocate %d octets for %s: %w", size, path, err), f.Close(), os.Remove(path))
 	}
 	return osWriter{f}, nil
@@ -71,6 +75,22 @@ func allocate(f *os.File, size int64) error {
 		return f.Truncate(size)
 	}
 	return err
+}
+
+// reserve is what a new segment leaves free: the database beside it must take up
+// what the journal has accepted, and let users delete mail, on a full disk too.
+const reserve = 16 << 20
+
+// leaveRoom refuses a segment that would take the reserve.
+func leaveRoom(f *os.File) error {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(f.Fd()), &st); err != nil {
+		return err
+	}
+	if int64(st.Bavail)*st.Bsize < reserve {
+		return fmt.Errorf("less than %d MB would be left: %w", reserve>>20, unix.ENOSPC)
+	}
+	return nil
 }
 
 func (d dirFS) Open(name string) (Reader, error) {

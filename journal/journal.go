@@ -101,7 +101,7 @@ func (j *Journal) recover() error {
 	if err := j.fs.Dir().Sync(segmentName(last.seq)); err != nil {
 		return err
 	}
-	if err := j.shelf.findEnd(last); err != nil {
+	if err := j.shelf.findEnds(); err != nil {
 		return err
 	}
 	j.sealed = Position{last.seq, last.end}
@@ -134,6 +134,9 @@ func (j *Journal) Done(places ...Place) { j.backlog.done(places) }
 
 // Mark is the position before which every record would be Done if these were.
 func (j *Journal) Mark(done []Place) Position { return j.backlog.mark(done) }
+
+// Unfinished lists the outstanding records in the order they stand in.
+func (j *Journal) Unfinished() []Place { return j.backlog.unfinished() }
 
 // Outstanding is how many records, and octets of them, are appended and not
 // Done.

@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"mtad/message"
 )
@@ -319,6 +321,71 @@ func TestReclaimWaitsForReaders(t *testing.T) {
 	}
 }
 
+// gated is a folder whose syncs, once a number of writes is wanted, wait for
+// that many.
+type gated struct {
+	FS
+	want atomic.Int64
+	all  chan struct{}
+}
+
+func (g *gated) Create(name string, size int64) (Writer, error) {
+	w, err := g.FS.Create(name, size)
+	return gatedWriter{w, g}, err
+}
+
+type gatedWriter struct {
+	Writer
+	gate *gated
+}
+
+func (w gatedWriter) WriteAt(b []byte, off int64) (int, error) {
+	if w.gate.want.Add(-1) == 0 {
+		close(w.gate.all)
+	}
+	return w.Writer.WriteAt(b, off)
+}
+
+func (w gatedWriter) Sync() error {
+	if w.gate.want.Load() > 0 {
+		select {
+		case <-w.gate.all:
+		case <-time.After(10 * time.Second):
+			return errSync
+		}
+	}
+	return w.Writer.Sync()
+}
+
+// Copies share syncs: a segment of many small records is not a sync for each.
+func TestReclaimSharesSyncs(t *testing.T) {
+	g := &gated{FS: newSimFS(), all: make(chan struct{})}
+	j, err := Open(g, Options{SegmentSize: 64 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	var live []Place
+	for i := range copiesAtOnce {
+		live = append(live, mustAppend(t, j, testRecord(i, 1000)))
+	}
+	// One that fills the segment, and one that begins the next.
+	j.Done(append(live, mustAppend(t, j, testRecord(50, 25<<10)), mustAppend(t, j, testRecord(51, 8<<10)))...)
+	g.want.Store(copiesAtOnce)
+	err = j.Reclaim(context.Background(), 1, live, func(moves []Move) error {
+		for i, m := range moves {
+			c, err := j.Open(m.To)
+			if err != nil || m.From != live[i] || c.ID() != message.ID(i+1) {
+				t.Errorf("move %d: %+v, %v", i, m, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("%v: the first sync came before %d copies were written", err, copiesAtOnce)
+	}
+}
+
 func TestReclaimKeepsSegmentOnError(t *testing.T) {
 	j := open(t, t.TempDir(), Options{SegmentSize: 4096})
 	p := mustAppend(t, j, testRecord(0, 3000))
@@ -426,5 +493,52 @@ func BenchmarkAppend(b *testing.B) {
 			}
 			wg.Wait()
 		})
+	}
+}
+
+// tight is a disk with room for small files only.
+type tight struct {
+	FS
+	room int64
+}
+
+func (t tight) Create(name string, size int64) (Writer, error) {
+	if size > t.room {
+		return nil, fmt.Errorf("allocate: %w", syscall.ENOSPC)
+	}
+	return t.FS.Create(name, size)
+}
+
+// On a disk that is nearly full segments shrink; where nothing fits any more, an
+// append fails and a later one may succeed.
+func TestSegmentsShrink(t *testing.T) {
+	dir := t.TempDir()
+	fs := &tight{DirFS(dir), 3 << 20}
+	j, err := Open(fs, Options{SegmentSize: 16 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	add := func(size int) error {
+		_, err := j.Append(context.Background(), Record{ID: 1, Kind: 1, Body: message.FromBytes(make([]byte, size))})
+		return err
+	}
+	if err := add(1000); err != nil {
+		t.Fatal(err)
+	}
+	names, _ := filepath.Glob(filepath.Join(dir, "*"))
+	if info, err := os.Stat(names[0]); err != nil || info.Size() != 2<<20 {
+		t.Errorf("%v %v", info, err)
+	}
+	if err := add(4 << 20); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("too large: %v", err)
+	}
+	fs.room = 0
+	if err := add(1000); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("full: %v", err)
+	}
+	fs.room = 100 << 20
+	if err := add(4 << 20); err != nil {
+		t.Error(err)
 	}
 }

@@ -3,6 +3,10 @@ package journal
 import (
 	"context"
 	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"mtad/internal/crash"
 )
 
 // Move is a record that was copied from one place to another.
@@ -35,21 +39,45 @@ func (j *Journal) Finished() []Segment {
 // segment as extra room. After an error the segment stays as it was and the
 // copies are dead space. A record that cannot be read keeps its segment.
 func (j *Journal) Reclaim(ctx context.Context, seq uint64, live []Place, move func([]Move) error) error {
-	moves := make([]Move, 0, len(live))
-	for _, p := range live {
-		to, err := j.copy(ctx, p)
-		if err != nil {
-			return fmt.Errorf("journal: reclaim %s: %w", segmentName(seq), err)
-		}
-		moves = append(moves, Move{p, to})
+	moves, err := j.copyAll(ctx, live)
+	if err != nil {
+		return fmt.Errorf("journal: reclaim %s: %w", segmentName(seq), err)
 	}
 	if err := move(moves); err != nil {
 		return fmt.Errorf("journal: reclaim %s: %w", segmentName(seq), err)
 	}
+	crash.Point(crash.Moved)
 	if err := j.shelf.remove(seq); err != nil {
 		return fmt.Errorf("journal: reclaim %s: %w", segmentName(seq), err)
 	}
 	return nil
+}
+
+// copiesAtOnce is how many records are copied side by side: they share syncs, as
+// appenders do, and take at most 8 MiB.
+const copiesAtOnce = 32
+
+func (j *Journal) copyAll(ctx context.Context, live []Place) ([]Move, error) {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	moves := make([]Move, len(live))
+	var next atomic.Int64
+	var work sync.WaitGroup
+	for range min(copiesAtOnce, len(live)) {
+		work.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(live)) && ctx.Err() == nil; i = next.Add(1) - 1 {
+				to, err := j.copy(ctx, live[i])
+				if err != nil {
+					stop(err)
+					return
+				}
+				crash.Point(crash.Copied)
+				moves[i] = Move{live[i], to}
+			}
+		})
+	}
+	work.Wait()
+	return moves, context.Cause(ctx)
 }
 
 func (j *Journal) copy(ctx context.Context, p Place) (Place, error) {

@@ -32,6 +32,7 @@ type segment struct {
 	size   int64 // octets of the file
 	end    int64 // good octets
 	lost   bool  // its header is unreadable
+	told   bool  // the next one says where it ends
 	pins   int
 	doomed bool // to be removed once nobody reads it
 	file   Reader
@@ -108,20 +109,26 @@ func (s *shelf) dropEmpty() error {
 
 // begun says whether anything stands where the first record belongs.
 func (s *shelf) begun(b *segment) (bool, error) {
+	blank, err := s.blank(b, headerSize)
+	return !blank, err
+}
+
+// blank says whether the octets at off, as many as a header has, are zero.
+func (s *shelf) blank(b *segment, off int64) (bool, error) {
 	f, err := s.fs.Open(segmentName(b.seq))
 	if err != nil {
 		return false, err
 	}
-	first := make([]byte, headerSize)
-	n, _ := f.ReadAt(first, headerSize)
-	return slices.ContainsFunc(first[:n], func(c byte) bool { return c != 0 }), f.Close()
+	some := make([]byte, headerSize)
+	n, _ := f.ReadAt(some, off)
+	return !slices.ContainsFunc(some[:n], func(c byte) bool { return c != 0 }), f.Close()
 }
 
 // linkEnds believes each segment about the end of the one before it.
 func (s *shelf) linkEnds() {
 	for i, b := range s.books[:max(len(s.books)-1, 0)] {
 		if next := s.books[i+1]; !next.lost && next.prev == b.seq {
-			b.end = min(next.prevEnd, b.size)
+			b.end, b.told = min(next.prevEnd, b.size), true
 		}
 	}
 	for _, b := range s.books {
@@ -130,6 +137,31 @@ func (s *shelf) linkEnds() {
 			s.log.Error("journal: segment without a valid header", "segment", segmentName(b.seq))
 		}
 	}
+}
+
+// findEnds finds the ends that nobody tells: of the last segment, and of those
+// that a crash has left with room behind and whose next has been reclaimed.
+func (s *shelf) findEnds() error {
+	for i, b := range s.books {
+		open := i == len(s.books)-1
+		if !open && !b.told {
+			var err error
+			if open, err = s.hasRoom(b); err != nil {
+				return err
+			}
+		}
+		if open {
+			if err := s.findEnd(b); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// hasRoom says whether a file ends in octets that were never written.
+func (s *shelf) hasRoom(b *segment) (bool, error) {
+	return s.blank(b, max(b.size-headerSize, 0))
 }
 
 func (s *shelf) last() *segment {

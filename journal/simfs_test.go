@@ -21,8 +21,8 @@ type simFS struct {
 	durable  map[string]*simFile // entries that survive
 	ops      int
 	cutAt    int // this operation and all later ones fail; 0: never
-	failSync int // this operation fails if it is a sync; 0: never
-	syncs    []int
+	failSync int // this sync fails, counted from 1; 0: never
+	syncs    int
 }
 
 type simFile struct {
@@ -44,12 +44,12 @@ func newSimFS() *simFS {
 func (s *simFS) step(isSync bool) error {
 	s.ops++
 	if isSync {
-		s.syncs = append(s.syncs, s.ops)
+		s.syncs++
 	}
 	if s.cutAt > 0 && s.ops >= s.cutAt {
 		return errPowerCut
 	}
-	if isSync && s.ops == s.failSync {
+	if isSync && s.syncs == s.failSync {
 		return errSync
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"mtad/message"
@@ -73,6 +74,13 @@ CREATE INDEX queue_message ON queue (message);
 }
 
 const columns = "id, message, sender, rcpt, dest, data, created, next, expires, attempts, hold, reply, host, warned"
+
+// maxData is how many octets of data an item keeps in memory while it waits for
+// its turn; more are read then.
+const maxData = 16 << 10
+
+// slimColumns are columns without large data.
+var slimColumns = strings.Replace(columns, " data,", fmt.Sprintf(" CASE WHEN length(data) > %d THEN NULL ELSE data END,", maxData), 1)
 
 func scan(rows *store.Rows) (*Item, error) {
 	var it Item

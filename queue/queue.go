@@ -158,6 +158,10 @@ func (q *Queue) offer(items []*Item) {
 			q.more = q.more || it.Hold == ""
 		case len(q.loaded) >= q.cfg.Memory:
 			q.more = true
+		case len(it.Data) > maxData:
+			slim := *it
+			slim.Data = nil
+			q.push(&slim)
 		default:
 			q.push(it)
 		}
@@ -271,7 +275,7 @@ func (q *Queue) load(ctx context.Context) (time.Duration, error) {
 	next := int64(-1)
 	err := q.cfg.DB.View(ctx, func(tx *store.Tx) error {
 		var err error
-		due, err = collect(tx.Query("SELECT "+columns+" FROM queue WHERE hold = '' AND next <= ? ORDER BY next LIMIT ?", now.UnixMilli(), limit))
+		due, err = collect(tx.Query("SELECT "+slimColumns+" FROM queue WHERE hold = '' AND next <= ? ORDER BY next LIMIT ?", now.UnixMilli(), limit))
 		if err != nil {
 			return err
 		}
@@ -390,12 +394,31 @@ func (q *Queue) attempt(ctx context.Context, job *Job) (results []Result) {
 			results = repeat(Result{Status: Deferred, Reply: "451 4.3.0 Internal error"}, len(job.Items))
 		}
 	}()
+	if err := q.complete(ctx, job); err != nil {
+		q.cfg.Log.Error("queue: read items", "id", job.Message, "dest", job.Dest, "err", err)
+		return repeat(Result{Status: Deferred, Reply: "451 4.3.0 Can not read the queue item"}, len(job.Items))
+	}
 	results = q.cfg.Attempt(ctx, job)
 	if len(results) != len(job.Items) {
 		q.cfg.Log.Error("queue: attempt gave other than one result an item", "id", job.Message, "dest", job.Dest)
 		return repeat(Result{Status: Deferred, Reply: "451 4.3.0 Internal error"}, len(job.Items))
 	}
 	return results
+}
+
+// complete reads the data that was left where it is when the items were loaded.
+func (q *Queue) complete(ctx context.Context, job *Job) error {
+	return q.cfg.DB.View(ctx, func(tx *store.Tx) error {
+		for _, it := range job.Items {
+			if it.Data != nil {
+				continue
+			}
+			if err := tx.QueryRow("SELECT data FROM queue WHERE id = ?", it.ID).Scan(&it.Data); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // finished makes room for the next job.

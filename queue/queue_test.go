@@ -498,6 +498,44 @@ func TestResultsThatCanNotBeWritten(t *testing.T) {
 	}
 }
 
+// Large data waits on the disk, however the item came into memory, and is there
+// when its turn comes.
+func TestLargeDataIsReadWhenNeeded(t *testing.T) {
+	got := make(chan int, 10)
+	b := newBench(t, t.TempDir(), Config{Attempt: func(_ context.Context, j *Job) []Result {
+		for _, it := range j.Items {
+			got <- len(it.Data)
+		}
+		return repeat(Result{Status: Deferred, Reply: "451 later"}, len(j.Items))
+	}})
+	small, large := b.item("d.test", ""), b.item("d.test", "")
+	large.Data = make([]byte, maxData+1)
+	b.add(small, large)
+	inMemory := func() (octets int) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for _, d := range b.dests {
+			for _, it := range d.items {
+				octets += len(it.Data)
+			}
+		}
+		return octets
+	}
+	for range 2 { // as it was added, and as it is loaded
+		if n := inMemory(); n > maxData {
+			t.Errorf("%d octets are in memory", n)
+		}
+		b.step()
+		if sum := <-got + <-got; sum < maxData+1 || sum > 2*maxData {
+			t.Errorf("an attempt was given %d octets", sum)
+		}
+		b.clock.Add(2 * time.Hour)
+		if _, err := b.load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // What is put off for less than the table is looked at by itself is tried in time.
 func TestShortRetry(t *testing.T) {
 	tried := make(chan time.Time, 10)

@@ -67,7 +67,7 @@ func (c *conn) commit() error { return c.run("COMMIT") }
 
 // script executes statements once.
 func (c *conn) script(sql string) error {
-	for strings.TrimSpace(sql) != "" {
+	for sql = skipComments(sql); sql != ""; sql = skipComments(sql) {
 		st, rest, err := c.PrepareTransient(sql)
 		if err != nil {
 			return err
@@ -81,6 +81,22 @@ func (c *conn) script(sql string) error {
 		sql = sql[len(sql)-rest:]
 	}
 	return nil
+}
+
+// skipComments drops what stands before the next statement: SQLite makes no
+// statement of a comment alone.
+func skipComments(sql string) string {
+	for {
+		sql = strings.TrimSpace(sql)
+		switch {
+		case strings.HasPrefix(sql, "--"):
+			_, sql, _ = strings.Cut(sql, "\n")
+		case strings.HasPrefix(sql, "/*"):
+			_, sql, _ = strings.Cut(sql, "*/")
+		default:
+			return sql
+		}
+	}
 }
 
 // describe adds the sentinel that callers branch on.

@@ -68,6 +68,14 @@ func (tx *Tx) Ref(id message.ID, n int) error {
 // of this transaction: Replay will not present it again.
 func (tx *Tx) Applied(p journal.Place) { tx.applied = append(tx.applied, p) }
 
+// IsApplied reports whether Applied was committed for the record at p. Whoever
+// runs an Update again after ErrUnavailable asks this first.
+func (tx *Tx) IsApplied(p journal.Place) (yes bool, err error) {
+	err = tx.QueryRow(`SELECT (segment, offset) > (?, ?) OR EXISTS (SELECT 1 FROM journal_applied WHERE segment = ? AND offset = ?) FROM journal_mark`,
+		p.Segment, p.Offset, p.Segment, p.Offset).Scan(&yes)
+	return yes, err
+}
+
 // saveApplied stores what the group applied: the mark moves to the first
 // record that is not applied, and what lies behind it gets a row each.
 func (db *DB) saveApplied(group []*job) (places []journal.Place, above int, err error) {
@@ -144,26 +152,33 @@ func (db *DB) restore() error {
 
 // Replay calls fn for every journal record that was accepted before the last
 // start and not applied, in order. fn brings each to an end with an Update
-// that calls Tx.Applied; one that returns an error ends the replay, and what
-// is left is presented by the next call.
+// that calls Tx.Applied; one for which it returns an error is presented again by
+// the next call, and the others are presented all the same. The first errors are
+// returned, joined.
 func (db *DB) Replay(ctx context.Context, fn func(journal.Entry) error) error {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	if len(db.restored) == 0 {
 		return nil
 	}
-	return db.journal.Replay(ctx, db.replayAt, func(e journal.Entry) error {
+	var errs []error
+	err := db.journal.Replay(ctx, db.replayAt, func(e journal.Entry) error {
 		at := e.Place.Start()
 		if !db.restored[at] {
 			return nil
 		}
-		if err := fn(e); err != nil {
-			return err
+		if err := fn(e); err == nil {
+			delete(db.restored, at)
+		} else if len(errs) < maxReplayErrors {
+			errs = append(errs, fmt.Errorf("journal record %v: %w", e.ID, err))
 		}
-		delete(db.restored, at)
-		return nil
+		return ctx.Err()
 	})
+	return errors.Join(append(errs, err)...)
 }
+
+// maxReplayErrors bounds the errors that one Replay returns.
+const maxReplayErrors = 10
 
 // Where is a message's place in the journal, or ErrNoMessage. It may be out of
 // date as soon as the transaction ends.

@@ -293,6 +293,13 @@ func TestMigrations(t *testing.T) {
 	if _, err := Open(dir, Options{}, older); !errors.Is(err, ErrNewer) || !strings.Contains(err.Error(), `"test"`) {
 		t.Errorf("newer database: %v", err)
 	}
+	commented := testSchema()
+	commented.Migrations = append(commented.Migrations, "CREATE TABLE c (x INTEGER) STRICT; -- said last\n")
+	if db, err := Open(t.TempDir(), Options{}, commented); err != nil {
+		t.Error(err)
+	} else {
+		db.Close()
+	}
 	broken := testSchema()
 	// The first step works, the second fails half-way, and a schema after it
 	// would have work too: all stays with the program that was there before.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
+
+	"mtad/journal"
 )
 
 // job is one function waiting for the writer.
@@ -116,7 +118,7 @@ func (db *DB) serve(group []*job) {
 	switch {
 	case err == nil:
 		answer(group, nil)
-	case errors.Is(err, ErrUnavailable) || len(group) == 1:
+	case errors.Is(err, ErrUnavailable) || errors.Is(err, errNotBegun) || len(group) == 1:
 		answer(group, err)
 	default:
 		db.log.Warn("store: group of updates failed, running each alone", "updates", len(group), "error", err)
@@ -136,12 +138,16 @@ func answer(group []*job, err error) {
 	}
 }
 
+// errNotBegun is the fault of no function: running each alone would only have
+// each wait in turn for a lock that another program holds.
+var errNotBegun = errors.New("store: the transaction can't begin")
+
 // attempt runs a group in one transaction. An error means nothing of it is
 // committed, or with ErrUnavailable that this is unknown.
 func (db *DB) attempt(group []*job) error {
 	c := db.writer
 	if err := c.run("BEGIN IMMEDIATE"); err != nil {
-		return fmt.Errorf("store: begin: %w", err)
+		return fmt.Errorf("%w: %w", errNotBegun, err)
 	}
 	for _, j := range group {
 		if err := db.runJob(c, j, len(group) > 1); err != nil {
@@ -248,11 +254,35 @@ func (db *DB) ensureOpen() error {
 	if err != nil {
 		return fmt.Errorf("%w: reopen: %w", ErrUnavailable, err)
 	}
-	n, err := countAbove(c)
-	if err != nil {
+	if err := db.reconcile(c); err != nil {
 		return errors.Join(fmt.Errorf("%w: reopen: %w", ErrUnavailable, err), c.close())
 	}
-	db.writer, db.above = c, n
+	db.writer = c
 	db.log.Info("store: database reopened")
+	return nil
+}
+
+// reconcile learns from a database that was opened again whether the commit
+// whose outcome was unknown took place: what it applied is outstanding no more.
+// Without this the mark would move back in front of it, and a crash would have
+// it applied twice.
+func (db *DB) reconcile(c *conn) error {
+	tx := &Tx{conn: c}
+	var done []journal.Place
+	for _, p := range db.journal.Unfinished() {
+		applied, err := tx.IsApplied(p)
+		if err != nil {
+			return err
+		}
+		if applied {
+			done = append(done, p)
+		}
+	}
+	n, err := countAbove(c)
+	if err != nil {
+		return err
+	}
+	db.above = n
+	db.journal.Done(done...)
 	return nil
 }

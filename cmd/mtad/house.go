@@ -9,12 +9,15 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"mtad/cmd/mtad/boot"
 	"mtad/deliver"
 	"mtad/deliver/relay"
 	"mtad/directory"
@@ -32,6 +35,8 @@ import (
 // house is the running server: every room, wired.
 type house struct {
 	path   string // of the configuration
+	start  *boot.Start
+	hup    <-chan os.Signal // SIGHUP
 	log    *slog.Logger
 	level  *slog.LevelVar
 	config atomic.Pointer[loaded]
@@ -133,11 +138,10 @@ func (h *house) openRest(ctx context.Context, c *loaded) error {
 		PerDest: c.top.PerDest, Backoff: c.retries, Log: h.log,
 	})
 	h.agent.SetQueue(h.queue)
-	n, err := h.agent.Replay(ctx)
-	if n > 0 {
+	if n := h.agent.Replay(ctx); n > 0 {
 		h.log.Info("acted on messages that were accepted before the last stop", "messages", n)
 	}
-	return err
+	return nil
 }
 
 // newResolver answers from the zone file, if there is one, else asks the name
@@ -266,24 +270,38 @@ func (h *house) names(ctx context.Context, a netip.Addr) (name, reverse string, 
 	return dns.HostName(ctx, h.resolver, a)
 }
 
-// housekeep does what must be done now and then until ctx ends.
+// housekeep does what must be done at the start and every minute until ctx ends.
 func (h *house) housekeep(ctx context.Context) {
 	t := time.NewTicker(time.Minute)
 	defer t.Stop()
 	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
 		if r, err := h.db.Reclaim(ctx); err != nil && ctx.Err() == nil {
 			h.log.Error("reclaim journal space", "err", err)
 		} else if r.Segments > 0 {
 			h.log.Info("reclaimed journal space", "segments", r.Segments)
 		}
+		releaseMemory()
 		if _, err := h.directory.Sweep(ctx); err != nil && ctx.Err() == nil {
 			h.log.Error("sweep expired state", "err", err)
 		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// freeHeap is how much unused heap a server keeps for the next burst.
+const freeHeap = 8 << 20
+
+// releaseMemory gives back what a burst, or the hashing of a password, has left
+// unused: with gcPercent as it is, that would stay for long.
+func releaseMemory() {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	if m.HeapIdle-m.HeapReleased > freeHeap {
+		debug.FreeOSMemory()
 	}
 }
 

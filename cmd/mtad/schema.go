@@ -15,6 +15,7 @@ import (
 type topSettings struct {
 	Hostname       string            `mtad:"hostname"`
 	DataDir        string            `mtad:"data_dir"`
+	User           string            `mtad:"user"`
 	DefaultDomain  string            `mtad:"myorigin"`
 	Networks       []string          `mtad:"mynetworks"`
 	Destination    config.Source     `mtad:"mydestination"`
@@ -128,6 +129,7 @@ func filterType(label string) (*config.BlockType, []string) {
 var topOptions = []config.Option{
 	{Name: "hostname", Type: config.TypeString, Default: "localhost", Doc: "This server's name: in the banner, in EHLO, in Received, and as authserv-id.", Example: `"mx.example.org"`, Postfix: "myhostname"},
 	{Name: "data_dir", Type: config.TypePath, Default: "/var/lib/mtad", Doc: "Where database, journal, spool and control socket are.", Example: `"/var/lib/mtad"`, Postfix: "queue_directory"},
+	{Name: "user", Type: config.TypeString, Default: "mtad", Doc: "Whom the server runs as when root starts it; root keeps the monitor alone. Started by somebody else, the server is that user's.", Example: `"mtad"`, Postfix: "mail_owner", Dovecot: "default_internal_user"},
 	{Name: "myorigin", Type: config.TypeString, Default: "", Reload: true, Doc: "The domain of addresses and login names without one. Empty means hostname.", Example: `"example.org"`, Postfix: "myorigin"},
 	{Name: "mynetworks", Type: config.TypeStrings, Default: []string{"127.0.0.0/8", "[::1]/128"}, Reload: true, Doc: "Clients that may send anywhere without a login.", Example: `["127.0.0.0/8", "[::1]/128"]`, Postfix: "mynetworks"},
 	{Name: "mydestination", Type: config.TypeSource, Default: config.Store(), Reload: true, Doc: "The local domains: store() are those of `mtad domain`; a name given here has the addresses of myorigin.", Example: `[store(), "localhost"]`, Postfix: "mydestination"},

@@ -11,6 +11,7 @@ import (
 
 	gosmtp "github.com/emersion/go-smtp"
 
+	"mtad/internal/crash"
 	"mtad/message"
 	"mtad/smtp"
 )
@@ -61,6 +62,7 @@ func (cn *conn) send(ctx context.Context, job *Job) ([]Result, error) {
 	} else if word, werr := cn.read(lastWord); werr == nil && !word.OK() {
 		final, err = word, nil // a host that hangs up in the middle may have said why
 	}
+	crash.Point(crash.Relaying)
 	switch {
 	case err != nil:
 		final = resultOf(err, cn.host).Reply

@@ -23,7 +23,7 @@
 //	milter_test.go     OpenDKIM, spamass-milter, and Postfix with the same
 //	postfix_test.go    a private Postfix; mail by way of it
 //	filters_test.go    every kind of filter in one run; rules and reloads
-//	restart_test.go    kill -9: the queue, and mail that was just accepted
+//	restart_test.go    the queue after kill -9, and stopping (package crash kills more)
 //	reload_test.go     reloads under load; a database of a newer program
 //	bounce_test.go     notices of failure
 //	limits_test.go     sizes, recipients, VRFY
@@ -34,5 +34,9 @@
 //	smuggling_test.go  false ends of data, from and to Postfix
 //	seeing_test.go     traces, metrics, the queue, accounts
 //	start_test.go      errors of the start
+//	root_test.go       root's monitor, systemd's sockets and readiness
+//	package_test.go    the Debian package
+//	modes_test.go      who may read what is written; the control socket
+//	secret_test.go     no secret in logs, traces or answers
 //	readme_test.go     the README's first minute
 package e2e

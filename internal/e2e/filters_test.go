@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	gomilter "github.com/emersion/go-milter"
+
+	"mtad/internal/mtatest"
 )
 
 // marker is a milter, of emersion/go-milter, that adds a field.
@@ -49,7 +51,7 @@ func everyKind(t *testing.T) func(*server, string) string {
 	return func(s *server, text string) string {
 		t.Helper()
 		plugin := filepath.Join(s.dir, "urlrep")
-		check(t, goBuild(plugin, "./examples/urlrep"))
+		check(t, mtatest.Build(root, plugin, "./examples/urlrep"))
 		write(t, filepath.Join(s.dir, "urls.json"), `{"bad.example": 2}`)
 		write(t, filepath.Join(s.dir, "house.lua"), houseRule)
 		write(t, filepath.Join(s.dir, "house.sieve"), "require \"imap4flags\";\nif header :contains \"subject\" \"forbidden\" { discard; }\n")

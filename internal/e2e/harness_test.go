@@ -5,11 +5,9 @@ package e2e
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"text/template"
 	"time"
 
 	"mtad/internal/mtatest"
@@ -27,25 +25,19 @@ func build(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil { // other users run it too
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	if root, err = filepath.Abs("../.."); err == nil {
 		mtadPath = filepath.Join(dir, "mtad")
-		err = goBuild(mtadPath, "./cmd/mtad")
+		err = mtatest.Build(root, mtadPath, "./cmd/mtad")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
-}
-
-// goBuild builds a package of the repository.
-func goBuild(to, pkg string) error {
-	cmd := exec.Command("go", "build", "-o", to, pkg)
-	cmd.Dir = root
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build %s: %w\n%s", pkg, err, out)
-	}
-	return nil
 }
 
 // The words that every test here uses are those of mtatest.
@@ -95,30 +87,11 @@ func spawn(t testing.TB, dir string, argv ...string) *mtatest.Process {
 	return mtatest.Spawn(t, dir, 300*time.Millisecond, argv...)
 }
 
-// ports are those of dev mode.
-type ports struct {
-	SMTP, Submission, Submissions, IMAP, IMAPS, HTTP, Sink int
-	DKIM                                                   string
-}
-
-func portsFrom(base int) ports {
-	return ports{
-		SMTP: base + 25, Submission: base + 587, Submissions: base + 465,
-		IMAP: base + 143, IMAPS: base + 993, HTTP: base + 80, Sink: base + 2525,
-	}
-}
-
-func freeBase(t testing.TB) int {
-	t.Helper()
-	return mtatest.FreeBase(t, 25, 80, 143, 465, 587, 993, 2525)
-}
-
 // server is an mtad in dev mode.
 type server struct {
-	ports
+	mtatest.Ports
 	t    testing.TB
 	dir  string
-	base int
 	proc *mtatest.Process
 }
 
@@ -129,16 +102,12 @@ func newServer(t testing.TB, edit ...func(*server, string) string) *server {
 	dir, err := os.MkdirTemp("", "mtad") // short enough for a socket
 	check(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	s := &server{t: t, dir: dir, base: freeBase(t)}
-	s.ports = portsFrom(s.base)
+	mtatest.DependOn(t, root)
+	s := &server{t: t, dir: dir, Ports: mtatest.DevPorts(t)}
 	if len(edit) == 0 {
 		return s
 	}
-	tmpl, err := template.ParseFiles(filepath.Join(root, "cmd/mtad/dev/files/mtad.hcl.tmpl"))
-	check(t, err)
-	var b strings.Builder
-	check(t, tmpl.Execute(&b, s.ports))
-	text := b.String()
+	text := mtatest.DevConfig(t, root, s.Ports)
 	for _, f := range edit {
 		text = f(s, text)
 	}
@@ -156,7 +125,7 @@ func start(t testing.TB, edit ...func(*server, string) string) *server {
 
 func (s *server) start() {
 	s.t.Helper()
-	p := mtatest.Spawn(s.t, "", stopLimit, mtadPath, "serve", "--dev", "--dir", s.dir, "--base-port", fmt.Sprint(s.base))
+	p := mtatest.Spawn(s.t, "", stopLimit, mtadPath, "serve", "--dev", "--dir", s.dir, "--base-port", fmt.Sprint(s.Base))
 	s.proc = p
 	s.t.Cleanup(func() { // before the one of Spawn
 		if !p.Stop(stopLimit) {

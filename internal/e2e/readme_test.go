@@ -74,15 +74,15 @@ func TestREADME(t *testing.T) {
 	screen := blockWith(t, blocks(page, ""), "mtad runs.")
 	trace := blockWith(t, blocks(page, ""), "stored in INBOX")
 
-	dir, base := mtatest.OpenDir(t), freeBase(t)
+	dir, is := mtatest.OpenDir(t), mtatest.DevPorts(t)
 	check(t, os.Symlink(mtadPath, filepath.Join(dir, "mtad")))
-	was, is := portsFrom(10000), portsFrom(base)
+	was := mtatest.PortsFrom(10000)
 	ports := strings.NewReplacer(
 		fmt.Sprint(was.SMTP), fmt.Sprint(is.SMTP), fmt.Sprint(was.Submission), fmt.Sprint(is.Submission),
 		fmt.Sprint(was.Submissions), fmt.Sprint(is.Submissions), fmt.Sprint(was.IMAP), fmt.Sprint(is.IMAP),
 		fmt.Sprint(was.IMAPS), fmt.Sprint(is.IMAPS), fmt.Sprint(was.HTTP), fmt.Sprint(is.HTTP))
 	screen = strings.TrimSpace(ports.Replace(screen))
-	p := spawn(t, dir, "./mtad", "serve", "--dev", "--base-port", fmt.Sprint(base))
+	p := spawn(t, dir, "./mtad", "serve", "--dev", "--base-port", fmt.Sprint(is.Base))
 	p.Await(t, "msg=serving")
 	if !strings.Contains(p.Out.String(), screen) {
 		t.Fatalf("the screen is\n%s\nREADME.md has\n%s", p.Out, screen)

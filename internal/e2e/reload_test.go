@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mtad/internal/mtatest"
 )
 
 // The configuration is changed and reloaded every 100 ms, a filter's process started
@@ -20,7 +22,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	t.Parallel()
 	source := program(t, "smtp-source")
 	s := start(t, func(s *server, text string) string {
-		check(t, goBuild(filepath.Join(s.dir, "urlrep"), "./examples/urlrep"))
+		check(t, mtatest.Build(root, filepath.Join(s.dir, "urlrep"), "./examples/urlrep"))
 		write(t, filepath.Join(s.dir, "urls.json"), `{"bad.example": 2}`)
 		return replace(`filter "thresholds" {`, `filter "external" "urlrep" {
     path   = "urlrep"
@@ -92,7 +94,7 @@ func TestNewerDatabase(t *testing.T) {
 	db := filepath.Join(s.dir, "data/store/mtad.db")
 	must(t, sqlite, db, "UPDATE schema_version SET version = version + 1 WHERE name = 'mailbox'")
 	for range 2 {
-		out, code := run(t, "", "", mtadPath, "serve", "--dev", "--dir", s.dir, "--base-port", fmt.Sprint(s.base))
+		out, code := run(t, "", "", mtadPath, "serve", "--dev", "--dir", s.dir, "--base-port", fmt.Sprint(s.Base))
 		if code != 78 {
 			t.Errorf("exit %d", code)
 		}

@@ -115,7 +115,7 @@ func TestSmugglingToPostfix(t *testing.T) {
 	hop := mtatest.StartHop(t, local(freePort(t)), nil)
 	_, addrs := mtatest.PostfixWith(t, "cleanup_replace_stray_cr_lf = no\nsmtpd_forbid_bare_newline = no\n", hop.Addr, "")
 	s := start(t, func(s *server, text string) string {
-		check(t, goBuild(filepath.Join(s.dir, "rawbody"), "./internal/e2e/testdata/rawbody"))
+		check(t, mtatest.Build(root, filepath.Join(s.dir, "rawbody"), "./internal/e2e/testdata/rawbody"))
 		text = replace(`filter "thresholds" {`, "filter \"external\" \"rawbody\" { path = \"rawbody\" }\n  filter \"thresholds\" {")(s, text)
 		return replace(local(s.Sink), addrs[0])(s, text)
 	})

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"mtad/internal/mtatest"
 )
 
 // serveFails starts a server that must end by itself.
@@ -23,7 +25,7 @@ func serveFails(t *testing.T, want int, args ...string) string {
 func TestPortBusy(t *testing.T) {
 	t.Parallel()
 	for _, offset := range []int{25, 143, 80, 2525} {
-		base := freeBase(t)
+		base := mtatest.DevPorts(t).Base
 		l, err := net.Listen("tcp", local(base+offset))
 		check(t, err)
 		defer l.Close()
@@ -58,14 +60,14 @@ func TestBadConfiguration(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newServer(t, func(s *server, text string) string { s.t = t; return c.edit(s, text) })
-			mustSay(t, serveFails(t, 78, "--dev", "--dir", s.dir, "--base-port", fmt.Sprint(s.base)), c.want...)
+			mustSay(t, serveFails(t, 78, "--dev", "--dir", s.dir, "--base-port", fmt.Sprint(s.Base)), c.want...)
 			out, code := s.mtad("config", "check")
 			if code != 78 {
 				t.Errorf("config check: exit %d\n%s", code, out)
 			}
 		})
 	}
-	mustSay(t, serveFails(t, 78, "-c", "/nowhere/mtad.hcl"), "/nowhere/mtad.hcl")
+	mustSay(t, serveFails(t, 66, "-c", "/nowhere/mtad.hcl"), "/nowhere/mtad.hcl")
 	serveFails(t, 64, "--no-such-flag")
 }
 
@@ -76,7 +78,7 @@ func TestSecondServer(t *testing.T) {
 	other := newServer(t, func(o *server, text string) string {
 		return strings.Replace(text, `data_dir   = "data"`, `data_dir = "`+filepath.Join(s.dir, "data")+`"`, 1)
 	})
-	out := serveFails(t, 75, "--dev", "--dir", other.dir, "--base-port", fmt.Sprint(other.base))
+	out := serveFails(t, 75, "--dev", "--dir", other.dir, "--base-port", fmt.Sprint(other.Base))
 	mustSay(t, out, filepath.Join(s.dir, "data"))
 	s.do("status")
 	s.sendSubject("still here")

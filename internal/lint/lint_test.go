@@ -58,6 +58,9 @@ func TestBadImport(t *testing.T) {
 		{"sieve", "message", true},
 		{"pipeline", "deliver", true},
 		{"nowhere", "smtp", true},
+		{"journal", "internal/crash", false},
+		{"plugins/spf", "internal/crash", true},
+		{"journal", "internal/mtatest", true},
 	} {
 		if got := badImport(c.from, c.to); (got != "") != c.bad {
 			t.Errorf("%s -> %s: %q", c.from, c.to, got)

@@ -2,6 +2,7 @@ package mtatest
 
 import (
 	"io"
+	"log"
 	"net"
 	"slices"
 	"sync"
@@ -36,6 +37,7 @@ func StartHop(t testing.TB, addr string, refuse func(rcpt string) *gosmtp.SMTPEr
 	h := &Hop{Addr: l.Addr().String(), refuse: refuse}
 	srv := gosmtp.NewServer(gosmtp.BackendFunc(func(*gosmtp.Conn) (gosmtp.Session, error) { return &hopSession{hop: h}, nil }))
 	srv.Domain = "hop.test"
+	srv.ErrorLog = log.New(io.Discard, "", 0) // clients of tests are killed
 	srv.EnableDSN = true
 	srv.MaxLineLength = 1 << 20 // its default refuses what others take
 	srv.ReadTimeout = time.Minute
@@ -54,7 +56,7 @@ func (h *Hop) Deliveries() []Delivery {
 // Await waits for n messages.
 func (h *Hop) Await(t testing.TB, n int) []Delivery {
 	t.Helper()
-	Eventually(t, "mail at the next hop", 30*time.Second, func() bool { return len(h.Deliveries()) >= n })
+	Eventually(t, "mail at the next hop", 2*time.Minute, func() bool { return len(h.Deliveries()) >= n })
 	return h.Deliveries()
 }
 

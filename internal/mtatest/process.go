@@ -8,7 +8,9 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -95,6 +97,26 @@ func Must(t testing.TB, argv ...string) string {
 	return out
 }
 
+// NeedRoot skips the test for others than root.
+func NeedRoot(t testing.TB, why string) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("root needed: " + why)
+	}
+}
+
+// Nobody is the user nobody, whom a test of root can be.
+func Nobody(t testing.TB) *syscall.Credential {
+	t.Helper()
+	u, err := user.Lookup("nobody")
+	Check(t, err)
+	uid, err := strconv.Atoi(u.Uid)
+	Check(t, err)
+	gid, err := strconv.Atoi(u.Gid)
+	Check(t, err)
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+}
+
 // Buffer is a bytes.Buffer for several goroutines.
 type Buffer struct {
 	mu sync.Mutex
@@ -133,11 +155,7 @@ func Spawn(t testing.TB, dir string, patience time.Duration, argv ...string) *Pr
 // Start starts Cmd, as Spawn does: for commands that need more than arguments.
 func (p *Process) Start(t testing.TB, patience time.Duration) {
 	t.Helper()
-	p.Cmd.Stdout, p.Cmd.Stderr = p.Out, p.Out
-	p.Cmd.WaitDelay = 2 * time.Second
-	p.Cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	Check(t, p.Cmd.Start())
-	go func() { p.Cmd.Wait(); close(p.Exited) }()
+	Check(t, p.start())
 	t.Cleanup(func() {
 		p.Stop(patience)
 		if t.Failed() {
@@ -145,6 +163,26 @@ func (p *Process) Start(t testing.TB, patience time.Duration) {
 			t.Logf("%s said:\n%s", strings.Join(p.Cmd.Args, " "), said[max(0, len(said)-8000):])
 		}
 	})
+}
+
+// Start starts a command, which its caller ends by Kill.
+func Start(cmd *exec.Cmd) (*Process, error) {
+	p := &Process{Cmd: cmd, Out: &Buffer{}, Exited: make(chan struct{})}
+	return p, p.start()
+}
+
+func (p *Process) start() error {
+	p.Cmd.Stdout, p.Cmd.Stderr = p.Out, p.Out
+	p.Cmd.WaitDelay = 2 * time.Second
+	if p.Cmd.SysProcAttr == nil {
+		p.Cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	p.Cmd.SysProcAttr.Setpgid = true
+	err := p.Cmd.Start()
+	if err == nil {
+		go func() { p.Cmd.Wait(); close(p.Exited) }()
+	}
+	return err
 }
 
 // Stop asks the process to stop and kills it, and its children, when it has not
