@@ -1,11 +1,11 @@
-# make build | test | test-long | crash | lint | bench | peers | fuzz
+# make build | test | test-long | crash | lint | bench | peers | fuzz | deb
 # Only Go and a C compiler are needed, and no root but for peers.
 
 GO ?= go
 # A program of tools/go.mod, built once into .cache.
 TOOLS = $(CURDIR)/.cache/bin
 
-.PHONY: build test test-long crash lint bench peers fuzz proto clean
+.PHONY: build test test-long crash lint bench peers fuzz proto deb clean
 
 build:
 	$(GO) build -o mtad ./cmd/mtad
@@ -50,5 +50,10 @@ FUZZTIME ?= 20s
 fuzz:
 	.ci/fuzz.sh $(FUZZTIME)
 
+# A Debian package, in DEBDIR, by dpkg-deb; installs nothing.
+DEBDIR ?= .
+deb:
+	GO=$(GO) packaging/deb/build.sh $(DEBDIR)
+
 clean:
-	rm -rf mtad .cache bench-out
+	rm -rf mtad mtad_*.deb .cache bench-out

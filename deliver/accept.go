@@ -27,8 +27,8 @@ const (
 	// MaxPlans is how many local mailboxes run their Deliver stage before
 	// the reply; the rest run it from the queue.
 	MaxPlans = 20
-	// MaxHops is how many Received fields a message may have (RFC 5321, 6.3).
-	MaxHops = 100
+	// maxHops is the default of Config.MaxHops.
+	maxHops = 100
 )
 
 // Lifetimes of queue items (RFC 5321, 4.5.4.1).
@@ -49,6 +49,11 @@ type Config struct {
 	Generated func() (*pipeline.Pipeline, func())
 	// Trace is given what happens to messages. It may be nil.
 	Trace func(pipeline.Trace)
+	// Limits bound what is read of a message: those it was accepted under.
+	Limits message.Limits
+	// MaxHops is how many Received fields a message may have (RFC 5321, 6.3);
+	// 100.
+	MaxHops int
 	// Budget bounds the work on one message before its reply; 4 minutes.
 	Budget time.Duration
 	// MaxAge and MaxAgeNull bound how long delivery is tried.
@@ -85,6 +90,9 @@ func New(cfg Config) *Agent {
 	orTime(&cfg.MaxAgeNull, MaxAgeNull)
 	orTime(&cfg.WarnLocal, 4*time.Hour)
 	orTime(&cfg.WarnOther, 24*time.Hour)
+	if cfg.MaxHops == 0 {
+		cfg.MaxHops = maxHops
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -95,6 +103,11 @@ func New(cfg Config) *Agent {
 		cfg.Trace = func(pipeline.Trace) {}
 	}
 	return &Agent{cfg: cfg, acts: make(chan struct{}, maxActing), stop: make(chan struct{})}
+}
+
+// parse reads a message.
+func (a *Agent) parse(b message.Bytes) (*message.Message, error) {
+	return message.ParseLimited(b, a.cfg.Limits)
 }
 
 // SetQueue gives the agent the queue that its Attempt and Report serve.
@@ -111,6 +124,7 @@ var (
 	replyVanished = smtp.NewReply(451, 3, 0, "A recipient was removed meanwhile, try again")
 	replyEdited   = smtp.NewReply(554, 3, 4, "A rule made the message too large")
 	replyNotNow   = smtp.NewReply(451, 3, 0, "Can not send the message on now")
+	replyLate     = smtp.NewReply(451, 3, 0, "Judging the message took too long, try again")
 	replyGone     = smtp.NewReply(421, 4, 2, "You left before the message was stored")
 )
 
@@ -162,7 +176,7 @@ func (a *Agent) accepted(v *pipeline.View, acts []act, p journal.Place) *accepte
 
 // accept decides and stores. It returns what is to be acted on, or the refusal.
 func (a *Agent) accept(ctx context.Context, v *pipeline.View, note func(pipeline.Event), gone func() error) (*accepted, smtp.Reply) {
-	if hops(v.Message()) > MaxHops {
+	if hops(v.Message()) > a.cfg.MaxHops {
 		return nil, replyHops
 	}
 	acts, reply := a.decide(ctx, v, note)
@@ -177,6 +191,10 @@ func (a *Agent) accept(ctx context.Context, v *pipeline.View, note func(pipeline
 	if err := gone(); err != nil {
 		note(pipeline.Event{Kind: pipeline.EventReply, Note: "the client left; nothing was stored"})
 		return nil, replyGone
+	}
+	if ctx.Err() != nil {
+		note(pipeline.Event{Kind: pipeline.EventReply, Note: "the time for the message is over; nothing was stored"})
+		return nil, replyLate
 	}
 	place, err := a.cfg.DB.Journal().Append(ctx, journal.Record{
 		ID: v.ID(), Kind: KindMessage, Meta: meta, Body: v.Message().Bytes(),

@@ -88,7 +88,7 @@ func (a *Agent) replay(ctx context.Context) (n int, err error) {
 			return nil
 		}
 		n++
-		m, err := message.Parse(e.Body)
+		m, err := a.parse(e.Body)
 		if err != nil {
 			return err
 		}
@@ -347,7 +347,7 @@ func (a *Agent) sendOn(ctx context.Context, r *accepted, of *act) (unsent []act)
 		}
 	}
 	for _, re := range of.Plan.Responses {
-		m, err := message.Parse(message.FromBytes(re.Data))
+		m, err := a.parse(message.FromBytes(re.Data))
 		if err == nil {
 			err = a.made(ctx, r.view, smtp.Address{}, re.To, m, re.Why)
 		}
@@ -377,7 +377,7 @@ func (a *Agent) redirect(ctx context.Context, r *accepted, act *act, to pipeline
 		return err
 	}
 	defer b.Close()
-	m, err := message.Parse(act.revision(b))
+	m, err := a.parse(act.revision(b))
 	if err != nil {
 		return err
 	}

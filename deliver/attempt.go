@@ -144,13 +144,13 @@ var errQuarantined = errors.New("deliver: quarantined")
 // deliverLater delivers to one mailbox from the queue. The rules see the
 // recipient's own revision.
 func (a *Agent) deliverLater(ctx context.Context, it *queue.Item, d *queued, body message.Bytes) (smtp.Reply, error) {
-	base, err := message.Parse(body)
+	base, err := a.parse(body)
 	if err != nil {
 		return smtp.Reply{}, err
 	}
 	own := base
 	if d.Act.Edited != nil {
-		if own, err = message.Parse(d.Act.revision(body)); err != nil {
+		if own, err = a.parse(d.Act.revision(body)); err != nil {
 			return smtp.Reply{}, err
 		}
 	}
@@ -354,7 +354,7 @@ func (a *Agent) WarnAfter(it *queue.Item) time.Duration {
 // report sends one delivery report to the sender of v, whose octets are body. A
 // report that a filter refuses is not sent; trying again would not change it.
 func (a *Agent) report(ctx context.Context, v *pipeline.View, body message.Bytes, rcpts []dsnRcpt) error {
-	original, err := message.Parse(body)
+	original, err := a.parse(body)
 	if err != nil {
 		return err
 	}
@@ -367,7 +367,7 @@ func (a *Agent) report(ctx context.Context, v *pipeline.View, body message.Bytes
 	if err != nil {
 		return err
 	}
-	m, err := message.Parse(message.FromBytes(b))
+	m, err := a.parse(message.FromBytes(b))
 	if err != nil {
 		return err
 	}

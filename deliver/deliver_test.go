@@ -463,6 +463,8 @@ func TestRouter(t *testing.T) {
 		{"ann@x.test", false, "local false"}, {"postmaster", false, "alias true"}, {"abuse@x.test", false, "alias true"}, {"al@x.test", false, "alias false"},
 		{"no@x.test", true, "unknown false"}, {"a@far.test", false, "denied false"}, {"a@far.test", true, "relay false"}, {"a@relayed.test", false, "relay false"},
 		{"a@b.sub.test", false, "relay false"}, {"a@sub.test", false, "denied false"}, {"bob@here.test", false, "local false"}, {"no@here.test", false, "unknown false"},
+		{"a%far.test@relayed.test", false, "denied false"}, {"far.test!a@b.sub.test", false, "denied false"}, {`"a@far.test"@b.sub.test`, false, "denied false"},
+		{"a%far.test@relayed.test", true, "relay false"},
 	} {
 		res, err := r.Resolve(ctx, w.addr(c.addr), c.may)
 		w.must(err)

@@ -62,7 +62,7 @@ type Resolution struct {
 }
 
 // Resolve says what a recipient is. Relay is denied unless the client may send
-// anywhere: it is trusted, or logged in.
+// anywhere (it is trusted, or logged in) or the domain is one we relay for.
 func (r *Router) Resolve(ctx context.Context, addr smtp.Address, mayRelay bool) (Resolution, error) {
 	addr = r.qualify(addr)
 	res, err := r.find(ctx, addr)
@@ -80,13 +80,18 @@ func (r *Router) Resolve(ctx context.Context, addr smtp.Address, mayRelay bool) 
 		out.Class, out.Exempt = pipeline.Alias, exempt(addr)
 	case res.Class == directory.Unknown:
 		out.Class = pipeline.NoSuch
-	case res.Class == directory.RelayClass || mayRelay || hasDomain(r.routing.Load().RelayDomains, addr.Domain):
+	case mayRelay || !routed(addr) && (res.Class == directory.RelayClass || hasDomain(r.routing.Load().RelayDomains, addr.Domain)):
 		out.Class = pipeline.Relayed
 	default:
 		out.Class = pipeline.RelayDeny
 	}
 	return out, nil
 }
+
+// routed reports whether a local-part asks the host it names for another hop:
+// user%host, host!user, user@host. That host may trust us and obey; strangers must
+// not use it that way.
+func routed(a smtp.Address) bool { return strings.ContainsAny(a.Local, "%!@") }
 
 // exempt reports whether the address must always be reachable (RFC 5321, 4.5.1;
 // RFC 2142, 4).

@@ -183,7 +183,7 @@ func (m *fetched) load(f *fetching) (err error) {
 	if reads&(needMessage|needStructure) == 0 {
 		return nil
 	}
-	if m.message, err = message.Parse(m.content); err != nil {
+	if m.message, err = message.ParseLimited(m.content, f.server.config.Limits); err != nil {
 		return err
 	}
 	if reads&needStructure != 0 {

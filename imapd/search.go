@@ -155,7 +155,7 @@ func (c *candidate) meets(program []criterion) bool {
 func (c *candidate) header() *message.Header {
 	if c.message == nil && c.err == nil {
 		if c.content, c.err = c.store.Open(c.ctx, c.entry); c.err == nil {
-			c.message, c.err = message.Parse(c.content)
+			c.message, c.err = message.ParseLimited(c.content, c.server.config.Limits)
 		}
 	}
 	if c.err != nil {

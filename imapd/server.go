@@ -13,6 +13,7 @@ import (
 
 	"mtad/imapd/wire"
 	"mtad/mailbox"
+	"mtad/message"
 )
 
 // Account is who a connection belongs to once it is logged in.
@@ -38,6 +39,8 @@ type Config struct {
 	Logger *slog.Logger // nil: silence
 
 	Now func() time.Time // nil: time.Now
+
+	Limits message.Limits // of what is read of a message; those it was accepted under
 
 	MaxMessageSize int64  // octets APPEND takes; 50 MiB
 	SpoolDir       string // where large APPENDs are spooled; the system's temporary directory

@@ -275,15 +275,35 @@ func fieldName(raw []byte) string {
 	return string(bytes.TrimRight(raw[:i], " \t"))
 }
 
-// Limits bounds what is taken for a header. Zero fields mean DefaultLimits.
+// Limits bounds what is taken for a header, and how far the MIME tree goes: what
+// lies deeper, or past the last part, stays inside the part that holds it. Zero
+// fields mean DefaultLimits.
 type Limits struct {
 	HeaderSize int // octets
 	Fields     int
 	Lines      int
+	Depth      int // of parts in parts, at most MaxDepth
+	Parts      int
 }
 
+// MaxDepth is as deep as a MIME tree may be.
+const MaxDepth = 100
+
 // DefaultLimits is far beyond honest mail.
-var DefaultLimits = Limits{HeaderSize: 256 << 10, Fields: 1000, Lines: 10000}
+var DefaultLimits = Limits{HeaderSize: 256 << 10, Fields: 1000, Lines: 10000, Depth: MaxDepth, Parts: 1000}
+
+// whole fills in what is zero.
+func (l Limits) whole() Limits {
+	for _, p := range []struct{ v, def *int }{
+		{&l.HeaderSize, &DefaultLimits.HeaderSize}, {&l.Fields, &DefaultLimits.Fields}, {&l.Lines, &DefaultLimits.Lines},
+		{&l.Depth, &DefaultLimits.Depth}, {&l.Parts, &DefaultLimits.Parts},
+	} {
+		if *p.v == 0 {
+			*p.v = *p.def
+		}
+	}
+	return l
+}
 
 // LimitError says which bound a header passed.
 type LimitError struct {

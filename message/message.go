@@ -16,6 +16,7 @@ type Message struct {
 	blank  []byte // the line between header and body; nil if there was none
 	body   Bytes
 	raw    Bytes // the whole, where it is in one piece
+	limits Limits
 	over   error // a *LimitError of the header
 	bodies int   // how often WithBody made a new one
 
@@ -31,6 +32,7 @@ func Parse(b Bytes) (*Message, error) { return ParseLimited(b, DefaultLimits) }
 
 // ParseLimited is Parse under other limits.
 func ParseLimited(b Bytes, lim Limits) (*Message, error) {
+	lim = lim.whole()
 	head, err := readHead(b, lim.HeaderSize)
 	if err != nil {
 		return nil, fmt.Errorf("message: read header: %w", err)
@@ -43,6 +45,7 @@ func ParseLimited(b Bytes, lim Limits) (*Message, error) {
 		header: h,
 		body:   Section(b, int64(size+blank), b.Size()),
 		raw:    b,
+		limits: lim,
 		over:   over,
 	}
 	if blank > 0 {
@@ -100,6 +103,10 @@ func (m *Message) HeaderSize() int64 { return m.header.Size() + int64(len(m.sepa
 // Size is the octets of this revision.
 func (m *Message) Size() int64 { return m.HeaderSize() + m.body.Size() }
 
+// Unseparated reports that no blank line parts header and body: a line that is no
+// field ended the header, if there was one.
+func (m *Message) Unseparated() bool { return m.blank == nil && m.body.Size() > 0 }
+
 // separator is the line between header and body. A message that came without
 // one (all header, or no header at all) gets one as soon as it has both.
 func (m *Message) separator() []byte {
@@ -136,12 +143,12 @@ func (m *Message) WithHeader(h *Header) *Message {
 	if h == m.header {
 		return m
 	}
-	return (&Message{header: h, blank: m.blank, body: m.body, bodies: m.bodies}).withTree()
+	return (&Message{header: h, blank: m.blank, body: m.body, limits: m.limits, bodies: m.bodies}).withTree()
 }
 
 // WithBody returns a revision with that body and the same header.
 func (m *Message) WithBody(b Bytes) *Message {
-	return (&Message{header: m.header, blank: m.blank, body: b, bodies: m.bodies + 1}).withTree()
+	return (&Message{header: m.header, blank: m.blank, body: b, limits: m.limits, bodies: m.bodies + 1}).withTree()
 }
 
 // SameBody reports whether m, a revision made from base or base itself, has the

@@ -241,8 +241,23 @@ func TestStructureBounds(t *testing.T) {
 	}
 	n = 0
 	root.Walk(func(*Part) bool { n++; return true })
-	if n > MaxParts+1 {
+	if n > DefaultLimits.Parts+1 {
 		t.Errorf("%d parts", n)
+	}
+	for text, lim := range map[string]Limits{deep: {Depth: 5}, wide: {Parts: 5}} {
+		m, err := ParseLimited(FromBytes([]byte(text)), lim)
+		if err != nil {
+			t.Fatal(err)
+		}
+		edited, _ := m.Header().Insert(0, []byte("A: b\r\n"))
+		for _, m := range []*Message{m, m.WithHeader(edited), m.WithBody(m.Body())} {
+			root, err := m.Structure()
+			n := 0
+			root.Walk(func(*Part) bool { n++; return true })
+			if err != nil || n > 6 {
+				t.Errorf("%+v: %d parts, %v", lim, n, err)
+			}
+		}
 	}
 }
 
@@ -480,6 +495,17 @@ func BenchmarkParse(b *testing.B) {
 	for b.Loop() {
 		if _, err := Parse(raw); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+func TestUnseparated(t *testing.T) {
+	for text, want := range map[string]bool{
+		"A: b\r\n\r\nx": false, "A: b\r\n\r\n": false, "A: b\r\n": false, "": false, "\r\nx": false, "A: b\r\nx\r\n\r\ny": true, "x\r\n": true,
+	} {
+		m, err := Parse(FromBytes([]byte(text)))
+		if err != nil || m.Unseparated() != want {
+			t.Errorf("%q: %v, want %v (%v)", text, !want, want, err)
 		}
 	}
 }

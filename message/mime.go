@@ -9,13 +9,8 @@ import (
 	"strings"
 )
 
-// Bounds of the MIME tree. What lies deeper, or past the last part, stays
-// inside the part that holds it.
-const (
-	MaxDepth     = 100
-	MaxParts     = 1000
-	maxPartsHead = 1 << 20 // octets of all part headers together
-)
+// maxPartsHead bounds the octets of all part headers together.
+const maxPartsHead = 1 << 20
 
 // Part is one entity of the MIME tree. Offsets count from the start of the
 // message revision.
@@ -78,7 +73,7 @@ func (m *Message) Raw(p *Part) Bytes { return Section(m.Bytes(), p.BodyOffset(),
 // parseTree builds the tree in one pass over the message.
 func parseTree(m *Message) (*Part, error) {
 	b := m.Bytes()
-	t := &treeParser{r: bufio.NewReaderSize(NewReader(b), 32<<10), head: maxPartsHead}
+	t := &treeParser{r: bufio.NewReaderSize(NewReader(b), 32<<10), limits: m.limits, head: maxPartsHead}
 	root := partOf(m.header)
 	root.HeaderSize = m.HeaderSize()
 	if _, err := t.r.Discard(int(root.HeaderSize)); err != nil && !errors.Is(err, io.EOF) {
@@ -93,9 +88,10 @@ func parseTree(m *Message) (*Part, error) {
 
 // treeParser reads a message line by line and knows where it is.
 type treeParser struct {
-	r     *bufio.Reader
-	parts int
-	head  int // octets of part headers still to be taken
+	r      *bufio.Reader
+	limits Limits
+	parts  int
+	head   int // octets of part headers still to be taken
 
 	next place // after the last line
 	last place // before it
@@ -176,7 +172,7 @@ func (t *treeParser) boundary(line []byte, marks []string) bool {
 func (t *treeParser) body(p *Part, marks []string, depth int) error {
 	t.parts++
 	bound := p.Param("boundary")
-	nested := depth < MaxDepth && t.parts < MaxParts && t.head > 0
+	nested := depth < t.limits.Depth && t.parts < t.limits.Parts && t.head > 0
 	switch {
 	case p.Type == "multipart" && bound != "" && nested:
 		return t.multipart(p, append(marks, bound), depth)
@@ -272,7 +268,7 @@ func (t *treeParser) multipart(p *Part, marks []string, depth int) error {
 		def = "message/rfc822" // RFC 2046, 5.1.5
 	}
 	err := t.skip(marks)
-	for err == nil && t.hit == own && !t.close && t.parts < MaxParts {
+	for err == nil && t.hit == own && !t.close && t.parts < t.limits.Parts {
 		var child *Part
 		child, err = t.part(marks, depth+1, def)
 		p.Parts = append(p.Parts, child)

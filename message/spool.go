@@ -52,13 +52,16 @@ func (s *Spool) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// firstRoom holds a usual message whole.
+const firstRoom = 12 << 10
+
 // grow makes room for n more octets, quadrupling so that a usual message costs
 // few allocations.
 func (s *Spool) grow(n int) {
 	if len(s.buf)+n <= cap(s.buf) {
 		return
 	}
-	b := make([]byte, len(s.buf), min(max(4*cap(s.buf), len(s.buf)+n, 4<<10), SpoolMemory))
+	b := make([]byte, len(s.buf), min(max(4*cap(s.buf), len(s.buf)+n, firstRoom), SpoolMemory))
 	copy(b, s.buf)
 	s.buf = b
 }

@@ -6,6 +6,7 @@ import (
 	"mtad/pipeline"
 	"mtad/plugins/dkim"
 	"mtad/plugins/external"
+	"mtad/plugins/hygiene"
 	"mtad/plugins/lua"
 	"mtad/plugins/milter"
 	"mtad/plugins/rbl"
@@ -27,6 +28,7 @@ func Kinds(d Deps) []pipeline.Kind {
 		dkim.VerifyKind(),
 		dkim.SignKind(),
 		rbl.Kind(),
+		hygiene.Kind(),
 		milter.Kind(),
 		external.Kind(),
 		lua.Kind(),

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -107,13 +108,19 @@ func collect(rows *store.Rows, err error) ([]*Item, error) {
 	return out, rows.Err()
 }
 
-// backoff is the time before each retry; the last goes on.
+// backoff is the time before each retry, unless Config has another.
 var backoff = []time.Duration{
 	5 * time.Minute, 10 * time.Minute, 20 * time.Minute, 40 * time.Minute, time.Hour, 2 * time.Hour, 4 * time.Hour,
 }
 
+// far is a time that no retry is put off to. What is due later was put off by a
+// clock that has been set back since, and is due now.
+func (q *Queue) far(now time.Time) time.Time {
+	return now.Add(2*slices.Max(q.cfg.Backoff) + time.Minute)
+}
+
 // retryAfter is how long to wait after so many attempts, give or take a fifth.
-func retryAfter(attempts int) time.Duration {
-	d := backoff[min(max(attempts, 1), len(backoff))-1]
+func (q *Queue) retryAfter(attempts int) time.Duration {
+	d := q.cfg.Backoff[min(max(attempts, 1), len(q.cfg.Backoff))-1]
 	return d + time.Duration((rand.Float64()*0.4-0.2)*float64(d))
 }

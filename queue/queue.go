@@ -62,6 +62,10 @@ type Config struct {
 	// never.
 	WarnAfter func(*Item) time.Duration
 
+	// Backoff is the time before each retry, give or take a fifth; the last
+	// goes on. 5, 10, 20, 40 minutes, then 1, 2, 4 hours by default.
+	Backoff []time.Duration
+
 	PerDest int // attempts at once at one destination; 20
 	Total   int // attempts at once; 200
 	PerJob  int // recipients of a job; 100
@@ -79,6 +83,7 @@ type Queue struct {
 	loaded  map[int64]bool // in memory: waiting or under way
 	active  int
 	again   bool           // rows were changed by hand: look at once
+	soonest time.Time      // when a row that was put off since the last look is due; zero: none was
 	more    bool           // there may be due rows that are not in memory
 	done    map[int64]bool // finished or changed while load reads; nil if it does not
 	ready   []*dest
@@ -106,6 +111,9 @@ func New(cfg Config) *Queue {
 		if *p == 0 {
 			*p = v
 		}
+	}
+	if len(cfg.Backoff) == 0 {
+		cfg.Backoff = backoff
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -198,6 +206,7 @@ func (q *Queue) Run(ctx context.Context) error {
 	defer q.workers.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var at time.Time // of the next look
 	for {
 		select {
 		case <-ctx.Done():
@@ -208,11 +217,15 @@ func (q *Queue) Run(ctx context.Context) error {
 			if err != nil && ctx.Err() == nil {
 				q.cfg.Log.Error("queue: load", "err", err)
 			}
+			at = time.Now().Add(next)
 			timer.Reset(next)
 		}
 		q.dispatch(ctx)
 		if q.wantsLoad() {
 			timer.Reset(0)
+		} else if next, ok := q.wantsLoadIn(time.Until(at)); ok {
+			at = time.Now().Add(next)
+			timer.Reset(next)
 		}
 	}
 }
@@ -228,6 +241,19 @@ func (q *Queue) wantsLoad() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.again || q.more && len(q.loaded) == 0
+}
+
+// wantsLoadIn says when a row that was put off wants a look, if that is sooner than
+// the next one.
+func (q *Queue) wantsLoadIn(next time.Duration) (time.Duration, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.soonest.IsZero() {
+		return 0, false
+	}
+	wait := max(q.soonest.Sub(q.cfg.Now()), minLoad)
+	q.soonest = time.Time{}
+	return wait, wait < next
 }
 
 // load takes due rows into memory and returns when to look again.
@@ -253,6 +279,11 @@ func (q *Queue) load(ctx context.Context) (time.Duration, error) {
 		if err != nil {
 			return err
 		}
+		far, err := collect(tx.Query("SELECT "+slimColumns+" FROM queue WHERE hold = '' AND next > ? LIMIT ?", q.far(now).UnixMilli(), limit))
+		if err != nil {
+			return err
+		}
+		due = append(due, far...)
 		return tx.QueryRow("SELECT coalesce(min(next), -1) FROM queue WHERE hold = '' AND next > ?", now.UnixMilli()).Scan(&next)
 	})
 	if err != nil {

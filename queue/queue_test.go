@@ -535,3 +535,57 @@ func TestLargeDataIsReadWhenNeeded(t *testing.T) {
 		}
 	}
 }
+
+// What is put off for less than the table is looked at by itself is tried in time.
+func TestShortRetry(t *testing.T) {
+	tried := make(chan time.Time, 10)
+	b := newBench(t, t.TempDir(), Config{Backoff: []time.Duration{300 * time.Millisecond}, Attempt: func(_ context.Context, job *Job) []Result {
+		tried <- time.Now()
+		return repeat(Result{Status: Deferred, Reply: "450 4.2.0 later"}, len(job.Items))
+	}})
+	b.cfg.Now = time.Now
+	it := b.item("far.test", "")
+	it.Created, it.Next, it.Expires = time.Now(), time.Now(), time.Now().Add(time.Hour)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- b.Run(ctx) }()
+	b.add(it)
+	for range 4 {
+		select {
+		case <-tried:
+		case <-time.After(20 * time.Second):
+			t.Fatal("it is not tried again")
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// A clock that was ahead and is set back does not hold up mail, and one that
+// jumps ahead loses none.
+func TestClockJumps(t *testing.T) {
+	tries := 0
+	b := newBench(t, t.TempDir(), Config{Attempt: func(_ context.Context, j *Job) []Result {
+		tries++
+		return repeat(Result{Status: Deferred, Reply: "451 later"}, len(j.Items))
+	}})
+	b.clock.Add(1000 * time.Hour)
+	b.add(b.item("d.test", ""))
+	b.step()
+	b.clock.Add(-1000 * time.Hour)
+	b.step()
+	if tries != 2 {
+		t.Errorf("after the clock was set back: %d tries, want 2", tries)
+	}
+	b.step()
+	if tries != 2 {
+		t.Errorf("it is tried without a pause: %d tries", tries)
+	}
+	b.clock.Add(24 * time.Hour)
+	b.step()
+	if it := b.only(); tries != 3 || it.Attempts != 3 {
+		t.Errorf("after a jump ahead: %d tries, %d attempts noted", tries, it.Attempts)
+	}
+}

@@ -110,12 +110,26 @@ func (q *Queue) markDead(name string, r Result, now time.Time) {
 	}
 }
 
+// putOff remembers when the first of the rows that were put off is due.
+func (q *Queue) putOff(to time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !to.IsZero() && (q.soonest.IsZero() || to.Before(q.soonest)) {
+		q.soonest = to
+	}
+}
+
 // write changes the rows in one transaction.
 func (q *Queue) write(ctx context.Context, job *Job, outcomes []Outcome, now time.Time) error {
 	next := make([]time.Time, len(outcomes))
+	var soonest time.Time
 	for i, o := range outcomes {
-		next[i] = now.Add(retryAfter(o.Item.Attempts + 1))
+		next[i] = now.Add(q.retryAfter(o.Item.Attempts + 1))
+		if o.Result.Status == Deferred && (soonest.IsZero() || next[i].Before(soonest)) {
+			soonest = next[i]
+		}
 	}
+	defer q.putOff(soonest)
 	return q.cfg.DB.Update(ctx, func(tx *store.Tx) error {
 		done := 0
 		for i, o := range outcomes {

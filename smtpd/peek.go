@@ -57,6 +57,7 @@ func (c *conn) gone() error {
 		case silent:
 			return nil
 		case gone:
+			c.takeIn()
 			if c.quitBuffered() {
 				return nil
 			}
@@ -76,6 +77,17 @@ func (c *conn) gone() error {
 		}
 		if c.r.Buffered() == before {
 			return nil // half a TLS record
+		}
+	}
+}
+
+// takeIn reads ahead what has come of a stream that ended: TLS may hold records that
+// were taken from the socket and not looked into yet.
+func (c *conn) takeIn() {
+	for before := -1; c.r.Buffered() > before && c.r.Buffered() < c.r.Size(); {
+		before = c.r.Buffered()
+		if _, err := c.peekNow(before + 1); err != nil {
+			return
 		}
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -14,6 +15,9 @@ import (
 
 // traceFile is where traces are kept, in data_dir.
 const traceFile = "traces.db"
+
+// httpName is that of the HTTP listener for socket activation.
+const httpName = "http"
 
 // storeDir is where database and journal are kept, in data_dir.
 const storeDir = "store"
@@ -45,9 +49,11 @@ func (h *house) openControl(c *loaded, stop func()) error {
 		return &exitError{exitIO, err}
 	}
 	if c.top.HTTP != "" {
-		if ctl.http, err = net.Listen("tcp", c.top.HTTP); err != nil {
-			return errors.Join(&exitError{exitTemp, busyPort("http", c.top.HTTP, err)}, ctl.socket.Close())
+		l, err := h.start.Listen(httpName, c.top.HTTP)
+		if err != nil {
+			return errors.Join(&exitError{exitTemp, fmt.Errorf("listener http: %w", busyPort(err))}, ctl.socket.Close())
 		}
+		ctl.http = l[0]
 	}
 	h.control = ctl
 	return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mtad/admin"
+	"mtad/cmd/mtad/boot"
 	"mtad/directory"
 	"mtad/mailbox"
 	"mtad/queue"
@@ -67,6 +68,9 @@ func (g *global) verify(ctx context.Context) (admin.Verified, error) {
 func verifyOffline(ctx context.Context, dir string) (v admin.Verified, err error) {
 	if _, err := os.Stat(dir); err != nil {
 		return v, exitf(exitNoInput, "nothing is stored: %w", err)
+	}
+	if err := boot.BecomeOwner(dir); err != nil {
+		return v, &exitError{exitIO, err}
 	}
 	db, err := store.Open(dir, store.Options{}, schemas()...)
 	if err != nil {

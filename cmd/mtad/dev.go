@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"mtad/cmd/mtad/boot"
 	"mtad/cmd/mtad/dev"
 	"mtad/directory"
 	"mtad/mailbox"
@@ -28,10 +29,10 @@ func serveDev(ctx context.Context, dir string, base int, out, logTo io.Writer) e
 	}
 	sink, err := dev.StartSink(filepath.Join(dir, "sink"), d.Ports.Sink)
 	if err != nil {
-		return &exitError{exitTemp, busyPort("sink", fmt.Sprintf("127.0.0.1:%d", d.Ports.Sink), err)}
+		return &exitError{exitTemp, fmt.Errorf("sink: %w", busyPort(&boot.AddrError{Addr: fmt.Sprintf("127.0.0.1:%d", d.Ports.Sink), Err: err}))}
 	}
 	defer sink.Close()
-	return serve(ctx, filepath.Join(dir, configName), logTo, func(h *house) error {
+	return serve(ctx, filepath.Join(dir, configName), &boot.Start{}, logTo, func(h *house) error {
 		if err := seed(ctx, h); err != nil {
 			return err
 		}

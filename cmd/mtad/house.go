@@ -9,12 +9,15 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"mtad/cmd/mtad/boot"
 	"mtad/deliver"
 	"mtad/deliver/relay"
 	"mtad/directory"
@@ -32,6 +35,8 @@ import (
 // house is the running server: every room, wired.
 type house struct {
 	path   string // of the configuration
+	start  *boot.Start
+	hup    <-chan os.Signal // SIGHUP
 	log    *slog.Logger
 	level  *slog.LevelVar
 	config atomic.Pointer[loaded]
@@ -108,7 +113,7 @@ func (h *house) openRest(ctx context.Context, c *loaded) error {
 	if h.resolver, err = newResolver(c); err != nil {
 		return err
 	}
-	h.relay = relay.New(relay.Config{Hostname: c.top.Hostname, DNS: h.resolver, Log: h.log, Self: h.self})
+	h.relay = relay.New(relay.Config{Hostname: c.top.Hostname, DNS: h.resolver, Log: h.log, Self: h.self, Timeouts: c.timeouts()})
 	h.router = deliver.NewRouter(h.directory, c.routing(h.relay))
 	if h.built, err = c.build(h.buildEnv(), nil); err != nil {
 		return err
@@ -123,10 +128,11 @@ func (h *house) openRest(ctx context.Context, c *loaded) error {
 		Generated: func() (*pipeline.Pipeline, func()) { return h.set.Acquire("generated") },
 		Trace:     h.trace, MaxAge: c.top.MaxAge, MaxAgeNull: c.top.MaxAgeNull,
 		WarnLocal: c.top.WarnLocal, WarnOther: c.top.WarnOther, Log: h.log,
+		Limits: c.messageLimits(), MaxHops: c.top.Hops, Budget: c.top.MessageTimeout,
 	})
 	h.queue = queue.New(queue.Config{
 		DB: h.db, Attempt: h.agent.Attempt, Report: h.agent.Report, WarnAfter: h.agent.WarnAfter,
-		PerDest: c.top.PerDest, Log: h.log,
+		PerDest: c.top.PerDest, Backoff: c.retries, Log: h.log,
 	})
 	h.agent.SetQueue(h.queue)
 	if n := h.agent.Replay(ctx); n > 0 {
@@ -271,6 +277,7 @@ func (h *house) housekeep(ctx context.Context) {
 		} else if r.Segments > 0 {
 			h.log.Info("reclaimed journal space", "segments", r.Segments)
 		}
+		releaseMemory()
 		if _, err := h.directory.Sweep(ctx); err != nil && ctx.Err() == nil {
 			h.log.Error("sweep expired state", "err", err)
 		}
@@ -279,6 +286,19 @@ func (h *house) housekeep(ctx context.Context) {
 			return
 		case <-t.C:
 		}
+	}
+}
+
+// freeHeap is how much unused heap a server keeps for the next burst.
+const freeHeap = 8 << 20
+
+// releaseMemory gives back what a burst, or the hashing of a password, has left
+// unused: with gcPercent as it is, that would stay for long.
+func releaseMemory() {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	if m.HeapIdle-m.HeapReleased > freeHeap {
+		debug.FreeOSMemory()
 	}
 }
 

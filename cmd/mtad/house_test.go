@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"mtad/cmd/mtad/boot"
 	"mtad/cmd/mtad/dev"
 	"mtad/internal/mtatest"
 	"mtad/pipeline"
@@ -64,7 +65,7 @@ func startHouse(t *testing.T, change func(string) string) *running {
 	r.stop = cancel
 	ready := make(chan struct{})
 	go func() {
-		r.stopped <- serve(ctx, r.config(), r.log, func(h *house) error {
+		r.stopped <- serve(ctx, r.config(), &boot.Start{}, r.log, func(h *house) error {
 			r.house = h
 			r.traces, _ = h.traces.Subscribe()
 			defer close(ready)

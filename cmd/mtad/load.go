@@ -30,6 +30,7 @@ type loaded struct {
 	routes    []relay.Route
 	networks  []netip.Prefix
 	pipelines []config.Block
+	retries   []time.Duration
 }
 
 type listener struct {
@@ -166,6 +167,8 @@ func (c *loaded) readListeners(root config.Block, diags *config.Diagnostics) {
 		}
 		l.Submission = l.Submission || l.Auth == "required"
 		switch {
+		case l.name == httpName:
+			diags.Add(b.Errorf("", "a listener can not be named %q: that is what the socket of the option http is called", l.name))
 		case l.TLS != "none" && c.tls == nil:
 			diags.Add(b.Errorf("tls", "tls = %q needs a certificate: add a block tls { cert = ..., key = ... }", l.TLS))
 		case l.Protocol == "smtp" && l.Pipeline == "":

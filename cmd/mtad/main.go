@@ -15,6 +15,7 @@ import (
 
 	"mtad/admin"
 	"mtad/config"
+	"mtad/monitor"
 )
 
 // Exit codes: 1 is a negative answer, the rest are those of sysexits.h.
@@ -45,6 +46,9 @@ func exitf(code int, format string, args ...any) error {
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == monitor.HelperArg {
+		os.Exit(monitor.Helper(os.Args[2:], os.Stdin, os.Stdout))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, newRoot()))

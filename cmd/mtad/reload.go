@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 
+	"mtad/monitor"
 	"mtad/pipeline"
 )
 
@@ -12,6 +13,8 @@ import (
 func (h *house) reload(ctx context.Context) (restart []string, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.tell(monitor.Reloading)
+	defer h.tell(monitor.Ready) // also when the old one stays
 	c, err := loadConfig(h.path)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"mtad/config"
+	"mtad/message"
 	"mtad/pipeline"
 	"mtad/plugins"
 )
@@ -14,6 +15,7 @@ import (
 type topSettings struct {
 	Hostname       string            `mtad:"hostname"`
 	DataDir        string            `mtad:"data_dir"`
+	User           string            `mtad:"user"`
 	DefaultDomain  string            `mtad:"myorigin"`
 	Networks       []string          `mtad:"mynetworks"`
 	Destination    config.Source     `mtad:"mydestination"`
@@ -32,8 +34,26 @@ type topSettings struct {
 	Connections    int               `mtad:"connection_limit"`
 	SoftErrors     int               `mtad:"soft_error_limit"`
 	HardErrors     int               `mtad:"hard_error_limit"`
+	AuthFailures   int               `mtad:"auth_failure_limit"`
+	CommandLine    int               `mtad:"line_length_limit"`
+	HeaderSize     config.Size       `mtad:"header_size_limit"`
+	HeaderFields   int               `mtad:"header_field_limit"`
+	HeaderLines    int               `mtad:"header_line_limit"`
+	MIMEDepth      int               `mtad:"mime_nesting_limit"`
+	MIMEParts      int               `mtad:"mime_part_limit"`
+	Hops           int               `mtad:"hopcount_limit"`
 	CommandTimeout time.Duration     `mtad:"command_timeout"`
+	DataTimeout    time.Duration     `mtad:"data_timeout"`
+	MessageTimeout time.Duration     `mtad:"message_timeout"`
 	SessionTimeout time.Duration     `mtad:"session_timeout"`
+	OutConnect     time.Duration     `mtad:"smtp_connect_timeout"`
+	OutHelo        time.Duration     `mtad:"smtp_helo_timeout"`
+	OutMail        time.Duration     `mtad:"smtp_mail_timeout"`
+	OutRcpt        time.Duration     `mtad:"smtp_rcpt_timeout"`
+	OutDataStart   time.Duration     `mtad:"smtp_data_init_timeout"`
+	OutBlock       time.Duration     `mtad:"smtp_data_xfer_timeout"`
+	OutDone        time.Duration     `mtad:"smtp_data_done_timeout"`
+	Retries        []string          `mtad:"retry_schedule"`
 	MaxAge         time.Duration     `mtad:"maximal_queue_lifetime"`
 	MaxAgeNull     time.Duration     `mtad:"bounce_queue_lifetime"`
 	WarnLocal      time.Duration     `mtad:"delay_warning_local"`
@@ -109,10 +129,11 @@ func filterType(label string) (*config.BlockType, []string) {
 var topOptions = []config.Option{
 	{Name: "hostname", Type: config.TypeString, Default: "localhost", Doc: "This server's name: in the banner, in EHLO, in Received, and as authserv-id.", Example: `"mx.example.org"`, Postfix: "myhostname"},
 	{Name: "data_dir", Type: config.TypePath, Default: "/var/lib/mtad", Doc: "Where database, journal, spool and control socket are.", Example: `"/var/lib/mtad"`, Postfix: "queue_directory"},
+	{Name: "user", Type: config.TypeString, Default: "mtad", Doc: "Whom the server runs as when root starts it; root keeps the monitor alone. Started by somebody else, the server is that user's.", Example: `"mtad"`, Postfix: "mail_owner", Dovecot: "default_internal_user"},
 	{Name: "myorigin", Type: config.TypeString, Default: "", Reload: true, Doc: "The domain of addresses and login names without one. Empty means hostname.", Example: `"example.org"`, Postfix: "myorigin"},
 	{Name: "mynetworks", Type: config.TypeStrings, Default: []string{"127.0.0.0/8", "[::1]/128"}, Reload: true, Doc: "Clients that may send anywhere without a login.", Example: `["127.0.0.0/8", "[::1]/128"]`, Postfix: "mynetworks"},
 	{Name: "mydestination", Type: config.TypeSource, Default: config.Store(), Reload: true, Doc: "The local domains: store() are those of `mtad domain`; a name given here has the addresses of myorigin.", Example: `[store(), "localhost"]`, Postfix: "mydestination"},
-	{Name: "relay_domains", Type: config.TypeStrings, Default: []string{}, Reload: true, Doc: "Domains whose mail is taken from anybody and sent on; \".example.org\" is every subdomain.", Example: `["backup.example"]`, Postfix: "relay_domains"},
+	{Name: "relay_domains", Type: config.TypeStrings, Default: []string{}, Reload: true, Doc: "Domains whose mail is taken from anybody and sent on; \".example.org\" is every subdomain. Strangers may not name a further hop there: user%host, host!user, user@host.", Example: `["backup.example"]`, Postfix: "relay_domains"},
 	{Name: "relayhost", Type: config.TypeString, Default: "", Reload: true, Doc: "The route of mail to other hosts. Empty means the MX of each domain.", Example: `"smarthost"`, Postfix: "relayhost"},
 	{Name: "transport", Type: config.TypeStringMap, Default: map[string]string{}, Reload: true, Doc: "The routes of single domains; \".example.org\" is every subdomain, \"*\" the rest.", Example: `{ "example.net" = "smarthost" }`, Postfix: "transport_maps"},
 	{Name: "recipient_delimiter", Type: config.TypeString, Default: "+", Reload: true, Doc: "What stands between a user's name and a detail: alice+lists.", Example: `"+-"`, Postfix: "recipient_delimiter"},
@@ -127,8 +148,26 @@ var topOptions = []config.Option{
 	{Name: "connection_limit", Type: config.TypeInt, Default: 1000, Min: 1, Unit: "connections", Doc: "Connections of one SMTP listener.", Example: "1000", Postfix: "default_process_limit"},
 	{Name: "soft_error_limit", Type: config.TypeInt, Default: 10, Min: 1, Unit: "errors", Doc: "Errors after which a client's commands are answered slowly.", Example: "10", Postfix: "smtpd_soft_error_limit"},
 	{Name: "hard_error_limit", Type: config.TypeInt, Default: 20, Min: 1, Unit: "errors", Doc: "Errors after which a client is disconnected.", Example: "20", Postfix: "smtpd_hard_error_limit"},
+	{Name: "auth_failure_limit", Type: config.TypeInt, Default: 3, Min: 1, Unit: "logins", Doc: "Failed logins after which an SMTP client is disconnected.", Example: "3"},
+	{Name: "line_length_limit", Type: config.TypeInt, Default: 2048, Min: 512, Max: 4096, Unit: "octets", Doc: "The longest command with its CR LF (RFC 5321, 4.5.3.1.4: at least 512). Lines of messages may have any length.", Example: "2048", Postfix: "line_length_limit"},
+	{Name: "header_size_limit", Type: config.TypeSize, Default: 256 * config.KB, Min: 8 * config.KB, Max: 16 * config.MB, Doc: "The largest header of a message that is taken.", Example: "256 * KB", Postfix: "header_size_limit"},
+	{Name: "header_field_limit", Type: config.TypeInt, Default: 1000, Min: 50, Unit: "fields", Doc: "Fields of a header.", Example: "1000"},
+	{Name: "header_line_limit", Type: config.TypeInt, Default: 10000, Min: 100, Unit: "lines", Doc: "Lines of a header.", Example: "10000"},
+	{Name: "mime_nesting_limit", Type: config.TypeInt, Default: 100, Min: 1, Max: message.MaxDepth, Unit: "levels", Doc: "How deep MIME parts in parts are looked at; what lies deeper is text of the part that holds it.", Example: "100", Postfix: "mime_nesting_limit"},
+	{Name: "mime_part_limit", Type: config.TypeInt, Default: 1000, Min: 1, Max: 100000, Unit: "parts", Doc: "How many MIME parts are looked at; what comes after is text of the part that holds it.", Example: "1000"},
+	{Name: "hopcount_limit", Type: config.TypeInt, Default: 100, Min: 20, Unit: "fields", Doc: "Received fields after which a message is taken to loop (RFC 5321, 6.3).", Example: "100", Postfix: "hopcount_limit"},
 	{Name: "command_timeout", Type: config.TypeDuration, Default: "5m", Min: "1s", Doc: "How long a client may think between commands (RFC 5321, 4.5.3.2: 5 minutes).", Example: `"5m"`, Postfix: "smtpd_timeout"},
+	{Name: "data_timeout", Type: config.TypeDuration, Default: "3m", Min: "1s", Doc: "How long a client may pause within a message (RFC 5321, 4.5.3.2.5: 3 minutes).", Example: `"3m"`},
+	{Name: "message_timeout", Type: config.TypeDuration, Default: "4m", Min: "1s", Max: "9m", Doc: "How long all filters together may take for one message. A client waits 10 minutes for the answer (RFC 5321, 4.5.3.2.6).", Example: `"4m"`},
 	{Name: "session_timeout", Type: config.TypeDuration, Default: "30m", Min: "1s", Doc: "How long a session may last.", Example: `"30m"`},
+	{Name: "smtp_connect_timeout", Type: config.TypeDuration, Default: "30s", Min: "100ms", Doc: "How long connecting to another host may take, and its TLS.", Example: `"30s"`, Postfix: "smtp_connect_timeout"},
+	{Name: "smtp_helo_timeout", Type: config.TypeDuration, Default: "5m", Min: "100ms", Doc: "How long another host's greeting is waited for (RFC 5321, 4.5.3.2.1: 5 minutes).", Example: `"5m"`, Postfix: "smtp_helo_timeout"},
+	{Name: "smtp_mail_timeout", Type: config.TypeDuration, Default: "5m", Min: "100ms", Doc: "How long its answer to EHLO, STARTTLS, AUTH, MAIL and RSET is waited for (RFC 5321, 4.5.3.2.2: 5 minutes).", Example: `"5m"`, Postfix: "smtp_mail_timeout"},
+	{Name: "smtp_rcpt_timeout", Type: config.TypeDuration, Default: "5m", Min: "100ms", Doc: "How long its answer to RCPT is waited for (RFC 5321, 4.5.3.2.3: 5 minutes).", Example: `"5m"`, Postfix: "smtp_rcpt_timeout"},
+	{Name: "smtp_data_init_timeout", Type: config.TypeDuration, Default: "2m", Min: "100ms", Doc: "How long its answer to DATA is waited for (RFC 5321, 4.5.3.2.4: 2 minutes).", Example: `"2m"`, Postfix: "smtp_data_init_timeout"},
+	{Name: "smtp_data_xfer_timeout", Type: config.TypeDuration, Default: "3m", Min: "100ms", Doc: "How long it may take to take a block of the message (RFC 5321, 4.5.3.2.5: 3 minutes).", Example: `"3m"`, Postfix: "smtp_data_xfer_timeout"},
+	{Name: "smtp_data_done_timeout", Type: config.TypeDuration, Default: "10m", Min: "100ms", Doc: "How long its answer to the whole message is waited for (RFC 5321, 4.5.3.2.6: 10 minutes). Less makes duplicates.", Example: `"10m"`, Postfix: "smtp_data_done_timeout"},
+	{Name: "retry_schedule", Type: config.TypeStrings, Default: []string{"5m", "10m", "20m", "40m", "1h", "2h", "4h"}, Doc: "How long the queue waits before each retry, give or take a fifth; the last goes on until the mail is given up.", Example: `["5m", "30m", "4h"]`, Postfix: "minimal_backoff_time"},
 	{Name: "maximal_queue_lifetime", Type: config.TypeDuration, Default: "5d", Min: "0s", Doc: "How long delivery is tried (RFC 5321, 4.5.4.1: 4 to 5 days).", Example: `"5d"`, Postfix: "maximal_queue_lifetime"},
 	{Name: "bounce_queue_lifetime", Type: config.TypeDuration, Default: "1d", Min: "0s", Doc: "How long delivery of a bounce is tried.", Example: `"1d"`, Postfix: "bounce_queue_lifetime"},
 	{Name: "delay_warning_local", Type: config.TypeDuration, Default: "4h", Min: "1m", Doc: "When users of this server are told that their mail is delayed.", Example: `"4h"`},

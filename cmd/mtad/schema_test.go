@@ -85,6 +85,7 @@ func TestCheckFindsWhatCanNotBe(t *testing.T) {
 		good + `postmaster = "a b@@c"`: `"a b@@c" is no address`,
 		good + `nameservers = ["ns"]`:  `"ns" is no address of a name server`,
 		good + `nameservers = ["192.0.2.1", "[::1]:53"]`:                            "",
+		strings.Replace(good, `"mx"`, `"http"`, 1):                                  `can not be named "http"`,
 		good + `http = "nowhere"`:                                                   `"nowhere" is not host:port`,
 		good + `relay_domains = ["a b"]`:                                            `"a b" is no domain name`,
 		good + `relay_domains = [".a.test", "b.test"]`:                              "",

@@ -17,12 +17,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mtad/cmd/mtad/boot"
 	"mtad/config"
 	"mtad/deliver"
 	"mtad/directory"
 	"mtad/imapd"
 	"mtad/mailbox"
 	"mtad/message"
+	"mtad/monitor"
 	"mtad/pipeline"
 	"mtad/smtp"
 	"mtad/smtpd"
@@ -35,14 +37,23 @@ func newServe(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Run the server in the foreground", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !dev {
-				path, err := g.configPath()
-				if err != nil {
-					return err
-				}
-				return serve(cmd.Context(), path, cmd.ErrOrStderr(), nil)
+			if dev {
+				return serveDev(cmd.Context(), dir, base, cmd.OutOrStdout(), cmd.ErrOrStderr())
 			}
-			return serveDev(cmd.Context(), dir, base, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			path, err := g.configPath()
+			if err != nil {
+				return err
+			}
+			start, err := boot.Inherit()
+			if err != nil {
+				return &exitError{exitConfig, err}
+			}
+			if start.ShouldMonitor() {
+				return monitorServe(cmd.Context(), path, start, cmd.ErrOrStderr())
+			}
+			ctx, stop := start.Context(cmd.Context())
+			defer stop()
+			return serve(ctx, path, start, cmd.ErrOrStderr(), nil)
 		},
 	}
 	cmd.Flags().BoolVar(&dev, "dev", false, "try it: loopback, high ports, a CA of its own, demo accounts, no root, no DNS")
@@ -60,14 +71,55 @@ const drainTime = 10 * time.Second
 // GOGC and GOMEMLIMIT in the environment stay in force.
 const gcPercent = 300
 
-// serve runs the server until ctx ends. ready is called when everything listens.
-func serve(ctx context.Context, path string, logTo io.Writer, ready func(*house) error) error {
+// loadServed loads a configuration that something is to be served by.
+func loadServed(path string) (*loaded, error) {
 	c, err := loadConfig(path)
+	if err == nil && len(c.listeners) == 0 {
+		err = &exitError{exitConfig, errNoListener}
+	}
+	return c, err
+}
+
+// monitorServe is root's process: it binds the sockets, and starts the server as
+// another user.
+func monitorServe(ctx context.Context, path string, start *boot.Start, logTo io.Writer) error {
+	c, err := loadServed(path)
 	if err != nil {
 		return err
 	}
-	if len(c.listeners) == 0 {
-		return &exitError{exitConfig, errNoListener}
+	level := new(slog.LevelVar)
+	setLevel(level, c.top.LogLevel)
+	root := boot.Root{
+		User: c.top.User, DataDir: c.top.DataDir, Args: os.Args[1:],
+		Log: newLogger(logTo, c.top.LogFormat, level),
+	}
+	for _, l := range c.listeners {
+		root.Places = append(root.Places, boot.Place{Name: l.name, Addrs: l.Addr})
+	}
+	if c.top.HTTP != "" {
+		root.Places = append(root.Places, boot.Place{Name: httpName, Addrs: []string{c.top.HTTP}})
+	}
+	status, err := start.Monitor(ctx, root)
+	var nobody *boot.UserError
+	switch {
+	case errors.As(err, &nobody):
+		return &exitError{exitConfig, nobody}
+	case err != nil:
+		return &exitError{exitTemp, busyPort(err)}
+	case status != 0:
+		return &exitError{status, errors.New("")} // the server has said why
+	}
+	return nil
+}
+
+// serve runs the server until ctx ends. ready is called when everything listens.
+func serve(ctx context.Context, path string, start *boot.Start, logTo io.Writer, ready func(*house) error) error {
+	hup := make(chan os.Signal, 1) // a signal that comes too early is not the end
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	c, err := loadServed(path)
+	if err != nil {
+		return err
 	}
 	syscall.Umask(0o077) // mail is nobody else's to read
 	if os.Getenv("GOGC") == "" {
@@ -80,6 +132,7 @@ func serve(ctx context.Context, path string, logTo io.Writer, ready func(*house)
 	if err != nil {
 		return err
 	}
+	h.start, h.hup = start, hup
 	defer func() {
 		if err := h.close(); err != nil {
 			log.Error("close", "err", err)
@@ -123,7 +176,9 @@ func (h *house) run(ctx context.Context, c *loaded, ready func(*house) error) er
 	}
 	h.warnPostmaster(ctx, c)
 	h.log.Info("serving", "config", h.path, "data", c.top.DataDir)
+	h.tell(monitor.Ready)
 	<-ctx.Done()
+	h.tell(monitor.Stopping)
 	h.log.Info("stopping")
 	h.control.server.Drain()
 	drain, cancel := context.WithTimeout(background, drainTime)
@@ -163,15 +218,11 @@ func (h *house) listen(c *loaded) (servers []server, err error) {
 	}
 	h.paths = map[string]string{}
 	for _, l := range c.listeners {
-		var sockets []net.Listener
-		for _, addr := range l.Addr {
-			nl, err := net.Listen("tcp", addr)
-			if err != nil {
-				return nil, &exitError{exitTemp, busyPort(l.name, addr, err)}
-			}
-			bound = append(bound, nl)
-			sockets = append(sockets, nl)
+		sockets, err := h.start.Listen(l.name, l.Addr...)
+		if err != nil {
+			return nil, &exitError{exitTemp, fmt.Errorf("listener %s: %w", l.name, busyPort(err))}
 		}
+		bound = append(bound, sockets...)
 		if l.Protocol == "imap" {
 			servers = append(servers, imapServers(imap, l, sockets)...)
 			h.listening = append(h.listening, listening{l, imap.Connections})
@@ -195,6 +246,9 @@ func (h *house) listen(c *loaded) (servers []server, err error) {
 			})
 		}
 	}
+	if err := h.start.Unused(); err != nil {
+		return nil, &exitError{exitConfig, err}
+	}
 	return servers, nil
 }
 
@@ -205,14 +259,24 @@ func unless(err, expected error) error {
 	return err
 }
 
-func busyPort(name, addr string, err error) error {
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("listener %s: %s is in use by another program; change addr, or with --dev choose other ports with --base-port", name, addr)
+// busyPort tells what to do about an address that can not be had.
+func busyPort(err error) error {
+	var at *boot.AddrError
+	switch {
+	case !errors.As(err, &at):
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%s is in use by another program; change addr, or with --dev choose other ports with --base-port", at.Addr)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("%s: ports below 1024 need root, CAP_NET_BIND_SERVICE, or socket activation", at.Addr)
 	}
-	if errors.Is(err, syscall.EACCES) {
-		return fmt.Errorf("listener %s: %s: ports below 1024 need root or CAP_NET_BIND_SERVICE", name, addr)
+	return err
+}
+
+// tell tells the service manager.
+func (h *house) tell(s monitor.State) {
+	if err := h.start.Tell(s); err != nil {
+		h.log.Warn("service manager", "err", err)
 	}
-	return fmt.Errorf("listener %s: %w", name, err)
 }
 
 // smtpConfig makes a listener's configuration.
@@ -222,12 +286,7 @@ func (h *house) smtpConfig(c *loaded, l listener) smtpd.Config {
 		Name: l.name, Hostname: c.top.Hostname,
 		TLS: h.tlsConfig(), StartTLS: need[l.TLS], Implicit: l.TLS == "implicit", Auth: need[l.Auth],
 		Submission: l.Submission, Strict: l.Strict, SMTPUTF8: true, DSN: true, GreetDelay: l.GreetDelay,
-		Limits: smtpd.Limits{
-			MessageSize: int64(c.top.MessageSize), Recipients: c.top.Recipients,
-			Connections: c.top.Connections, PerAddress: c.top.PerAddress,
-			SlowErrors: c.top.SoftErrors, MaxErrors: c.top.HardErrors,
-			CommandTimeout: c.top.CommandTimeout, SessionTimeout: c.top.SessionTimeout,
-		},
+		Limits:       c.limits(),
 		SpoolDir:     filepath.Join(c.top.DataDir, "spool"),
 		Pipeline:     func() (*pipeline.Pipeline, func()) { return h.listenerPipeline(l.name) },
 		Names:        h.names,
@@ -281,7 +340,7 @@ func (h *house) newIMAP(c *loaded) (*imapd.Server, error) {
 			return imapd.New(imapd.Config{
 				Mailbox: h.mailboxes, Authenticate: h.imapLogin, TLS: h.tlsConfig(), Logger: h.log,
 				MaxMessageSize: int64(c.top.MessageSize), SpoolDir: filepath.Join(c.top.DataDir, "spool"),
-				MaxPerAddress: c.top.PerAddress,
+				MaxPerAddress: c.top.PerAddress, Limits: c.messageLimits(),
 			})
 		}
 	}
@@ -313,14 +372,11 @@ func (h *house) imapLogin(ctx context.Context, login, password string, _ netip.A
 
 // reloadOnHangup reloads the configuration at SIGHUP.
 func (h *house) reloadOnHangup(ctx context.Context) {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-hup:
+		case <-h.hup:
 			if _, err := h.reload(ctx); err != nil {
 				h.log.Error("reload: the old configuration stays in force", "err", err)
 			}

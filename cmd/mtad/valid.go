@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"mtad/config"
 	"mtad/smtp"
@@ -27,6 +28,13 @@ func (c *loaded) checkTop(root config.Block, diags *config.Diagnostics) {
 	}
 	if h := c.top.HTTP; h != "" && !hostPort(h) {
 		diags.Add(root.Errorf("http", "%q is not host:port", h))
+	}
+	for _, s := range c.top.Retries {
+		d, err := config.ParseDuration(s)
+		if err != nil || d < time.Second {
+			diags.Add(root.Errorf("retry_schedule", "%q is no time to wait: want \"30m\", say", s))
+		}
+		c.retries = append(c.retries, d)
 	}
 	for _, d := range c.top.RelayDomains {
 		if !domainOrParent(d) {

@@ -65,7 +65,10 @@ func resultOf(err error, h host) Result {
 	text := "Connection failed"
 	var ne net.Error
 	var dial *net.OpError
+	var hs *handshakeError
 	switch {
+	case errors.As(err, &hs):
+		return Result{Reply: smtp.NewReply(450, 7, 5, hs.reason()), Host: h.String()} // RFC 3463, 3.8
 	case errors.As(err, &dial) && dial.Op == "dial":
 		return Result{Reply: smtp.NewReply(450, 4, 1, noAnswer(dial)), Host: h.String()} // RFC 3463, 3.5
 	case errors.Is(err, errTLS):
@@ -109,6 +112,19 @@ type handshakeError struct{ err error }
 
 func (e *handshakeError) Error() string { return "relay: TLS: " + e.err.Error() }
 func (e *handshakeError) Unwrap() error { return e.err }
+
+// reason is for the sender of the message and the administrator.
+func (e *handshakeError) reason() string {
+	var ne net.Error
+	var cert *tls.CertificateVerificationError
+	switch {
+	case errors.As(e.err, &cert):
+		return "TLS handshake failed: the host's certificate is not valid for its name"
+	case errors.As(e.err, &ne) && ne.Timeout():
+		return "TLS handshake failed: the host did not answer in time"
+	}
+	return "TLS handshake failed"
+}
 
 func (c *Client) open(ctx context.Context, job *Job, h host, mayTLS bool) (*conn, error) {
 	dctx, cancel := context.WithTimeout(ctx, c.cfg.Timeouts.Connect)

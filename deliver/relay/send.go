@@ -3,7 +3,6 @@ package relay
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -333,53 +332,81 @@ func (b *blockWriter) Write(p []byte) (int, error) {
 	return b.to.Write(p)
 }
 
-// dotWriter stuffs dots (RFC 5321, 4.5.2) and changes nothing else.
+// dotWriter stuffs dots (RFC 5321, 4.5.2). CR and LF that do not come in pairs
+// must not be sent (RFC 5321, 2.3.8): to a host that takes one for the end of a line
+// they might end the message, and what follows would be commands. None come in by
+// SMTP, but a filter may have written some: LF becomes CR LF, CR a space. It
+// changes nothing else.
 type dotWriter struct {
 	w     io.Writer
 	begin bool // at the start of a line
-	cr    bool // the last octet was CR
-	fresh bool // the last octets were CR LF
-	any   bool // something was written
+	cr    bool // a CR waits for what follows it
 }
-
-var errShort = errors.New("relay: short write")
 
 func (d *dotWriter) Write(p []byte) (int, error) {
 	total := len(p)
 	for len(p) > 0 {
-		if d.begin && p[0] == '.' {
-			if _, err := d.w.Write(dot); err != nil {
+		if d.cr && p[0] != '\n' {
+			if err := d.text(space); err != nil {
 				return 0, err
 			}
 		}
-		line := p
-		if i := bytes.IndexByte(p, '\n'); i >= 0 {
-			line = p[:i+1]
+		d.cr = false
+		end := bytes.IndexByte(p, '\n')
+		line := p[:end+1]
+		if end < 0 {
+			line = p
 		}
-		if n, err := d.w.Write(line); err != nil || n < len(line) {
-			return 0, errors.Join(err, errShort)
-		}
-		d.note(line)
 		p = p[len(line):]
+		if err := d.line(line, end >= 0); err != nil {
+			return 0, err
+		}
 	}
 	return total, nil
 }
 
-// note remembers how the octets written so far end.
-func (d *dotWriter) note(line []byte) {
-	n := len(line)
-	d.begin = line[n-1] == '\n'
-	d.fresh = d.begin && (n > 1 && line[n-2] == '\r' || n == 1 && d.cr)
-	d.cr = line[n-1] == '\r'
-	d.any = true
+// line writes a line, or a part of one that has no end yet.
+func (d *dotWriter) line(b []byte, whole bool) error {
+	if whole && len(b) > 1 && bytes.IndexByte(b, '\r') == len(b)-2 {
+		err := d.text(b) // as nearly all are
+		d.begin = true
+		return err
+	}
+	b, d.cr = bytes.CutSuffix(bytes.TrimSuffix(b, lf), cr)
+	if len(b) > 0 {
+		if err := d.text(bytes.ReplaceAll(b, cr, space)); err != nil {
+			return err
+		}
+	}
+	if !whole {
+		return nil
+	}
+	d.begin, d.cr = true, false
+	_, err := d.w.Write(crlf)
+	return err
 }
 
-var dot = []byte(".")
+// text writes octets, with a dot before one that begins a line.
+func (d *dotWriter) text(b []byte) error {
+	if d.begin && b[0] == '.' {
+		if _, err := d.w.Write(dot); err != nil {
+			return err
+		}
+	}
+	d.begin = false
+	_, err := d.w.Write(b)
+	return err
+}
+
+var dot, cr, lf, crlf, space = []byte("."), []byte("\r"), []byte("\n"), []byte("\r\n"), []byte(" ")
 
 // end writes the end of data. A last line without CR LF gets one.
 func (d *dotWriter) end() error {
 	eod := "\r\n.\r\n"
-	if d.fresh || !d.any {
+	switch {
+	case d.cr:
+		eod = " \r\n.\r\n"
+	case d.begin:
 		eod = ".\r\n"
 	}
 	_, err := io.WriteString(d.w, eod)

@@ -276,3 +276,57 @@ func TestDamagedDatabase(t *testing.T) {
 		t.Error("the damaged file was changed")
 	}
 }
+
+// What must be on the disk when is what the kernel was asked for: the record is
+// synced before the 250 is sent, and the database's log before IMAP shows the
+// message, as strace sees it.
+func TestSyncOrder(t *testing.T) {
+	t.Parallel()
+	strace := program(t, "strace")
+	s := start(t)
+	if refused := offer(t, s, "warm", 1000); refused != nil {
+		t.Fatal(refused)
+	}
+	s.mail("bob", 1)
+	log := filepath.Join(s.dir, "strace")
+	cmd := exec.Command(strace, "-f", "-qq", "-y", "-s", "40", "-o", log, "-e", "trace=fdatasync,fsync,pwrite64,write", "-p", fmt.Sprint(s.proc.Cmd.Process.Pid))
+	check(t, cmd.Start())
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	eventually(t, "strace to look on", 10*time.Second, func() bool {
+		return !strings.Contains(read(t, fmt.Sprintf("/proc/%d/status", s.proc.Cmd.Process.Pid)), "TracerPid:\t0")
+	})
+	if refused := offer(t, s, "watched", 1000); refused != nil {
+		t.Fatal(refused)
+	}
+	s.mail("bob", 2)
+	cmd.Process.Signal(syscall.SIGINT)
+	cmd.Wait()
+	calls := strings.Split(read(t, log), "\n")
+	// after finds a call behind an index. A call that another thread's
+	// interrupts stands as "<unfinished ...>" where it begins.
+	after := func(from int, call, file, text string) int {
+		for i := from + 1; i < len(calls); i++ {
+			if strings.Contains(calls[i], call) && strings.Contains(calls[i], file) && strings.Contains(calls[i], text) {
+				return i
+			}
+		}
+		t.Fatalf("no %s of %s %q behind line %d:\n%s", call, file, text, from, tail(strings.Join(calls, "\n")))
+		return 0
+	}
+	record := after(-1, "pwrite64(", "/journal/", "")
+	synced := after(record, "fdatasync(", "/journal/", "")
+	reply := after(-1, "write(", "socket:", "250 2.0.0 Ok: queued")
+	if synced > reply {
+		t.Errorf("the 250 is line %d, the sync of the record line %d", reply, synced)
+	}
+	rows := after(synced, "pwrite64(", "mtad.db-wal", "")
+	committed := after(rows, "sync(", "mtad.db-wal", "")
+	if committed < rows {
+		t.Errorf("the rows are written at %d and synced at %d", rows, committed)
+	}
+	if shown := after(-1, "write(", "socket:", "MESSAGES 2)"); shown < committed {
+		t.Errorf("the message is shown at %d, synced at %d", shown, committed)
+	}
+}
+
+func tail(s string) string { return s[max(0, len(s)-6000):] }

@@ -26,7 +26,16 @@
 //	restart_test.go    the queue after kill -9, and stopping (package crash kills more)
 //	bounce_test.go     notices of failure
 //	limits_test.go     sizes, recipients, VRFY
+//	limitoptions_test.go  every limit, set low
+//	hostile_test.go    hostile clients, and what others notice of them
+//	relaycontrol_test.go  what testers of open relays try
+//	hostilehop_test.go hostile hosts that mail is relayed to
+//	smuggling_test.go  false ends of data, from and to Postfix
 //	seeing_test.go     traces, metrics, the queue, accounts
 //	start_test.go      errors of the start
+//	root_test.go       root's monitor, systemd's sockets and readiness
+//	package_test.go    the Debian package
+//	modes_test.go      who may read what is written; the control socket
+//	secret_test.go     no secret in logs, traces or answers
 //	readme_test.go     the README's first minute
 package e2e

@@ -25,6 +25,10 @@ func build(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil { // other users run it too
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	if root, err = filepath.Abs("../.."); err == nil {
 		mtadPath = filepath.Join(dir, "mtad")
 		err = mtatest.Build(root, mtadPath, "./cmd/mtad")
@@ -121,7 +125,13 @@ func start(t testing.TB, edit ...func(*server, string) string) *server {
 
 func (s *server) start() {
 	s.t.Helper()
-	p := mtatest.Spawn(s.t, "", stopLimit, mtadPath, "serve", "--dev", "--dir", s.dir, "--base-port", fmt.Sprint(s.Base))
+	s.startWith(mtadPath)
+}
+
+// startWith starts it by a command that is put before the arguments.
+func (s *server) startWith(program ...string) {
+	s.t.Helper()
+	p := mtatest.Spawn(s.t, "", stopLimit, append(program, "serve", "--dev", "--dir", s.dir, "--base-port", fmt.Sprint(s.Base))...)
 	s.proc = p
 	s.t.Cleanup(func() { // before the one of Spawn
 		if !p.Stop(stopLimit) {

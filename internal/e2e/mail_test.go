@@ -92,7 +92,7 @@ func (m *mailbox) fetch(folder string) (out []string) {
 // await waits until a folder has n messages and returns them.
 func (m *mailbox) await(folder string, n int) []string {
 	m.t.Helper()
-	eventually(m.t, "mail in "+folder, 30*time.Second, func() bool { return m.count(folder) >= n })
+	eventually(m.t, "mail in "+folder, timeLimit, func() bool { return m.count(folder) >= n })
 	msgs := m.fetch(folder)
 	if len(msgs) != n {
 		m.t.Fatalf("%s has %d messages, want %d", folder, len(msgs), n)
@@ -126,7 +126,7 @@ func letter(from, to, subject, body string) string {
 }
 
 // timeLimit is how long mail may take to arrive.
-const timeLimit = 30 * time.Second
+const timeLimit = 2 * time.Minute
 
 func crlf(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") }
 

@@ -65,7 +65,7 @@ func (h *Hop) Take() []Delivery {
 // Await waits for n messages.
 func (h *Hop) Await(t testing.TB, n int) []Delivery {
 	t.Helper()
-	Eventually(t, "mail at the next hop", 30*time.Second, func() bool { return len(h.Deliveries()) >= n })
+	Eventually(t, "mail at the next hop", 2*time.Minute, func() bool { return len(h.Deliveries()) >= n })
 	return h.Deliveries()
 }
 

@@ -63,6 +63,13 @@ postlog unix-dgram n - n - 1 postlogd
 // it is empty; Postfix returns where, in that order. It needs root.
 func Postfix(t testing.TB, next string, milters ...string) (addrs []string) {
 	t.Helper()
+	_, addrs = PostfixWith(t, "", next, milters...)
+	return addrs
+}
+
+// PostfixWith is Postfix with lines of main.cf besides; etc is where that is.
+func PostfixWith(t testing.TB, settings, next string, milters ...string) (etc string, addrs []string) {
+	t.Helper()
 	bin := Program(t, "postfix")
 	if os.Getuid() != 0 {
 		t.Skip("starting Postfix needs root")
@@ -79,9 +86,9 @@ func Postfix(t testing.TB, next string, milters ...string) (addrs []string) {
 	for _, sub := range []string{"etc", "spool", "data"} {
 		Check(t, os.Mkdir(filepath.Join(dir, sub), 0o755))
 	}
-	etc := filepath.Join(dir, "etc")
+	etc = filepath.Join(dir, "etc")
 	fill := strings.NewReplacer("DIR", dir, "NEXT", port)
-	for name, text := range map[string]string{"main.cf": fill.Replace(postfixMain), "master.cf": master} {
+	for name, text := range map[string]string{"main.cf": fill.Replace(postfixMain) + settings, "master.cf": master} {
 		Write(t, filepath.Join(etc, name), text)
 		Check(t, os.Chmod(filepath.Join(etc, name), 0o644))
 	}
@@ -96,5 +103,5 @@ func Postfix(t testing.TB, next string, milters ...string) (addrs []string) {
 			t.Logf("Postfix said:\n%s", log)
 		}
 	})
-	return addrs
+	return etc, addrs
 }

@@ -8,7 +8,9 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -99,6 +101,26 @@ func Must(t testing.TB, argv ...string) string {
 	return out
 }
 
+// NeedRoot skips the test for others than root.
+func NeedRoot(t testing.TB, why string) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("root needed: " + why)
+	}
+}
+
+// Nobody is the user nobody, whom a test of root can be.
+func Nobody(t testing.TB) *syscall.Credential {
+	t.Helper()
+	u, err := user.Lookup("nobody")
+	Check(t, err)
+	uid, err := strconv.Atoi(u.Uid)
+	Check(t, err)
+	gid, err := strconv.Atoi(u.Gid)
+	Check(t, err)
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+}
+
 // Buffer is a bytes.Buffer for several goroutines.
 type Buffer struct {
 	mu sync.Mutex
@@ -130,15 +152,21 @@ func Spawn(t testing.TB, dir string, patience time.Duration, argv ...string) *Pr
 	t.Helper()
 	p := &Process{Cmd: exec.Command(argv[0], argv[1:]...), Out: &Buffer{}, Exited: make(chan struct{})}
 	p.Cmd.Dir = dir
+	p.Start(t, patience)
+	return p
+}
+
+// Start starts Cmd, as Spawn does: for commands that need more than arguments.
+func (p *Process) Start(t testing.TB, patience time.Duration) {
+	t.Helper()
 	Check(t, p.start())
 	t.Cleanup(func() {
 		p.Stop(patience)
 		if t.Failed() {
 			said := p.Out.String()
-			t.Logf("%s said:\n%s", strings.Join(argv, " "), said[max(0, len(said)-8000):])
+			t.Logf("%s said:\n%s", strings.Join(p.Cmd.Args, " "), said[max(0, len(said)-8000):])
 		}
 	})
-	return p
 }
 
 // Start starts a command, which its caller ends by Kill.
@@ -150,7 +178,10 @@ func Start(cmd *exec.Cmd) (*Process, error) {
 func (p *Process) start() error {
 	p.Cmd.Stdout, p.Cmd.Stderr = p.Out, p.Out
 	p.Cmd.WaitDelay = 2 * time.Second
-	p.Cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if p.Cmd.SysProcAttr == nil {
+		p.Cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	p.Cmd.SysProcAttr.Setpgid = true
 	err := p.Cmd.Start()
 	if err == nil {
 		go func() { p.Cmd.Wait(); close(p.Exited) }()

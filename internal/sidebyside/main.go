@@ -126,7 +126,6 @@ func (b *bench) compare(m mode, only string) error {
 		return err
 	}
 	defer mt.stop()
-	idle := [2]int64{pf.memory(), mt.memory()}
 	if only != "latency" {
 		fmt.Printf("\n%-36s %10s %10s   %-20s %s\n", m, "postfix/s", "mtad/s", "ratio (spread)", "CPU ms a message: postfix, mtad")
 		for _, l := range loads[m] {
@@ -141,7 +140,7 @@ func (b *bench) compare(m mode, only string) error {
 		}
 	}
 	fmt.Printf("%-36s postfix %d idle, %d after; mtad %d idle, %d after\n", "memory, MiB (PSS)",
-		idle[0]>>20, pf.memory()>>20, idle[1]>>20, mt.memory()>>20)
+		pf.idle>>20, pf.memory()>>20, mt.idle>>20, mt.memory()>>20)
 	return nil
 }
 

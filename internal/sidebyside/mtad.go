@@ -15,6 +15,7 @@ import (
 const mtadHCL = `hostname = "mx.example.test"
 myorigin = "example.test"
 data_dir = "data"
+user     = "nobody"
 dns_zone = "zone.txt"
 postmaster = "box@example.test"
 client_connection_limit = 200
@@ -95,7 +96,7 @@ func startMtad(dir, binary string, m mode) (*system, error) {
 		}
 	}
 	greeted, err := awaitBanner(s.addr)
-	s.startMS = float64(greeted.Sub(begin)) / float64(time.Millisecond)
+	s.startMS, s.idle = float64(greeted.Sub(begin))/float64(time.Millisecond), s.memory()
 	if err == nil {
 		err = addBox(binary, config)
 	}

@@ -123,5 +123,6 @@ func startPostfix(dir string, m mode) (*system, error) {
 	if err == nil {
 		s.pid, err = strconv.Atoi(strings.TrimSpace(string(pid)))
 	}
+	s.idle = s.memory()
 	return s, err
 }

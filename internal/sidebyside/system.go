@@ -37,6 +37,7 @@ type system struct {
 	count   func() (int, error) // messages that have arrived where they go
 	stop    func()
 	startMS float64 // from the command to the banner
+	idle    int64   // octets of memory then
 	mode    mode
 }
 

@@ -1,0 +1,209 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"mtad/internal/mtatest"
+)
+
+// The units are what systemd understands, with the program that is tested in
+// the place of the installed one.
+func TestUnits(t *testing.T) {
+	t.Parallel()
+	analyze := program(t, "systemd-analyze")
+	dir := t.TempDir()
+	for _, name := range []string{"mtad.service", "mtad.socket"} {
+		text := read(t, filepath.Join(root, "packaging/systemd", name))
+		write(t, filepath.Join(dir, name), strings.ReplaceAll(text, "/usr/bin/mtad", mtadPath))
+	}
+	verify := func(unit string) {
+		t.Helper()
+		cmd := exec.Command(analyze, "verify", "--recursive-errors=no", "--man=no", filepath.Join(dir, unit))
+		cmd.Env = append(os.Environ(), "SYSTEMD_UNIT_PATH="+dir+":")
+		if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+			t.Errorf("%s: %v\n%s", unit, err, out)
+		}
+	}
+	verify("mtad.service")
+	verify("mtad.socket")
+	write(t, filepath.Join(dir, "mtad.service.d/unprivileged.conf"), read(t, filepath.Join(root, "packaging/systemd/unprivileged.conf")))
+	verify("mtad.service")
+}
+
+// The capabilities that the unit leaves are enough.
+func TestUnitCapabilities(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	setpriv := program(t, "setpriv")
+	m := regexp.MustCompile(`(?m)^CapabilityBoundingSet=(.+)$`).FindStringSubmatch(read(t, filepath.Join(root, "packaging/systemd/mtad.service")))
+	if m == nil {
+		t.Fatal("the unit has no CapabilityBoundingSet")
+	}
+	set := "-all"
+	for _, c := range strings.Fields(m[1]) {
+		set += ",+" + strings.ToLower(strings.TrimPrefix(c, "CAP_"))
+	}
+	s.start(func(cmd *exec.Cmd) {
+		cmd.Path, cmd.Args = setpriv, append([]string{"setpriv", "--inh-caps=-all", "--bounding-set=" + set, "--no-new-privs"}, cmd.Args...)
+	})
+	s.takes()
+	s.proc.Signal(syscall.SIGHUP)
+	s.proc.Await(t, "configuration reloaded")
+	s.proc.Signal(syscall.SIGTERM)
+	if code := s.ended(); code != 0 {
+		t.Errorf("exit %d", code)
+	}
+}
+
+// scratch is a root of its own, with as much in it as the program needs.
+func scratch(t *testing.T) string {
+	t.Helper()
+	dir := mtatest.OpenDir(t)
+	for _, d := range []string{"etc", "usr/bin", "var/lib/dpkg/info", "var/lib/dpkg/updates", "tmp", "dev"} {
+		check(t, os.MkdirAll(filepath.Join(dir, d), 0o755))
+	}
+	write(t, filepath.Join(dir, "var/lib/dpkg/status"), "")
+	for name, text := range map[string]string{
+		"passwd": "root:x:0:0:root:/root:/bin/sh\n", "group": "root:x:0:\n", "shadow": "", "gshadow": "",
+		"resolv.conf": "nameserver 127.0.0.1\n", "hosts": "127.0.0.1 localhost\n",
+	} {
+		write(t, filepath.Join(dir, "etc", name), text)
+		check(t, os.Chmod(filepath.Join(dir, "etc", name), 0o644))
+	}
+	// A program that needs no library has none here.
+	libs, _ := run(t, "", "", "ldd", mtadPath)
+	for _, lib := range regexp.MustCompile(`/\S+`).FindAllString(libs, -1) {
+		b, err := os.ReadFile(lib)
+		if err != nil {
+			continue
+		}
+		to := filepath.Join(dir, lib)
+		check(t, os.MkdirAll(filepath.Dir(to), 0o755))
+		check(t, os.WriteFile(to, b, 0o755))
+		check(t, os.Chmod(to, 0o755))
+		for d := filepath.Dir(to); d != dir; d = filepath.Dir(d) {
+			check(t, os.Chmod(d, 0o755))
+		}
+	}
+	return dir
+}
+
+// hostState is what installing would change on a host.
+func hostState(t *testing.T) string {
+	t.Helper()
+	out := read(t, "/etc/passwd") + read(t, "/etc/group")
+	for _, p := range []string{"/var/lib/dpkg/status", "/etc/mtad", "/var/lib/mtad", "/usr/bin/mtad", "/usr/lib/systemd/system/mtad.service"} {
+		if st, err := os.Stat(p); err == nil {
+			out += fmt.Sprintln(p, st.ModTime(), st.Size())
+		}
+	}
+	return out
+}
+
+// The package installs into a root of its own, with its user, directory and
+// configuration; the program that is in it takes mail with that configuration,
+// changed in its ports only; and a purge leaves the mail.
+func TestDebianPackage(t *testing.T) {
+	t.Parallel()
+	dpkg := program(t, "dpkg")
+	program(t, "dpkg-deb")
+	program(t, "useradd")
+	mtatest.NeedRoot(t, "a package is installed, into a root of its own")
+	before := hostState(t)
+	out, dir := t.TempDir(), scratch(t)
+	must(t, filepath.Join(root, "packaging/deb/build.sh"), out, mtadPath)
+	debs, err := filepath.Glob(filepath.Join(out, "mtad_*.deb"))
+	if err != nil || len(debs) != 1 {
+		t.Fatalf("%v %v", debs, err)
+	}
+	mustSay(t, must(t, "dpkg-deb", "--info", debs[0]), "Package: mtad", "conffiles")
+	install := func(args ...string) {
+		t.Helper()
+		argv := []string{dpkg, "--root=" + dir, "--log=/dev/null", "--force-script-chrootless", "--force-depends"}
+		must(t, append(argv, args...)...)
+	}
+	install("-i", debs[0])
+	installed(t, dir)
+	install("-i", debs[0]) // again: an upgrade
+	installed(t, dir)
+	servesInstalled(t, dir)
+	install("--purge", "mtad")
+	for p, there := range map[string]bool{"etc/mtad": false, "usr/bin/mtad": false, "var/lib/mtad/store": true} {
+		if _, err := os.Stat(filepath.Join(dir, p)); (err == nil) != there {
+			t.Errorf("after a purge: %s: %v", p, err)
+		}
+	}
+	if hostState(t) != before {
+		t.Error("the host was changed")
+	}
+}
+
+// installed checks users, files and modes.
+func installed(t *testing.T, dir string) {
+	t.Helper()
+	m := regexp.MustCompile(`(?m)^mtad:[^:]*:(\d+):(\d+):[^:]*:/var/lib/mtad:/usr/sbin/nologin$`).FindStringSubmatch(read(t, filepath.Join(dir, "etc/passwd")))
+	if m == nil {
+		t.Fatalf("no user mtad:\n%s", read(t, filepath.Join(dir, "etc/passwd")))
+	}
+	for p, want := range map[string]string{
+		"var/lib/mtad": m[1] + " " + m[2] + " 40700", "etc/mtad": "0 " + m[2] + " 40750", "etc/mtad/mtad.hcl": "0 " + m[2] + " 100640",
+		"usr/bin/mtad": "0 0 100755", "etc/mtad/conf.d/hostname.hcl": "0 " + m[2] + " 100640",
+		"usr/lib/systemd/system/mtad.service": "0 0 100644",
+	} {
+		st, err := os.Stat(filepath.Join(dir, p))
+		check(t, err)
+		sys := st.Sys().(*syscall.Stat_t)
+		if got := fmt.Sprintf("%d %d %o", sys.Uid, sys.Gid, sys.Mode); got != want {
+			t.Errorf("%s: %s, want %s", p, got, want)
+		}
+	}
+}
+
+// servesInstalled runs the installed server within its root.
+func servesInstalled(t *testing.T, dir string) {
+	t.Helper()
+	chroot := &syscall.SysProcAttr{Chroot: dir}
+	mtad := func(stdin string, args ...string) string {
+		t.Helper()
+		cmd := exec.Command("/usr/bin/mtad", args...)
+		cmd.Dir, cmd.Stdin, cmd.SysProcAttr = "/", strings.NewReader(stdin), chroot
+		b, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("mtad %v: %v\n%s", args, err, b)
+		}
+		return string(b)
+	}
+	mustSay(t, mtad("", "config", "check"), "is good")
+	path := filepath.Join(dir, "etc/mtad/mtad.hcl")
+	text, port := read(t, path), map[string]int{"25": freePort(t), "587": freePort(t), "143": freePort(t)}
+	text = regexp.MustCompile(`"[0-9.]*:(25|587|143)"`).ReplaceAllStringFunc(text, func(a string) string {
+		_, p, _ := strings.Cut(strings.Trim(a, `"`), ":")
+		return fmt.Sprintf("%q", local(port[p]))
+	})
+	check(t, os.WriteFile(path, []byte(text), 0o640)) // owner and mode stay
+	p := &mtatest.Process{Cmd: exec.Command("/usr/bin/mtad", "serve"), Out: &mtatest.Buffer{}, Exited: make(chan struct{})}
+	null, err := os.Open(os.DevNull)
+	check(t, err)
+	defer null.Close()
+	p.Cmd.Dir, p.Cmd.Stdin, p.Cmd.SysProcAttr = "/", null, &syscall.SysProcAttr{Chroot: dir}
+	p.Start(t, stopLimit)
+	p.Await(t, "msg=serving")
+	mtad("", "domain", "add", "example.test")
+	mtad("secret\n", "user", "add", "alice@example.test", "--password-stdin")
+	check(t, submit(t, local(port["25"]), "ann@good.test", []string{"alice@example.test"}, letter("ann@good.test", "alice@example.test", "hello", "x")))
+	mustSay(t, mtad("", "trace", "last"), "stored in INBOX")
+	mustSay(t, mtad("", "stop"), "stopped")
+	<-p.Exited
+	if code := p.Cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit %d", code)
+	}
+}
