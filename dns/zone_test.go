@@ -80,7 +80,7 @@ func FuzzParseZone(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		z, err := ParseZone(strings.NewReader(s))
 		if err != nil {
-			if strings.Contains(err.Error(), "%!") {
+			if strings.Contains(err.Error(), "%!") && !strings.Contains(s, "%!") {
 				t.Error(err)
 			}
 			return
