@@ -112,7 +112,7 @@ func (a *Agent) act(ctx context.Context, r *accepted) (err error) {
 	}()
 	a.makeAll(ctx, r)
 	var events []pipeline.Event
-	err = a.cfg.DB.Update(ctx, func(tx *store.Tx) error {
+	err = a.cfg.DB.UpdateSoon(ctx, func(tx *store.Tx) error {
 		events = events[:0]
 		if r.again { // the last try may have been committed, whatever was said of it
 			if done, err := tx.IsApplied(r.place); done || err != nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,15 +29,8 @@ type server struct {
 func startServer(t testing.TB, answer func(*mdns.Msg, mdns.Question, bool) bool) *server {
 	t.Helper()
 	s := &server{answer: answer}
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	pc, l := samePort(t)
 	s.addr = pc.LocalAddr().String()
-	l, err := net.Listen("tcp", s.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, srv := range []*mdns.Server{{PacketConn: pc}, {Listener: l}} {
 		ready := make(chan struct{})
 		srv.NotifyStartedFunc = func() { close(ready) }
@@ -47,6 +41,25 @@ func startServer(t testing.TB, answer func(*mdns.Msg, mdns.Question, bool) bool)
 		t.Cleanup(func() { srv.Shutdown() })
 	}
 	return s
+}
+
+// samePort listens on UDP and TCP at a port that is free for both.
+func samePort(t testing.TB) (net.PacketConn, net.Listener) {
+	t.Helper()
+	for {
+		pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.Listen("tcp", pc.LocalAddr().String())
+		if err == nil {
+			return pc, l
+		}
+		pc.Close()
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
+	}
 }
 
 func (s *server) serve(w mdns.ResponseWriter, r *mdns.Msg, tcp bool) {

@@ -181,3 +181,39 @@ func replayed(t *testing.T, dir string, mix []*mixed, left map[journal.Position]
 		}
 	}
 }
+
+// What nobody waits for shares its transaction, with others of its kind and with
+// an Update that comes meanwhile.
+func TestUpdateSoon(t *testing.T) {
+	db := openDB(t, t.TempDir(), Options{})
+	commits := 0 // counted by the writer's goroutine, read when it has answered
+	db.commit = func(c *conn) error {
+		commits++
+		return c.commit()
+	}
+	const lazy = lazyGroup / 2
+	hold, held := make(chan struct{}), make(chan struct{})
+	go db.Update(context.Background(), func(*Tx) error {
+		close(held)
+		<-hold
+		return nil
+	})
+	<-held
+	jobs := make([]*job, lazy+1)
+	for i := range jobs {
+		jobs[i] = &job{fn: insert(i, "x"), done: make(chan error, 1), lazy: i < lazy}
+		db.jobs <- jobs[i]
+	}
+	close(hold)
+	for _, j := range jobs {
+		if err := <-j.done; err != nil {
+			t.Error(err)
+		}
+	}
+	if commits != 2 {
+		t.Errorf("%d commits, want 2: that of the first, and one for all the others", commits)
+	}
+	if err := db.UpdateSoon(context.Background(), insert(lazy+1, "alone")); err != nil {
+		t.Error(err)
+	}
+}

@@ -10,17 +10,20 @@ const versionTable = `CREATE TABLE IF NOT EXISTS schema_version (
 	version INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID`
 
-// migrate brings the tables of all schemas up to date.
+// migrate brings the tables of all schemas up to date, in one transaction: a
+// migration that fails leaves everything to the program that was there before.
 func migrate(c *conn, schemas []Schema) error {
-	if err := c.script(versionTable); err != nil {
+	if err := c.script("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
-	for _, s := range schemas {
-		if err := s.migrate(c); err != nil {
-			return err
-		}
+	err := c.script(versionTable)
+	for i := 0; err == nil && i < len(schemas); i++ {
+		err = schemas[i].migrate(c)
 	}
-	return nil
+	if err != nil {
+		return errors.Join(err, c.script("ROLLBACK"))
+	}
+	return c.script("COMMIT")
 }
 
 func (s *Schema) migrate(c *conn) error {
@@ -50,18 +53,12 @@ func (s *Schema) version(c *conn) (int, error) {
 	return n, err
 }
 
-// step runs one migration and its bookkeeping in one transaction.
+// step runs one migration and its bookkeeping.
 func (s *Schema) step(c *conn, n int) error {
-	if err := c.script("BEGIN IMMEDIATE"); err != nil {
+	if err := c.script(s.Migrations[n]); err != nil {
 		return err
 	}
-	err := c.script(s.Migrations[n])
-	if err == nil {
-		tx := &Tx{conn: c}
-		_, err = tx.Exec("INSERT INTO schema_version VALUES (?, ?) ON CONFLICT DO UPDATE SET version = excluded.version", s.Name, n+1)
-	}
-	if err != nil {
-		return errors.Join(err, c.script("ROLLBACK"))
-	}
-	return c.script("COMMIT")
+	tx := &Tx{conn: c}
+	_, err := tx.Exec("INSERT INTO schema_version VALUES (?, ?) ON CONFLICT DO UPDATE SET version = excluded.version", s.Name, n+1)
+	return err
 }

@@ -301,9 +301,14 @@ func TestMigrations(t *testing.T) {
 		db.Close()
 	}
 	broken := testSchema()
-	broken.Migrations = append(broken.Migrations, "DROP TABLE t; CREATE nonsense")
-	if _, err := Open(dir, Options{}, broken); err == nil {
-		t.Error("broken migration ran")
+	// The first step works, the second fails half-way, and a schema after it
+	// would have work too: all stays with the program that was there before.
+	broken.Migrations = append(broken.Migrations, "CREATE TABLE more (a)", "DROP TABLE t; CREATE nonsense")
+	behind := Schema{Name: "behind", Migrations: []string{"CREATE TABLE behind (a)"}}
+	for _, schemas := range [][]Schema{{broken}, {behind, broken}} {
+		if _, err := Open(dir, Options{}, schemas...); err == nil || !strings.Contains(err.Error(), "migrate test to version") {
+			t.Errorf("broken migration: %v", err)
+		}
 	}
 	if got := keys(t, openDB(t, dir, Options{})); got != "1=a" {
 		t.Errorf("after a broken migration: %s", got)

@@ -14,6 +14,7 @@ import (
 type job struct {
 	fn    func(*Tx) error
 	state atomic.Int32 // see below
+	lazy  bool
 	done  chan error
 	tx    *Tx
 	err   error // what the function itself answered
@@ -32,7 +33,17 @@ const (
 // only before fn has started. ErrUnavailable says that nobody knows whether it
 // is committed.
 func (db *DB) Update(ctx context.Context, fn func(*Tx) error) error {
-	j := &job{fn: fn, done: make(chan error, 1)}
+	return db.update(ctx, &job{fn: fn, done: make(chan error, 1)})
+}
+
+// UpdateSoon is Update for what nobody waits for: it may begin a few
+// milliseconds later, so that many share a transaction and its sync. An Update
+// that comes meanwhile takes it along.
+func (db *DB) UpdateSoon(ctx context.Context, fn func(*Tx) error) error {
+	return db.update(ctx, &job{fn: fn, done: make(chan error, 1), lazy: true})
+}
+
+func (db *DB) update(ctx context.Context, j *job) error {
 	select {
 	case <-db.stop:
 		return ErrClosed
@@ -87,22 +98,48 @@ func (db *DB) writeLoop() {
 	}
 }
 
+// How long what nobody waits for is kept for others to join, and how many are
+// enough.
+const (
+	lazyDelay = 4 * time.Millisecond
+	lazyGroup = 64
+)
+
 // gather takes what waits, without those cancelled meanwhile.
-func (db *DB) gather(first []*job) []*job {
-	group := first[:0]
-	for j := first[0]; ; {
-		if j.state.CompareAndSwap(jobWaiting, jobStarted) {
-			group = append(group, j)
-		}
-		if len(group) == groupLimit {
-			return group
-		}
+func (db *DB) gather(group []*job) []*job {
+	first := group[0]
+	group, urgent := take(group[:0], first), !first.lazy
+	var late <-chan time.Time // runs once everything that is there is lazy
+	for len(group) < groupLimit {
+		var j *job
 		select {
 		case j = <-db.jobs:
 		default:
-			return group
+			if urgent || len(group) == 0 || len(group) >= lazyGroup {
+				return group
+			}
+			if late == nil {
+				late = time.After(lazyDelay)
+			}
+			select {
+			case j = <-db.jobs:
+			case <-late:
+				return group
+			case <-db.stop:
+				return group
+			}
 		}
+		group, urgent = take(group, j), urgent || !j.lazy
 	}
+	return group
+}
+
+// take adds a job that has not been cancelled.
+func take(group []*job, j *job) []*job {
+	if j.state.CompareAndSwap(jobWaiting, jobStarted) {
+		return append(group, j)
+	}
+	return group
 }
 
 // serve runs a group, and each function alone if the group as a whole failed.

@@ -89,6 +89,9 @@ func (h *house) openStore(ctx context.Context, c *loaded) error {
 	}
 	var err error
 	h.db, err = store.Open(filepath.Join(c.top.DataDir, storeDir), store.Options{Logger: h.log}, schemas()...)
+	if errors.Is(err, store.ErrNewer) {
+		return &exitError{exitConfig, err} // trying again would not help
+	}
 	if err != nil {
 		return &exitError{exitTemp, err}
 	}

@@ -264,7 +264,7 @@ func TestDamagedDatabase(t *testing.T) {
 		b[i] = 0xa5
 	}
 	check(t, os.WriteFile(path, b, 0o600))
-	out, code := run(t, "", "", mtadPath, "serve", "-c", s.config())
+	out, code := run(t, "", "", mtadPath, "serve", "--dev", "--dir", s.dir, "--base-port", fmt.Sprint(s.Base))
 	if code == 0 || !strings.Contains(out, "the database is damaged") || !strings.Contains(out, "restore the newest backup") {
 		t.Errorf("serve: exit %d\n%s", code, out)
 	}

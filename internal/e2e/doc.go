@@ -24,11 +24,12 @@
 //	postfix_test.go    a private Postfix; mail by way of it
 //	filters_test.go    every kind of filter in one run; rules and reloads
 //	restart_test.go    the queue after kill -9, and stopping (package crash kills more)
+//	reload_test.go     reloads under load; a database of a newer program
 //	bounce_test.go     notices of failure
 //	limits_test.go     sizes, recipients, VRFY
-//	limitoptions_test.go  every limit, set low
+//	limitoptions_test.go every limit, set low
 //	hostile_test.go    hostile clients, and what others notice of them
-//	relaycontrol_test.go  what testers of open relays try
+//	relaycontrol_test.go what testers of open relays try
 //	hostilehop_test.go hostile hosts that mail is relayed to
 //	smuggling_test.go  false ends of data, from and to Postfix
 //	seeing_test.go     traces, metrics, the queue, accounts

@@ -60,7 +60,7 @@ func TestSMTPSink(t *testing.T) {
 		data := letter("alice@example.test", "x@far.test", fmt.Sprintf("relayed %d", i), text)
 		data = strings.Replace(data, "Subject:", "X-Odd:\r\nSubject :", 1)
 		if i == 0 {
-			data = "Subject: only a header\r\n\r\n"
+			data = "From: alice@example.test\r\nDate: Sun, 1 Mar 2026 12:00:00 +0000\r\nSubject: only a header\r\n\r\n"
 		}
 		want = append(want, data)
 		check(t, submit(t, local(s.SMTP), "alice@example.test", []string{"x@far.test"}, data))

@@ -200,7 +200,7 @@ func servesInstalled(t *testing.T, dir string) {
 	mtad("", "domain", "add", "example.test")
 	mtad("secret\n", "user", "add", "alice@example.test", "--password-stdin")
 	check(t, submit(t, local(port["25"]), "ann@good.test", []string{"alice@example.test"}, letter("ann@good.test", "alice@example.test", "hello", "x")))
-	mustSay(t, mtad("", "trace", "last"), "stored in INBOX")
+	eventually(t, "mail in the mailbox", timeLimit, func() bool { return strings.Contains(mtad("", "trace", "last"), "stored in INBOX") })
 	mustSay(t, mtad("", "stop"), "stopped")
 	<-p.Exited
 	if code := p.Cmd.ProcessState.ExitCode(); code != 0 {

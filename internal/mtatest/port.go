@@ -4,16 +4,50 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
+	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// taken are the ports that tests of this run have.
+// taken are the ports that tests of this process have. The tests of other
+// packages run at the same time: what says that a port is ours to them is a lock
+// on a file, which goes with the process.
 var taken = struct {
 	sync.Mutex
-	ports map[int]bool
-}{ports: map[int]bool{}}
+	locks map[int]*os.File
+}{locks: map[int]*os.File{}}
+
+// claim takes a port, unless somebody has it.
+func claim(port int) bool {
+	if taken.locks[port] != nil {
+		return false
+	}
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("mtad-test-ports-%d", os.Getuid()))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return false
+	}
+	f, err := os.OpenFile(filepath.Join(dir, strconv.Itoa(port)), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return false
+	}
+	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+		f.Close()
+		return false
+	}
+	l, err := net.Listen("tcp", Local(port))
+	if err != nil {
+		f.Close()
+		return false
+	}
+	l.Close()
+	taken.locks[port] = f
+	return true
+}
 
 // FreeBase finds a base such that nobody has the ports at the offsets from it,
 // and takes them. They are below those that the system gives away by itself.
@@ -36,18 +70,15 @@ func free(offsets []int) (base int, ok bool) {
 	taken.Lock()
 	defer taken.Unlock()
 	base = 2000 + rand.IntN(27000)
-	for _, o := range offsets {
-		l, err := net.Listen("tcp", Local(base+o))
-		if err != nil {
-			return 0, false
+	for i, o := range offsets {
+		if claim(base + o) {
+			continue
 		}
-		l.Close()
-		if taken.ports[base+o] {
-			return 0, false
+		for _, mine := range offsets[:i] {
+			taken.locks[base+mine].Close()
+			delete(taken.locks, base+mine)
 		}
-	}
-	for _, o := range offsets {
-		taken.ports[base+o] = true
+		return 0, false
 	}
 	return base, true
 }

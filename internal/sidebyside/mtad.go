@@ -74,6 +74,9 @@ func startMtad(dir, binary string, m mode) (*system, error) {
 		os.WriteFile(filepath.Join(dir, "zone.txt"), nil, 0o644),
 		os.WriteFile(filepath.Join(dir, "rules.sieve"), []byte(scripts[m]), 0o644),
 	)
+	if err == nil {
+		err = exec.Command("chown", "-R", "nobody:", dir).Run()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +105,8 @@ func startMtad(dir, binary string, m mode) (*system, error) {
 	}
 	if err != nil {
 		s.stop()
-		return nil, err
+		said, _ := os.ReadFile(log.Name())
+		return nil, fmt.Errorf("%w\n%s", err, said)
 	}
 	return s, nil
 }

@@ -51,7 +51,6 @@ func mib(kib float64) float64 { return kib / 1024 }
 
 // vitals are what a look at the server gives.
 type vitals struct {
-	at              time.Duration
 	accepted        int
 	status, rollup  map[string]float64 // of /proc, in KiB where it says kB
 	metrics         map[string]float64 // of the server; those with labels are summed
