@@ -11,6 +11,14 @@ import (
 
 const busyTimeout = 10 * time.Second
 
+// The pages that a connection keeps, in KiB: each has its own, filled bit by bit
+// as it comes to touch them, and a page takes about twice its size of the
+// allocator. What is not there is read from the kernel's cache.
+const (
+	writerCache = "PRAGMA cache_size=-4096"
+	readerCache = "PRAGMA cache_size=-2048"
+)
+
 // conn is one connection, used by one goroutine at a time.
 type conn struct{ *sqlite.Conn }
 
@@ -20,7 +28,7 @@ func openWriter(path string) (*conn, error) {
 		"PRAGMA synchronous=FULL",
 		"PRAGMA foreign_keys=ON",
 		"PRAGMA temp_store=MEMORY",
-		"PRAGMA cache_size=-16384",
+		writerCache,
 		"PRAGMA wal_autocheckpoint=4000",
 		"PRAGMA journal_size_limit=67108864",
 	)
@@ -32,7 +40,7 @@ func openReader(path string) (*conn, error) {
 	return openConn(path, sqlite.OpenReadWrite,
 		"PRAGMA query_only=ON",
 		"PRAGMA temp_store=MEMORY",
-		"PRAGMA cache_size=-4096",
+		readerCache,
 	)
 }
 
