@@ -235,10 +235,10 @@ func TestPutOffForEver(t *testing.T) {
 	})
 	w.send("cid@x.test", "ann@x.test bob@x.test", hello)
 	w.quiet(1)
-	w.later(25 * time.Hour)
+	w.clock.Add(25 * time.Hour)
 	w.retry("deferred")
 	w.until("a second attempt", func() bool { return w.quiet(1)[0].Attempts == 2 })
-	w.later(5 * 24 * time.Hour)
+	w.clock.Add(5 * 24 * time.Hour)
 	w.retry("deferred")
 	w.until("the end", func() bool { return w.quiet(1)[0].State() == "held" })
 	expect(t, "reports", len(w.box("cid")), 0)
@@ -382,7 +382,7 @@ func TestReplay(t *testing.T) {
 	m, err := message.Parse(message.FromBytes([]byte("Subject: x\r\n\r\nx\r\n")))
 	w.must(err)
 	v := pipeline.NewView(pipeline.Client{Protocol: "smtp"}, pipeline.Mailing{
-		ID: message.NewID(time.Now()), Time: w.clock(), Sender: w.addr("s@far.test"), Rcpts: []pipeline.Recipient{{ID: 1, Addr: w.addr("ann@x.test")}, {ID: 2, Addr: w.addr("out@far.test")}},
+		ID: message.NewID(time.Now()), Time: w.clock.Now(), Sender: w.addr("s@far.test"), Rcpts: []pipeline.Recipient{{ID: 1, Addr: w.addr("ann@x.test")}, {ID: 2, Addr: w.addr("out@far.test")}},
 	}, m)
 	acts, reply := w.agent.decide(t.Context(), v, func(pipeline.Event) {})
 	if !reply.IsZero() {
@@ -408,7 +408,7 @@ func TestReplayOfABadRecord(t *testing.T) {
 	m, err := message.Parse(message.FromBytes([]byte("Subject: x\r\n\r\nx\r\n")))
 	w.must(err)
 	v := pipeline.NewView(pipeline.Client{Protocol: "smtp"}, pipeline.Mailing{
-		ID: message.NewID(time.Now()), Time: w.clock(), Sender: w.addr("s@far.test"), Rcpts: []pipeline.Recipient{{ID: 1, Addr: w.addr("ann@x.test")}},
+		ID: message.NewID(time.Now()), Time: w.clock.Now(), Sender: w.addr("s@far.test"), Rcpts: []pipeline.Recipient{{ID: 1, Addr: w.addr("ann@x.test")}},
 	}, m)
 	acts, _ := w.agent.decide(t.Context(), v, func(pipeline.Event) {})
 	good, err := encodeRecord(v, acts)

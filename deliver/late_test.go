@@ -71,7 +71,7 @@ func late(ctx context.Context, w *world, gone func() error) smtp.Reply {
 	w.must(err)
 	f := w.listener.Open(pipeline.Client{Protocol: "smtp", Hostname: "here.test", Session: "s"})
 	defer f.Close()
-	f.Begin(message.NewID(w.clock()), w.addr("s@far.test"), smtp.MailParams{})
+	f.Begin(message.NewID(w.clock.Now()), w.addr("s@far.test"), smtp.MailParams{})
 	f.AddRcpt(pipeline.Recipient{Addr: w.addr("ann@x.test")})
 	f.AddRcpt(pipeline.Recipient{Addr: w.addr("out@far.test")})
 	f.SetMessage(m, nil, nil)

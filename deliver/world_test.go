@@ -17,6 +17,7 @@ import (
 
 	"mtad/deliver/relay"
 	"mtad/directory"
+	"mtad/internal/mtatest"
 	"mtad/mailbox"
 	"mtad/message"
 	"mtad/pipeline"
@@ -124,28 +125,16 @@ type world struct {
 	onDeliver rules
 	onMade    rules
 	stop      func()
+	clock     *mtatest.Clock
 
 	mu     sync.Mutex
-	now    time.Time
 	ids    message.ID
 	events []pipeline.Event
 }
 
-func (w *world) clock() time.Time {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.now
-}
-
-func (w *world) later(d time.Duration) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.now = w.now.Add(d)
-}
-
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, root: t.TempDir(), remote: &remote{}, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
+	w := &world{t: t, root: t.TempDir(), remote: &remote{}, clock: mtatest.NewClock(time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC))}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -180,7 +169,7 @@ func (w *world) start() {
 	var err error
 	w.db, err = store.Open(w.root, store.Options{}, mailbox.Schema(), directory.Schema(), queue.Schema())
 	w.must(err)
-	w.mail, err = mailbox.Open(w.t.Context(), w.db, mailbox.Options{Now: w.clock})
+	w.mail, err = mailbox.Open(w.t.Context(), w.db, mailbox.Options{Now: w.clock.Now})
 	w.must(err)
 	w.dir, err = directory.New(w.db, directory.Options{Settings: directory.Settings{DefaultDomain: "x.test", Postmaster: "ann@x.test"}})
 	w.must(err)
@@ -193,13 +182,13 @@ func (w *world) start() {
 	made := w.pipeline("generated", &w.onMade)
 	w.listener = w.pipeline("listener", &w.onMessage)
 	w.agent = New(Config{
-		Hostname: "here.test", DB: w.db, Mailboxes: w.mail, Router: router, Now: w.clock,
+		Hostname: "here.test", DB: w.db, Mailboxes: w.mail, Router: router, Now: w.clock.Now,
 		Delivery:  func() (*pipeline.Pipeline, func()) { return deliver, func() {} },
 		Generated: func() (*pipeline.Pipeline, func()) { return made, func() {} },
 		Trace:     w.trace, Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
 	})
 	w.queue = queue.New(queue.Config{
-		DB: w.db, Attempt: w.agent.Attempt, Report: w.agent.Report, WarnAfter: w.agent.WarnAfter, Now: w.clock,
+		DB: w.db, Attempt: w.agent.Attempt, Report: w.agent.Report, WarnAfter: w.agent.WarnAfter, Now: w.clock.Now,
 		Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
 	})
 	w.agent.SetQueue(w.queue)
@@ -217,7 +206,7 @@ func (w *world) start() {
 }
 
 func (w *world) pipeline(name string, r *rules) *pipeline.Pipeline {
-	p, err := pipeline.New(name, []*pipeline.Step{{Name: "rules", Kind: "test", Filter: r, OnError: pipeline.TempFail}}, pipeline.Env{Now: w.clock})
+	p, err := pipeline.New(name, []*pipeline.Step{{Name: "rules", Kind: "test", Filter: r, OnError: pipeline.TempFail}}, pipeline.Env{Now: w.clock.Now})
 	w.must(err)
 	return p
 }

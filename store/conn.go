@@ -11,9 +11,9 @@ import (
 
 const busyTimeout = 10 * time.Second
 
-// The pages that a connection keeps, in KiB: each has its own, filled bit by bit
-// as it comes to touch them, and a page takes about twice its size of the
-// allocator. What is not there is read from the kernel's cache.
+// The pages that a connection keeps, in KiB: each connection has its own, filled
+// bit by bit as it comes to touch them. What is not there is read from the
+// kernel's cache.
 const (
 	writerCache = "PRAGMA cache_size=-4096"
 	readerCache = "PRAGMA cache_size=-2048"
