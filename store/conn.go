@@ -7,16 +7,18 @@ import (
 	"time"
 
 	"zombiezen.com/go/sqlite"
+
+	"mtad/internal/pagepool"
 )
 
 const busyTimeout = 10 * time.Second
 
 // The pages that a connection keeps, in KiB: each connection has its own, filled
 // bit by bit as it comes to touch them. What is not there is read from the
-// kernel's cache.
+// kernel's cache. With the trace's they fill the pool of pagepool.
 const (
-	writerCache = "PRAGMA cache_size=-4096"
-	readerCache = "PRAGMA cache_size=-2048"
+	writerCache = "PRAGMA cache_size=-2048"
+	readerCache = "PRAGMA cache_size=-1024"
 )
 
 // conn is one connection, used by one goroutine at a time.
@@ -45,7 +47,7 @@ func openReader(path string) (*conn, error) {
 }
 
 func openConn(path string, flags sqlite.OpenFlags, pragmas ...string) (*conn, error) {
-	sc, err := sqlite.OpenConn(path, flags)
+	sc, err := pagepool.Open(path, flags)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"zombiezen.com/go/sqlite"
 
+	"mtad/internal/pagepool"
 	"mtad/message"
 	"mtad/pipeline"
 )
@@ -101,7 +102,7 @@ func (f *file) open() error {
 	if f.conn != nil {
 		return nil
 	}
-	conn, err := sqlite.OpenConn(f.path, sqlite.OpenReadWrite|sqlite.OpenCreate)
+	conn, err := pagepool.Open(f.path, sqlite.OpenReadWrite|sqlite.OpenCreate)
 	if err != nil {
 		return err
 	}
@@ -117,7 +118,7 @@ func (f *file) open() error {
 func (f *file) prepare() error {
 	for _, p := range []string{
 		"PRAGMA journal_mode=WAL", "PRAGMA synchronous=OFF", "PRAGMA temp_store=MEMORY",
-		"PRAGMA cache_size=-2048", "PRAGMA journal_size_limit=8388608",
+		"PRAGMA cache_size=-1024", "PRAGMA journal_size_limit=8388608",
 	} {
 		if err := f.run(p); err != nil {
 			return err
