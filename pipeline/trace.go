@@ -96,3 +96,23 @@ func (l *log) add(e Event) {
 	}
 	l.events = append(l.events, e)
 }
+
+// usualEvents is how many most transactions have.
+const usualEvents = 8
+
+// reserve makes room for a usual transaction.
+func (l *log) reserve() {
+	if l.events == nil {
+		l.events = make([]Event, 0, usualEvents)
+	}
+}
+
+// clear empties the log for the next transaction. What an unusual one took is
+// given back.
+func (l *log) clear() {
+	clear(l.events)
+	l.events, l.dropped = l.events[:0], 0
+	if cap(l.events) > 2*usualEvents {
+		l.events = nil
+	}
+}
