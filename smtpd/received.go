@@ -2,7 +2,6 @@ package smtpd
 
 import (
 	"fmt"
-	"strings"
 
 	"mtad/message"
 	"mtad/pipeline"
@@ -34,21 +33,18 @@ func (c *conn) traceFields(m *message.Message) [][]byte {
 func (c *conn) received() []byte {
 	v := c.flow.View()
 	cl := v.Client()
-	var b strings.Builder
 	from := "localhost"
 	if !c.cfg.Submission {
-		from = fmt.Sprintf("%s (%s)", cl.Helo, clientName(cl))
+		from = cl.Helo + " (" + clientName(cl) + ")"
 	}
-	fmt.Fprintf(&b, "Received: from %s\r\n\t", from)
-	fmt.Fprintf(&b, "by %s (mtad) with %s id %s", cl.Hostname, protocol(cl, v.SenderParams().UTF8), v.ID())
+	field := "Received: from " + from + "\r\n\tby " + cl.Hostname + " (mtad) with " + protocol(cl, v.SenderParams().UTF8) + " id " + v.ID().String()
 	if t := cl.TLS; t != nil {
-		fmt.Fprintf(&b, "\r\n\t(%s, %s, %d bits)", t.Version, t.Cipher, t.Bits)
+		field += fmt.Sprintf("\r\n\t(%s, %s, %d bits)", t.Version, t.Cipher, t.Bits)
 	}
 	if rcpts := v.Rcpts(); len(rcpts) == 1 {
-		fmt.Fprintf(&b, "\r\n\tfor %s", rcpts[0].Addr.Path())
+		field += "\r\n\tfor " + rcpts[0].Addr.Path()
 	}
-	fmt.Fprintf(&b, ";\r\n\t%s\r\n", c.cfg.Now().Format(dateFormat))
-	return []byte(b.String())
+	return []byte(field + ";\r\n\t" + c.cfg.Now().Format(dateFormat) + "\r\n")
 }
 
 // clientName is "name [address]", the name being "unknown" if it could not be
