@@ -102,7 +102,7 @@ func (s *session) rcpt(ctx context.Context) error {
 	if fate.Refused() || class == pipeline.NoSuch {
 		s.flow.DropRcpt()
 	}
-	s.flow.Record(pipeline.Event{Kind: pipeline.EventMail, Rcpt: addr.String(), Step: fate.Step, Reply: fate.Reply.String(), Note: string(class)})
+	s.flow.Record(pipeline.Event{Kind: pipeline.EventMail, Rcpt: addr.String(), Reply: replyText(fate), Note: string(class)})
 	return s.answer(gomilter.CodeRcpt, fate)
 }
 
@@ -289,5 +289,5 @@ func (s *session) log(fate pipeline.Fate) {
 	}
 	v := s.flow.View()
 	s.srv.cfg.Log.Info("judged", "listener", s.srv.cfg.Name, "id", v.ID(), "queue_id", s.macro("i"),
-		"from", v.Sender().String(), "rcpts", len(v.Rcpts()), "action", fate.Action.String(), "step", fate.Step, "reply", fate.Reply.String())
+		"from", v.Sender().String(), "rcpts", len(v.Rcpts()), "action", fate.Action.String(), "step", fate.Step, "reply", replyText(fate))
 }

@@ -24,7 +24,10 @@ func (s *session) answer(code gomilter.Code, fate pipeline.Fate) error {
 		fate = refusal(s.broken)
 	}
 	if s.flow != nil && fate.Action != pipeline.Continue {
-		s.flow.Record(pipeline.Event{Kind: pipeline.EventReply, Step: fate.Step, Action: fate.Action.String(), Reply: fate.Reply.String()})
+		if !fate.Reply.IsZero() {
+			fate.Reply = fate.Reply.Suffixed(" [" + s.flow.TraceID() + "]") // what `mtad trace` finds it by
+		}
+		s.flow.Record(pipeline.Event{Kind: pipeline.EventReply, Step: fate.Step, Action: fate.Action.String(), Reply: replyText(fate)})
 		s.refused = s.refused || !s.mail
 	}
 	switch {
@@ -36,6 +39,14 @@ func (s *session) answer(code gomilter.Code, fate pipeline.Fate) error {
 		s.out = wire.Append(s.out, byte(gomilter.ActContinue))
 	}
 	return nil
+}
+
+// replyText is a fate's reply in traces and logs, "" for none.
+func replyText(f pipeline.Fate) string {
+	if f.Reply.IsZero() {
+		return ""
+	}
+	return f.Reply.String()
 }
 
 // replyData is a reply as the protocol has it: "550 5.7.1 text" and a NUL; CR LF
