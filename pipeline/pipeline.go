@@ -15,6 +15,7 @@ type Pipeline struct {
 	steps []*Step
 	now   func() time.Time
 	log   *slog.Logger
+	crew  crew
 }
 
 // New checks the steps and makes a pipeline of them. The steps belong to it.
@@ -58,7 +59,10 @@ func (p *Pipeline) Start(ctx context.Context) error {
 }
 
 // Close closes every filter that no other pipeline holds.
-func (p *Pipeline) Close() error { return stopSteps(p.steps) }
+func (p *Pipeline) Close() error {
+	p.crew.close()
+	return stopSteps(p.steps)
+}
 
 func stopSteps(steps []*Step) error {
 	var errs []error

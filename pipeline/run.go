@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"runtime/debug"
 	"time"
 
 	"mtad/dns"
@@ -106,38 +105,27 @@ func (f *Flow) ask(ctx context.Context, i int, st *Step, s Stage, v *View) (Verd
 	return verdict, err
 }
 
-// answer is what came of a call.
-type answer struct {
-	verdict Verdict
-	session Session // as opened by the call, if it was
-	err     error
-}
-
-// guarded calls the filter on a goroutine of its own, so that one that ignores
+// guarded calls the filter on another goroutine, so that one that ignores
 // its deadline is left behind instead of holding the client.
 func (f *Flow) guarded(ctx context.Context, i int, st *Step, s Stage, v *View) (Verdict, error) {
 	if err := st.acquire(ctx); err != nil {
 		return Verdict{}, err
 	}
-	session := f.sessions[i]
-	got := make(chan answer, 1)
-	go func() {
-		defer st.release()
-		got <- call(ctx, st, s, v, session)
-	}()
+	h := f.p.crew.take()
+	h.calls <- call{ctx, st, s, v, f.sessions[i]}
 	select {
-	case a := <-got:
-		return f.settle(i, a)
+	case a := <-h.got:
+		return f.settle(i, h, a)
 	case <-ctx.Done():
 	}
 	// The deadline has passed: an answer on the heels of it still counts.
 	grace := time.NewTimer(graceTime)
 	defer grace.Stop()
 	select {
-	case a := <-got:
-		return f.settle(i, a)
+	case a := <-h.got:
+		return f.settle(i, h, a)
 	case <-grace.C:
-		f.abandon(i, got)
+		f.abandon(i, h)
 		return Verdict{}, fmt.Errorf("%w: ignored its deadline of %v", ErrTimeout, st.timeout(s))
 	}
 }
@@ -145,7 +133,8 @@ func (f *Flow) guarded(ctx context.Context, i int, st *Step, s Stage, v *View) (
 // graceTime is how long a call may outlive its deadline before it is abandoned.
 const graceTime = 200 * time.Millisecond
 
-func (f *Flow) settle(i int, a answer) (Verdict, error) {
+func (f *Flow) settle(i int, h *hand, a answer) (Verdict, error) {
+	f.p.crew.giveBack(h)
 	f.sessions[i] = a.session
 	if errors.Is(a.err, context.DeadlineExceeded) && !errors.Is(a.err, ErrTimeout) {
 		a.err = fmt.Errorf("%w: %w", ErrTimeout, a.err)
@@ -155,42 +144,14 @@ func (f *Flow) settle(i int, a answer) (Verdict, error) {
 
 // abandon gives up a session whose call has not come back; whoever returns last
 // closes it.
-func (f *Flow) abandon(i int, got <-chan answer) {
+func (f *Flow) abandon(i int, h *hand) {
 	f.sessions[i] = nil
 	go func() {
-		if a := <-got; a.session != nil {
+		if a := <-h.got; a.session != nil {
 			a.session.Close()
 		}
+		f.p.crew.giveBack(h)
 	}()
-}
-
-// call opens the filter's session if it has none yet, and asks.
-func call(ctx context.Context, st *Step, s Stage, v *View, session Session) (a answer) {
-	a.session = session
-	defer func() {
-		if r := recover(); r != nil {
-			a.err = fmt.Errorf("%w: %v\n%s", ErrPanic, r, debug.Stack())
-		}
-	}()
-	filter := st.Filter
-	if opener, ok := filter.(Opener); ok && session == nil {
-		if a.session, a.err = opener.Open(ctx, v); a.err != nil {
-			a.session = nil
-			return a
-		}
-	}
-	if a.session != nil {
-		filter = a.session
-	}
-	if !filter.Stages().Has(s) {
-		return a
-	}
-	if access, ok := filter.(Access); ok {
-		reads, _ := access.Access(s)
-		v = v.masked(reads)
-	}
-	a.verdict, a.err = filter.Filter(ctx, s, v)
-	return a
 }
 
 // check finds verdicts that no filter may give.
