@@ -251,6 +251,15 @@ func (f *Flow) Trace() Trace {
 	return t
 }
 
+// TraceID is what the trace will be kept under: the transaction's ID, or before
+// one the session's. Refusals name it.
+func (f *Flow) TraceID() string {
+	if id := f.state.env.ID; id != 0 {
+		return id.String()
+	}
+	return f.state.client.Session
+}
+
 // Record adds an event of the server's own to the trace: who connected, what
 // was answered.
 func (f *Flow) Record(e Event) {

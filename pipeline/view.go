@@ -202,6 +202,9 @@ func (v *View) Message() *message.Message {
 	return v.state.msg
 }
 
+// Forked reports whether a recipient gets a revision of its own.
+func (v *View) Forked(id RcptID) bool { return v.state.forks[id] != nil }
+
 // Original is the message as it came, with the fields that Message hides:
 // signatures are checked against it.
 func (v *View) Original() *message.Message {

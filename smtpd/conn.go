@@ -441,13 +441,7 @@ func (c *conn) refuse(ctx context.Context, r smtp.Reply) error {
 }
 
 // traced adds the ID under which the reply can be asked about.
-func (c *conn) traced(r smtp.Reply) smtp.Reply {
-	id := c.flow.Client().Session
-	if t := c.flow.View().ID(); t != 0 {
-		id = t.String()
-	}
-	return r.Suffixed(" [" + id + "]")
-}
+func (c *conn) traced(r smtp.Reply) smtp.Reply { return r.Suffixed(" [" + c.flow.TraceID() + "]") }
 
 // handshake makes the connection TLS.
 func (c *conn) handshake(ctx context.Context) error {

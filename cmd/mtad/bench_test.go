@@ -53,7 +53,7 @@ func benchHouse(b *testing.B) (h *house, addr string) {
 	ctx, stop := context.WithCancel(context.Background())
 	stopped, ready := make(chan error, 1), make(chan *house, 1)
 	go func() {
-		stopped <- serve(ctx, config, &boot.Start{}, b.Output(), func(h *house) error {
+		stopped <- serve(ctx, source{path: config}, &boot.Start{}, b.Output(), func(h *house) error {
 			if err := h.directory.AddDomain(ctx, "example.test", directory.Local); err != nil {
 				return err
 			}

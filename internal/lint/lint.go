@@ -85,7 +85,7 @@ var levels = map[string]int{
 	"smtp":              0, "message": 0, "dns": 0, "config": 0, "sieve": 0, "journal": 0, "monitor": 0,
 	"pipeline": 1, "store": 1,
 	"mailbox": 2, "directory": 2, "queue": 2, "trace": 2, "deliver": 3, "deliver/relay": 2,
-	"smtpd": 4, "imapd": 4, "imapd/wire": 0, "admin": 4, "sdk/mtadpb": 0, "sdk": 1, "plugins": 4,
+	"smtpd": 4, "imapd": 4, "imapd/wire": 0, "milterd": 4, "milterd/wire": 0, "admin": 4, "sdk/mtadpb": 0, "sdk": 1, "plugins": 4,
 	"cmd/mtad": 5, "cmd/mtad/dev": 0, "cmd/mtad/boot": 1,
 }
 
