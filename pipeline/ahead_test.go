@@ -317,9 +317,9 @@ func transact(f *Flow, run func(Stage) bool) bool {
 // step after the other: replies, message, envelope, facts, trace and effects are
 // equal. It also checks that anything ran side by side at all.
 func TestSideBySide(t *testing.T) {
-	seeds := uint64(400)
+	seeds := uint64(200)
 	if testing.Short() {
-		seeds = 100
+		seeds = 50
 	}
 	var together atomic.Int64
 	var wg sync.WaitGroup
