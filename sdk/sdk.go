@@ -22,8 +22,8 @@ import (
 	"mtad/sdk/mtadpb"
 )
 
-// Protocol is the version of the protocol that this package speaks.
-const Protocol = 1
+// Protocol is the newest version of the protocol that this package speaks.
+const Protocol = 2
 
 // Handshake tells a plugin started by mtad from one started by hand.
 func Handshake() plugin.HandshakeConfig {
@@ -39,7 +39,21 @@ type Manifest struct {
 	Stages        []string // connect helo auth unknown mail rcpt data message deliver queued
 	Reads         []string // envelope header body auth-results score tags effects; nil is all
 	Writes        []string // the same; nil is nothing
+	Options       []Option // of config; nil is none
+	// Pure says that the filter does nothing but judge: it learns nothing, counts
+	// nothing, keeps no copy. It may then be asked while earlier filters are.
+	Pure bool
 }
+
+// Option is a name that the configuration's config map may have. AnyName stands
+// for names that are not known beforehand.
+type Option struct {
+	Name, Doc string
+	Required  bool
+}
+
+// AnyName is the Name of an Option that allows every other name.
+const AnyName = "*"
 
 // Filter judges one stage. It may be called for several sessions at once. An
 // error is a fault of the filter, which the configuration's on_error answers; a
@@ -102,7 +116,10 @@ func (s *server) Describe(_ context.Context, h *mtadpb.Host) (*mtadpb.Manifest, 
 	m := s.plugin.manifest
 	out := &mtadpb.Manifest{
 		Protocol: min(Protocol, h.GetProtocol()), Name: m.Name, Version: m.Version,
-		Stages: m.Stages, Reads: m.Reads, Writes: m.Writes,
+		Stages: m.Stages, Reads: m.Reads, Writes: m.Writes, Pure: m.Pure,
+	}
+	for _, o := range m.Options {
+		out.Options = append(out.Options, &mtadpb.Option{Name: o.Name, Doc: o.Doc, Required: o.Required})
 	}
 	if m.Reads == nil {
 		out.Reads = []string{"envelope", "header", "body", "auth-results", "score", "tags", "effects"}

@@ -31,6 +31,10 @@ func main() {
 		Stages: []string{"message"},
 		Reads:  []string{"header", "body"},
 		Writes: []string{"score", "tags"},
+		Options: []sdk.Option{
+			{Name: "map", Doc: "The file of hosts and points.", Required: true},
+		},
+		Pure: true,
 	}, newFilter)
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"mtad/config"
 	"mtad/pipeline"
@@ -25,6 +26,11 @@ type settings struct {
 	Args   []string          `mtad:"args"`
 	SHA256 string            `mtad:"sha256"`
 	Config map[string]string `mtad:"config"`
+
+	MTLS    bool          `mtad:"mtls"`
+	Memory  config.Size   `mtad:"memory"`
+	CPUTime time.Duration `mtad:"cpu_time"`
+	Files   int           `mtad:"open_files"`
 }
 
 var options = []config.Option{
@@ -32,6 +38,10 @@ var options = []config.Option{
 	{Name: "args", Type: config.TypeStrings, Default: []string{}, Reload: true, Doc: "Its arguments.", Example: `["--quiet"]`},
 	{Name: "sha256", Type: config.TypeString, Default: "", Reload: true, Doc: "The program's SHA-256 in hexadecimal: another program is not started. Empty is no check.", Example: `"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"`},
 	{Name: "config", Type: config.TypeStringMap, Default: map[string]string{}, Reload: true, Doc: "What the program is told about itself: names and values of its own.", Example: `{ map = "maps/urlrep.json" }`},
+	{Name: "mtls", Type: config.TypeBool, Default: true, Reload: true, Doc: "Speak to the program over mutual TLS, with keys made for this run. Programs that do not use the Go SDK need false; the socket is in a folder that only mtad's user can enter in either case.", Example: "false"},
+	{Name: "memory", Type: config.TypeSize, Default: 512 * config.MB, Min: 16 * config.MB, Reload: true, Doc: "How much memory the program may have. It is looked at 20 times a second; with more the program is killed, and started again.", Example: "2 * GB"},
+	{Name: "cpu_time", Type: config.TypeDuration, Default: "0s", Min: "0s", Max: "1h", Reload: true, Doc: "How long the program may compute within a minute, all its threads together. With more it is killed, and started again. 0s is no limit.", Example: `"30s"`},
+	{Name: "open_files", Type: config.TypeInt, Default: 256, Min: 32, Max: 65536, Unit: "files", Reload: true, Doc: "How many files and connections the program may have open.", Example: "1024"},
 }
 
 // filter is one configured program.
@@ -87,10 +97,11 @@ func (f *filter) Stages() pipeline.Stages {
 	return pipeline.ListenerStages | pipeline.DeliveryStages
 }
 
-// Access is what the manifest declares.
+// Access is what the manifest declares, and Effects unless it says that there are
+// none.
 func (f *filter) Access(pipeline.Stage) (reads, writes pipeline.Facts) {
 	if m := f.proc.manifest.Load(); m != nil {
-		return m.reads, m.writes
+		return m.access()
 	}
 	return pipeline.AllFacts, pipeline.AllFacts
 }

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,13 +21,41 @@ import (
 	"mtad/smtp"
 )
 
+// built are the programs that tests have built, below dir.
+var built struct {
+	sync.Mutex
+	dir   string
+	paths map[string]string
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if built.dir != "" {
+		os.RemoveAll(built.dir)
+	}
+	os.Exit(code)
+}
+
 // build builds a program of this tree once a test binary.
 func build(t testing.TB, pkg string) string {
 	t.Helper()
-	out := filepath.Join(t.TempDir(), filepath.Base(pkg))
+	built.Lock()
+	defer built.Unlock()
+	if out, ok := built.paths[pkg]; ok {
+		return out
+	}
+	if built.dir == "" {
+		dir, err := os.MkdirTemp("", "mtad-external-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		built.dir, built.paths = dir, map[string]string{}
+	}
+	out := filepath.Join(built.dir, filepath.Base(pkg))
 	if b, err := exec.Command("go", "build", "-o", out, pkg).CombinedOutput(); err != nil {
 		t.Fatalf("go build %s: %v\n%s", pkg, err, b)
 	}
+	built.paths[pkg] = out
 	return out
 }
 
@@ -85,6 +114,7 @@ func TestVerdicts(t *testing.T) {
 		{"error", "", ": on purpose"},
 		{"panic", "", ": panic: on purpose"},
 		{"undeclared", "", "err undeclared edit"},
+		{"effects", "", "err undeclared edit"},
 		{"hang", "", "err did not answer in time"},
 		{"nothing", "", "note stage message"},
 	} {
@@ -142,22 +172,27 @@ func TestDeath(t *testing.T) {
 	}
 	f := p.Open(pipeline.Client{})
 	defer f.Close()
-	proc := p.Steps()[0].Filter.(*filter).proc
+	proc := procOf(p)
 	first, _ := proc.running(context.Background())
 	if fate, _, _ := send(t, f, "die", ""); fate.Action != pipeline.TempFail {
 		t.Fatalf("died: %v", fate)
 	}
-	// The stream ends a little before go-plugin sees the process end.
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if next, err := proc.running(context.Background()); err == nil && next != first {
-			break
-		} else if time.Now().After(deadline) {
-			t.Fatalf("not started again: %v", err)
-		}
-	}
+	awaitNext(t, proc, first)
 	if fate, _, _ := send(t, f, "nothing", ""); fate.Action != pipeline.Continue {
 		t.Fatalf("after the restart: %v", fate)
 	}
+}
+
+func procOf(p *pipeline.Pipeline) *process { return p.Steps()[0].Filter.(*filter).proc }
+
+// awaitNext waits for the run after another. A stream ends a little before
+// go-plugin sees the process end.
+func awaitNext(t testing.TB, proc *process, first *run) {
+	t.Helper()
+	mtatest.Eventually(t, "another run", 20*time.Second, func() bool {
+		next, err := proc.running(context.Background())
+		return err == nil && next != first
+	})
 }
 
 // While the program is being started again, which can take long, sessions wait
@@ -167,7 +202,7 @@ func TestSessionsWaitWithinTheirTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	proc := p.Steps()[0].Filter.(*filter).proc
+	proc := procOf(p)
 	proc.lock <- struct{}{}
 	defer proc.unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
@@ -176,7 +211,7 @@ func TestSessionsWaitWithinTheirTime(t *testing.T) {
 	go func() {
 		_, err := proc.running(ctx)
 		done <- err
-		proc.client.Kill()
+		proc.run.end()
 		_, err = proc.running(ctx)
 		done <- err
 	}()
@@ -202,6 +237,9 @@ func TestStartErrors(t *testing.T) {
 	for body, want := range map[string]string{
 		fmt.Sprintf(`path = %q
 		config = { fail = "map is missing" }`, odd): "map is missing",
+		fmt.Sprintf(`path = %q
+		config = { color = "red" }`, odd): `"color", which the manifest does not declare; it declares: fail`,
+		fmt.Sprintf("path = %q", build(t, "../../examples/urlrep")):            "its config needs map: The file of hosts",
 		fmt.Sprintf("path = %q\nsha256 = %q", odd, hex.EncodeToString(sum[:])): "checksum",
 		fmt.Sprintf("path = %q\nsha256 = \"zz\"", odd):                         "64 hexadecimal digits",
 		fmt.Sprintf("path = %q", text):                                         "can not be executed",
@@ -216,7 +254,11 @@ func TestStartErrors(t *testing.T) {
 
 // A path relative to the working directory is that, though it has no slash.
 func TestRelativePath(t *testing.T) {
-	t.Chdir(filepath.Dir(build(t, "../../examples/urlrep")))
+	path := build(t, "../../examples/urlrep")
+	t.Chdir(t.TempDir())
+	if err := os.Link(path, "urlrep"); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile("map.json", []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}

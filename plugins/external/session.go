@@ -15,23 +15,25 @@ import (
 // next call begins a new stream with the program that took its place.
 type session struct {
 	filter *filter
+	run    *run
 	stream mtadpb.Filter_SessionClient
 	cancel context.CancelFunc
 }
 
 // connect begins a stream that lives until Close.
 func (s *session) connect(ctx context.Context) error {
-	service, err := s.filter.proc.running(ctx)
+	r, err := s.filter.proc.running(ctx)
 	if err != nil {
 		return err
 	}
 	sctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stream, err := service.Session(sctx)
+	stream, err := r.service.Session(sctx)
 	if err != nil {
 		cancel()
 		return fmt.Errorf("external: %s: %w", s.filter.name, err)
 	}
-	s.stream, s.cancel = stream, cancel
+	r.enter()
+	s.run, s.stream, s.cancel = r, stream, cancel
 	return nil
 }
 
@@ -57,6 +59,11 @@ func (s *session) Filter(ctx context.Context, st pipeline.Stage, v *pipeline.Vie
 	}
 	switch {
 	case err == nil:
+		m := s.filter.proc.manifest.Load()
+		if err := m.check(verdict); err != nil {
+			s.filter.proc.log.Warn("plugin refused", "err", err)
+			return pipeline.Verdict{}, fmt.Errorf("external: %s: %w", s.filter.name, err)
+		}
 		return verdict, nil
 	case ctx.Err() != nil:
 		err = ctx.Err()
@@ -128,8 +135,8 @@ func (s *session) End(_ context.Context, o pipeline.Outcome) error {
 		return nil
 	}
 	err := s.stream.Send(&mtadpb.ToPlugin{Kind: &mtadpb.ToPlugin_End{End: &mtadpb.End{Outcome: o.String()}}})
-	if err != nil {
-		s.drop()
+	if err != nil || s.run.replaced() {
+		s.drop() // the next transaction begins a stream with the run in force
 	}
 	return nil // a program that died since has nothing to be told
 }
@@ -146,6 +153,7 @@ func (s *session) Close() error {
 func (s *session) drop() {
 	if s.cancel != nil {
 		s.cancel()
+		s.run.leave()
 	}
-	s.stream, s.cancel = nil, nil
+	s.run, s.stream, s.cancel = nil, nil, nil
 }

@@ -4,8 +4,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strconv"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 func main() {
 	sdk.Serve(sdk.Manifest{
 		Name: "odd", Version: "0", Stages: []string{"mail", "message"}, Writes: []string{"score", "header"},
+		Options: []sdk.Option{{Name: "fail", Doc: "Why it does not start."}},
 	}, func(config map[string]string) (sdk.Filter, error) {
 		if config["fail"] != "" {
 			return nil, errors.New(config["fail"])
@@ -30,6 +33,44 @@ func (opener) Filter(context.Context, string, *sdk.Message) (*sdk.Verdict, error
 }
 
 func (opener) Open(context.Context) (sdk.Filter, error) { return &session{}, nil }
+
+// grow takes memory until it is stopped.
+func grow() error {
+	var all [][]byte
+	for len(all) < 1<<12 {
+		b := make([]byte, 4<<20)
+		for i := 0; i < len(b); i += 512 {
+			b[i] = 1
+		}
+		all = append(all, b)
+		time.Sleep(5 * time.Millisecond)
+	}
+	return fmt.Errorf("nobody stopped it at %d pieces", len(all))
+}
+
+// limits says what the process may.
+func limits() (string, error) {
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return "", err
+	}
+	privs := regexp.MustCompile(`NoNewPrivs:\t(\d)`).FindSubmatch(b)
+	stdin, err := os.Readlink("/proc/self/fd/0")
+	if err != nil {
+		return "", err
+	}
+	dir, err := os.Stat(os.Getenv("PLUGIN_UNIX_SOCKET_DIR"))
+	if err != nil {
+		return "", err
+	}
+	open := 0
+	for ; ; open++ {
+		if _, err := os.Open("/dev/null"); err != nil {
+			break
+		}
+	}
+	return fmt.Sprintf("privs %s stdin %s dir %o files %v", privs[1], stdin, dir.Mode().Perm(), open > 10 && open < 64), nil
+}
 
 // session counts what it was asked.
 type session struct{ asked, ended int }
@@ -64,6 +105,19 @@ func (s *session) Filter(ctx context.Context, stage string, m *sdk.Message) (*sd
 		v.AddHeader("X-Size", strconv.FormatInt(n, 10))
 	case "env":
 		v.AddHeader("X-Env", strconv.Itoa(len(os.Getenv("HOME"))))
+	case "grow":
+		return nil, grow()
+	case "spin":
+		for time.Now().Unix() > 0 {
+		}
+	case "limits":
+		n, err := limits()
+		if err != nil {
+			return nil, err
+		}
+		v.AddHeader("X-Limits", n)
+	case "effects":
+		return v.FileInto("Junk"), nil
 	case "count":
 		v.AddHeader("X-Count", strconv.Itoa(s.asked)+" "+strconv.Itoa(s.ended))
 	}

@@ -1,0 +1,121 @@
+package external
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"mtad/pipeline"
+	"mtad/sdk"
+	"mtad/sdk/mtadpb"
+)
+
+// manifest is what a program declared.
+type manifest struct {
+	name, version string
+	protocol      uint32
+	stages        pipeline.Stages
+	reads, writes pipeline.Facts
+	pure          bool
+}
+
+// access is what the pipeline may rely on. A program that does not say that it is
+// pure may do what it likes to the world.
+func (m *manifest) access() (reads, writes pipeline.Facts) {
+	if m.pure {
+		return m.reads, m.writes
+	}
+	return m.reads, m.writes | pipeline.Effects
+}
+
+// check refuses edits that the manifest does not declare and that the pipeline,
+// which access tells more, lets pass.
+func (m *manifest) check(v pipeline.Verdict) error {
+	if m.writes&pipeline.Effects != 0 {
+		return nil
+	}
+	mods := slices.Clone(v.Mods)
+	for _, r := range v.Rcpts {
+		mods = append(mods, r.Mods...)
+	}
+	for _, mod := range mods {
+		switch mod.(type) {
+		case pipeline.FileInto, pipeline.CancelKeep, pipeline.SetFlags, pipeline.Redirect:
+			return fmt.Errorf("undeclared edit %q", mod)
+		}
+	}
+	return nil
+}
+
+// readManifest checks what a plugin says of itself, and what the configuration
+// says to it.
+func readManifest(in *mtadpb.Manifest, config map[string]string) (*manifest, error) {
+	if in.GetProtocol() < 1 || in.GetProtocol() > sdk.Protocol {
+		return nil, fmt.Errorf("it speaks protocol %d; this mtad speaks 1 to %d", in.GetProtocol(), sdk.Protocol)
+	}
+	m := &manifest{name: in.GetName(), version: in.GetVersion(), protocol: in.GetProtocol()}
+	if m.protocol >= 2 {
+		m.pure = in.GetPure()
+		if err := checkConfig(in.GetOptions(), config); err != nil {
+			return nil, err
+		}
+	}
+	if in.GetConfigError() != "" {
+		return nil, fmt.Errorf("its config: %s", in.GetConfigError())
+	}
+	for _, s := range in.GetStages() {
+		st, ok := pipeline.ParseStage(s)
+		if !ok {
+			return nil, fmt.Errorf("its manifest names the stage %q, which does not exist", s)
+		}
+		m.stages |= pipeline.At(st)
+	}
+	if m.stages == 0 {
+		return nil, errors.New("its manifest names no stage")
+	}
+	var err error
+	if m.reads, err = readFacts(in.GetReads()); err == nil {
+		m.writes, err = readFacts(in.GetWrites())
+	}
+	return m, err
+}
+
+// checkConfig holds the names of config against those that the manifest has.
+func checkConfig(options []*mtadpb.Option, config map[string]string) error {
+	var names []string
+	anyName := false
+	for _, o := range options {
+		if o.GetName() == sdk.AnyName {
+			anyName = true
+			continue
+		}
+		names = append(names, o.GetName())
+		if _, ok := config[o.GetName()]; o.GetRequired() && !ok {
+			return fmt.Errorf("its config needs %s: %s", o.GetName(), o.GetDoc())
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(config)) {
+		if !anyName && !slices.Contains(names, k) {
+			known := strings.Join(names, ", ")
+			if known == "" {
+				known = "none"
+			}
+			return fmt.Errorf("its config has %q, which the manifest does not declare; it declares: %s", k, known)
+		}
+	}
+	return nil
+}
+
+func readFacts(names []string) (pipeline.Facts, error) {
+	var out pipeline.Facts
+	for _, n := range names {
+		f, ok := pipeline.ParseFacts(n)
+		if !ok {
+			return 0, fmt.Errorf("its manifest names the fact %q, which does not exist; there are %s", n, pipeline.AllFacts)
+		}
+		out |= f
+	}
+	return out, nil
+}
