@@ -52,6 +52,10 @@ func routes() []route {
 		{"POST", "/v1/aliases/remove", post((*Server).removeAlias), false},
 		{"GET", "/v1/route", get((*Server).route), false},
 
+		{"GET", "/v1/plugins", get((*Server).plugins), false},
+		{"GET", "/v1/plugins/log", get((*Server).pluginLog), false},
+		{"POST", "/v1/plugins/restart", post((*Server).restartPlugin), false},
+
 		{"GET", "/v1/scripts", get((*Server).scripts), false},
 		{"GET", "/v1/scripts/one", get((*Server).oneScript), false},
 		{"POST", "/v1/scripts/put", post((*Server).putScript), false},

@@ -31,7 +31,7 @@ const (
 	writeTime      = 30 * time.Second // of one piece of an answer that streams
 )
 
-// Config is what a Server stands on. All but CheckScript, Listeners and Log are
+// Config is what a Server stands on. All but CheckScript, Listeners, Plugins and Log are
 // needed.
 type Config struct {
 	Info      Info
@@ -53,7 +53,9 @@ type Config struct {
 	// CheckScript returns what is wrong with a Sieve script, for a person, or
 	// "".
 	CheckScript func(text string) string
-	Log         *slog.Logger
+	// Plugins are the filters that are programs; nil is none.
+	Plugins Plugins
+	Log     *slog.Logger
 }
 
 // Server answers on the control socket and on the HTTP listener.

@@ -86,7 +86,7 @@ var levels = map[string]int{
 	"pipeline": 1, "store": 1,
 	"mailbox": 2, "directory": 2, "queue": 2, "trace": 2, "deliver": 3, "deliver/relay": 2,
 	"smtpd": 4, "imapd": 4, "imapd/wire": 0, "milterd": 4, "milterd/wire": 0, "admin": 4, "sdk/mtadpb": 0, "sdk": 1, "plugins": 4,
-	"cmd/mtad": 5, "cmd/mtad/dev": 0, "cmd/mtad/boot": 1,
+	"cmd/mtad": 6, "cmd/mtad/dev": 0, "cmd/mtad/boot": 1, "cmd/mtad/plug": 5,
 }
 
 // siblings are imports within a level that the plan has.

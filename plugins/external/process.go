@@ -38,7 +38,8 @@ type process struct {
 	pause  time.Duration
 	next   time.Time // before it the program is not started again
 	down   error     // why it is not running
-	starts int
+	starts atomic.Int64
+	why    atomic.Pointer[string] // down, for Status
 	stop   chan struct{}
 	done   chan struct{}
 	old    sync.WaitGroup // runs that a restart replaced
@@ -69,7 +70,7 @@ func (p *process) launch(ctx context.Context) error {
 		return fmt.Errorf("external: start %s: %w", p.Path, err)
 	}
 	p.run, p.down = r, nil
-	p.starts++
+	p.starts.Add(1)
 	p.manifest.Store(m)
 	p.live.Store(r)
 	p.log.Info("plugin started", "name", m.name, "version", m.version, "protocol", m.protocol, "stages", m.stages.String(), "writes", m.writes.String())
@@ -192,6 +193,8 @@ func (p *process) died(now time.Time) {
 }
 
 func (p *process) wait(now time.Time) {
+	why := p.down.Error()
+	p.why.Store(&why)
 	p.pause = min(max(2*p.pause, firstPause), lastPause)
 	p.next = now.Add(p.pause)
 }
