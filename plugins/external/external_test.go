@@ -62,16 +62,21 @@ func build(t testing.TB, pkg string) string {
 // start makes a running pipeline of one step.
 func start(t testing.TB, body string) (*pipeline.Pipeline, error) {
 	t.Helper()
+	return startIn(t, body, pipeline.Env{})
+}
+
+func startIn(t testing.TB, body string, env pipeline.Env) (*pipeline.Pipeline, error) {
+	t.Helper()
 	b, diags := config.ParseBlock(body, config.BlockType{Options: options})
 	if diags != nil {
 		return nil, diags
 	}
-	f, err := newFilter(b, pipeline.Env{})
+	f, err := newFilter(b, env)
 	if err != nil {
 		return nil, err
 	}
 	st := &pipeline.Step{Name: "ext", Kind: "external", Filter: f, OnError: pipeline.TempFail, Timeout: 2 * time.Second}
-	p, err := pipeline.New("test", []*pipeline.Step{st}, pipeline.Env{})
+	p, err := pipeline.New("test", []*pipeline.Step{st}, env)
 	if err != nil {
 		return nil, err
 	}
