@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mtad/dns"
+	"mtad/internal/invariants"
 	"mtad/smtp"
 )
 
@@ -289,6 +290,10 @@ func (f *Flow) edit(st *Step, v Verdict, ev *Event, apply bool) {
 	if len(v.Mods) == 0 && len(v.Rcpts) == 0 {
 		return
 	}
+	before := ""
+	if invariants.Enabled {
+		before = f.state.print()
+	}
 	next := f.state.edit()
 	next.step = st.Name
 	for _, m := range v.Mods {
@@ -306,6 +311,10 @@ func (f *Flow) edit(st *Step, v Verdict, ev *Event, apply bool) {
 		ev.Mods = append(ev.Mods, note)
 	}
 	if apply {
+		// Invariant: a revision that was shown never changes.
+		if invariants.Enabled {
+			f.state.same(before)
+		}
 		f.state = next
 	}
 }
