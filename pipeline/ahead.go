@@ -10,7 +10,7 @@ import (
 // Side by side: a step may be asked while an earlier one still is, where the
 // outcome can not be another than that of asking them one after the other.
 //
-// Invariant: a call that is begun ahead of its turn sees every fact that it reads
+// A call that is begun ahead of its turn sees every fact that it reads
 // as it will be at its turn, and has no effect but its verdict, which is retired
 // at its turn or, where an earlier step ends the stage, not at all.
 //
@@ -161,6 +161,7 @@ func (a *ahead) relied(i int) bool {
 // sawAsNow checks that a call which was begun ahead has seen what it would see at
 // its turn, which has come.
 func (f *Flow) sawAsNow(i int, s Stage, c *pending) {
+	// Invariant: what a call begun ahead saw is what it would see at its turn.
 	if !invariants.Enabled {
 		return
 	}
