@@ -107,3 +107,12 @@ func (v *View) WithField(raw []byte) *View {
 	}
 	return &View{state: s, reads: v.reads}
 }
+
+// AtRcpt is the View of one recipient at Deliver, who leads to a mailbox: its own
+// revision of the message, nothing planned yet.
+func (v *View) AtRcpt(id RcptID, mailbox smtp.Address) *View {
+	s := v.state.edit()
+	s.rcpt, s.mailbox, s.plan = id, mailbox, Plan{}
+	s.msg, s.forks = s.messageFor(id), nil
+	return &View{state: s, reads: v.reads}
+}
