@@ -30,7 +30,7 @@ const maxFolder = 1000
 func folder(L *lua.LState) string {
 	name := L.CheckString(2)
 	switch {
-	case name == "" || len(name) > maxFolder || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }):
+	case name == "" || badFolder(name):
 		L.ArgError(2, "not a folder's name")
 	case strings.EqualFold(name, "INBOX"):
 		return ""
@@ -51,7 +51,7 @@ func flags(L *lua.LState, n int) []string {
 		L.ArgError(n, "more than 100 flags")
 	}
 	for _, f := range list {
-		if f == "" || len(f) > maxFlag || strings.ContainsFunc(f, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`(){%*"]`, r) }) {
+		if badFlag(f) {
 			L.ArgError(n, "not a flag: "+oneLine(f))
 		}
 	}
