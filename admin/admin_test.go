@@ -367,11 +367,11 @@ func TestUsers(t *testing.T) {
 		"remove":   second(h.RemoveUser(ctx, "alice")),
 		"password": h.SetPassword(ctx, Credentials{"alice", "x"}),
 		"disable":  h.Disable(ctx, Disable{"alice", true}),
-		"scripts":  second(h.Scripts(ctx, "alice")),
-		"script":   second(h.Script(ctx, "alice", "x")),
-		"put":      h.PutScript(ctx, "alice", "x", "keep;"),
-		"activate": h.ActivateScript(ctx, "alice", "x"),
-		"delete":   h.DeleteScript(ctx, "alice", "x"),
+		"scripts":  second(h.Scripts(ctx, "sieve", "alice")),
+		"script":   second(h.Script(ctx, "sieve", "alice", "x")),
+		"put":      h.PutScript(ctx, "sieve", "alice", "x", "keep;"),
+		"activate": h.ActivateScript(ctx, "sieve", "alice", "x"),
+		"delete":   h.DeleteScript(ctx, "sieve", "alice", "x"),
 	} {
 		if code(t, err) != NoUser || !strings.HasPrefix(err.Error(), "alice: no such user") {
 			t.Errorf("%s of a user that is gone: %v", name, err)
@@ -388,36 +388,36 @@ func TestScripts(t *testing.T) {
 	h, ctx := newHarness(t), t.Context()
 	check(t, h.AddDomain(ctx, Domain{Name: "example.test"}))
 	must[User](t)(h.AddUser(ctx, Credentials{"alice", "x"}))
-	check(t, h.PutScript(ctx, "alice", "a/b & c", "keep;\r\n"))
-	if err := h.PutScript(ctx, "alice", "x", "bad"); code(t, err) != BadData || err.Error() != "1:1: bad" {
+	check(t, h.PutScript(ctx, "sieve", "alice", "a/b & c", "keep;\r\n"))
+	if err := h.PutScript(ctx, "sieve", "alice", "x", "bad"); code(t, err) != BadData || err.Error() != "1:1: bad" {
 		t.Errorf("got %v", err)
 	}
-	if err := h.PutScript(ctx, "alice", "", "keep;"); code(t, err) != BadData {
+	if err := h.PutScript(ctx, "sieve", "alice", "", "keep;"); code(t, err) != BadData {
 		t.Errorf("got %v", err)
 	}
-	if err := h.PutScript(ctx, "alice", "big", strings.Repeat("#", 1<<20+1)); code(t, err) != BadData {
+	if err := h.PutScript(ctx, "sieve", "alice", "big", strings.Repeat("#", 1<<20+1)); code(t, err) != BadData {
 		t.Errorf("got %v", err)
 	}
-	check(t, h.ActivateScript(ctx, "alice", "a/b & c"))
-	list, err := h.Scripts(ctx, "alice")
+	check(t, h.ActivateScript(ctx, "sieve", "alice", "a/b & c"))
+	list, err := h.Scripts(ctx, "sieve", "alice")
 	if err != nil || len(list) != 1 || !list[0].Active || list[0].Size != 7 {
 		t.Errorf("got %+v, %v", list, err)
 	}
 	if u, err := h.User(ctx, "alice"); err != nil || u.Script != "a/b & c" {
 		t.Errorf("got %+v, %v", u, err)
 	}
-	if s, err := h.Script(ctx, "alice", "a/b & c"); err != nil || s.Text != "keep;\r\n" {
+	if s, err := h.Script(ctx, "sieve", "alice", "a/b & c"); err != nil || s.Text != "keep;\r\n" {
 		t.Errorf("got %+v, %v", s, err)
 	}
-	if err := h.DeleteScript(ctx, "alice", "a/b & c"); code(t, err) != No {
+	if err := h.DeleteScript(ctx, "sieve", "alice", "a/b & c"); code(t, err) != No {
 		t.Errorf("the active one: %v", err)
 	}
-	check(t, h.ActivateScript(ctx, "alice", ""))
-	check(t, h.DeleteScript(ctx, "alice", "a/b & c"))
-	if _, err := h.Script(ctx, "alice", "a/b & c"); code(t, err) != NoInput {
+	check(t, h.ActivateScript(ctx, "sieve", "alice", ""))
+	check(t, h.DeleteScript(ctx, "sieve", "alice", "a/b & c"))
+	if _, err := h.Script(ctx, "sieve", "alice", "a/b & c"); code(t, err) != NoInput {
 		t.Errorf("got %v", err)
 	}
-	if err := h.ActivateScript(ctx, "alice", "none"); code(t, err) != NoInput {
+	if err := h.ActivateScript(ctx, "sieve", "alice", "none"); code(t, err) != NoInput {
 		t.Errorf("got %v", err)
 	}
 }

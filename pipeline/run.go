@@ -98,11 +98,8 @@ func (f *Flow) ask(ctx context.Context, i int, st *Step, s Stage, v *View) (Verd
 	defer cancel()
 	verdict, err := f.guarded(ctx, i, st, s, v)
 	// A session that ended in the middle says nothing about the filter.
-	if err == nil || !errors.Is(context.Cause(ctx), context.Canceled) {
-		st.breaker.report(f.p.now(), err == nil)
-	} else {
-		st.breaker.report(f.p.now(), true)
-	}
+	fine := err == nil || errors.Is(err, ErrOwn) || errors.Is(context.Cause(ctx), context.Canceled)
+	st.breaker.report(f.p.now(), fine)
 	return verdict, err
 }
 

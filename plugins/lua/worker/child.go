@@ -70,7 +70,10 @@ func (c *child) answer(f *frame) *frame {
 
 func (c *child) run(f *frame) (pipeline.Verdict, error) {
 	p, err := c.program(f.Call)
-	if err != nil {
+	if err == nil && f.Call.Check && !p.Stages.Has(pipeline.Deliver) {
+		err = fmt.Errorf("%s defines no function deliver, the one that users' scripts have", f.Call.Name)
+	}
+	if err != nil || f.Call.Check {
 		return pipeline.Verdict{}, err
 	}
 	var m *message.Message

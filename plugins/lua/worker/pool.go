@@ -62,6 +62,17 @@ type Job struct {
 	Key  string // of the script and its owner; the same key is the same text
 	Name string // in errors
 	Text string
+
+	check bool
+}
+
+// Check says what is wrong with a user's script, after a worker has looked at it.
+func Check(ctx context.Context, name, text string) error {
+	p := NewPool(Config{Workers: 1, Memory: 256 << 20})
+	defer p.Close()
+	v := pipeline.NewView(pipeline.Client{}, pipeline.Mailing{}, nil)
+	_, err := p.Run(ctx, Job{Name: name, Text: text, check: true, Call: engine.Call{View: v, Host: &engine.Host{}, Limits: engine.DefaultLimits}})
+	return err
 }
 
 // Run runs a script in a worker. An error is the script's, or says that its

@@ -145,7 +145,8 @@ func (w *process) run(ctx context.Context, j *Job) (v pipeline.Verdict, alive bo
 func (w *process) talk(ctx context.Context, j *Job) (pipeline.Verdict, bool, error) {
 	f := &frame{Kind: kindCall, Call: &call{
 		Key: j.Key, Name: j.Name, Stage: j.Stage, View: j.View.Sent(), Size: -1, Limits: j.Limits, Now: time.Now(),
-		Has: has{j.Host.DNS != nil, j.Host.KV != nil, j.Host.Map != nil, j.Host.Fetch != nil, j.Host.Pipe != nil},
+		Check: j.check,
+		Has:   has{j.Host.DNS != nil, j.Host.KV != nil, j.Host.Map != nil, j.Host.Fetch != nil, j.Host.Pipe != nil},
 	}}
 	if j.Host.Now != nil {
 		f.Call.Now = j.Host.Now()

@@ -77,6 +77,7 @@ type call struct {
 	Limits engine.Limits  `json:"limits"`
 	Now    time.Time      `json:"now"`
 	Has    has            `json:"has"`
+	Check  bool           `json:"check,omitempty"` // only say whether the script is good
 }
 
 // has says what the server's Host offers.
