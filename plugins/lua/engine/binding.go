@@ -38,9 +38,29 @@ const (
 	beforeEnd  = pipeline.ListenerStages&^(1<<pipeline.Queued) | pipeline.DeliveryStages
 )
 
-// bindings is the whole API, in the order of the reference.
-func bindings() []binding {
-	return slices.Concat(readers, verdicts, edits, deliveries, libraries)
+// parts are the API's, in the order of the reference.
+var parts = []struct {
+	title string // "" for libraries, which have one each
+	list  []binding
+}{
+	{"What `msg` has:", fieldsOf(readers)}, {"What `msg` can be asked:", callsOf(readers)},
+	{"Verdicts:", verdicts}, {"Edits:", edits}, {"Delivery:", deliveries}, {"", libraries},
+}
+
+func fieldsOf(list []binding) []binding {
+	return slices.DeleteFunc(slices.Clone(list), func(b binding) bool { return b.get == nil })
+}
+
+func callsOf(list []binding) []binding {
+	return slices.DeleteFunc(slices.Clone(list), func(b binding) bool { return b.get != nil })
+}
+
+// bindings is the whole API.
+func bindings() (out []binding) {
+	for _, p := range parts {
+		out = append(out, p.list...)
+	}
+	return out
 }
 
 // messages are what msg has, by name; functions is the rest.
@@ -157,6 +177,8 @@ func messageType(L *lua.LState, st *state) *lua.LTable {
 			L.RaiseError("msg.%s by a computed name: write it out, so that what the script reads is known", name)
 		case st.call.View == nil:
 			L.RaiseError("msg.%s outside of a stage's function", name)
+		case b.at != 0 && !b.at.Has(st.call.Stage):
+			L.RaiseError("msg.%s: only at %s", name, b.at)
 		}
 		L.Push(b.get(L, &st.call))
 		st.pay(1)
@@ -238,35 +260,26 @@ func libraryNames() []string {
 // Reference is the API as Markdown: a table for each part.
 func Reference() string {
 	var out strings.Builder
-	section := ""
-	for _, b := range bindings() {
-		s := b.section()
-		if s != section {
-			fmt.Fprintf(&out, "\n%s\n\n| | at | |\n|---|---|---|\n", s)
-			section = s
+	for _, p := range parts {
+		title := ""
+		for _, b := range p.list {
+			t := p.title
+			switch {
+			case t == "" && b.lib == "":
+				t = "Recipes:"
+			case t == "":
+				t = "Library `" + b.lib + "`:"
+			}
+			if t != title {
+				fmt.Fprintf(&out, "\n%s\n\n| | at | |\n|---|---|---|\n", t)
+				title = t
+			}
+			at := b.at.String()
+			if b.at == 0 {
+				at = "all"
+			}
+			fmt.Fprintf(&out, "| `%s` | %s | %s |\n", b.title(), at, strings.ReplaceAll(b.doc, "|", `\|`))
 		}
-		at := b.at.String()
-		if b.at == 0 {
-			at = "all"
-		}
-		fmt.Fprintf(&out, "| `%s` | %s | %s |\n", b.title(), at, strings.ReplaceAll(b.doc, "|", `\|`))
 	}
 	return strings.TrimPrefix(out.String(), "\n")
-}
-
-// section is the heading under which the reference has the binding.
-func (b binding) section() string {
-	switch {
-	case b.lib == "":
-		return "Recipes:"
-	case b.lib != "msg":
-		return "Library `" + b.lib + "`:"
-	case b.get != nil:
-		return "What `msg` has:"
-	case b.facts.writes&pipeline.Effects != 0:
-		return "Delivery:"
-	case b.facts.writes != 0 || b.facts.reads == 0:
-		return "Verdicts and edits:"
-	}
-	return "What `msg` can be asked:"
 }
