@@ -368,6 +368,30 @@ func TestLanguages(t *testing.T) {
 	}
 }
 
+// Scripts of a database from before there were languages are Sieve.
+func TestScriptMigration(t *testing.T) {
+	dir, old := t.TempDir(), Schema()
+	old.Migrations = old.Migrations[:1]
+	db, err := store.Open(dir, store.Options{}, old)
+	must(t, err)
+	must(t, db.Update(bg(), func(tx *store.Tx) error {
+		_, err := tx.Exec("INSERT INTO script VALUES (7, 'a', 'keep;', 'v', 1, 0), (7, 'b', 'stop;', 'w', 0, 0)")
+		return err
+	}), db.Close())
+	db, err = store.Open(dir, store.Options{}, Schema())
+	must(t, err)
+	defer db.Close()
+	d, err := New(db, Options{Settings: Settings{DefaultDomain: "example.test"}})
+	must(t, err)
+	if name, text, _, err := d.ActiveScript(bg(), 7, Sieve); name != "a" || text != "keep;" || err != nil {
+		t.Error(name, text, err)
+	}
+	if _, _, _, err := d.ActiveScript(bg(), 7, Lua); !errors.Is(err, ErrNoScript) {
+		t.Error(err)
+	}
+	must(t, d.PutScript(bg(), 7, Lua, "a", "-- lua"), d.ActivateScript(bg(), 7, Lua, "a"))
+}
+
 func TestState(t *testing.T) {
 	d, c := open(t)
 	s, err := d.State("greylist")

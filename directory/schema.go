@@ -73,7 +73,11 @@ END;
 CREATE TRIGGER state_less AFTER DELETE ON state BEGIN
 	UPDATE state_count SET keys = keys - 1 WHERE namespace = old.namespace;
 END;
-`, `
+`, scriptLanguages}}
+}
+
+// scriptLanguages gives each script a language; those that were there are Sieve.
+const scriptLanguages = `
 DROP INDEX script_active;
 ALTER TABLE script RENAME TO script_old;
 CREATE TABLE script (
@@ -89,5 +93,4 @@ CREATE TABLE script (
 INSERT INTO script SELECT user, 'sieve', name, text, version, active, changed FROM script_old;
 DROP TABLE script_old;
 CREATE UNIQUE INDEX script_active ON script (user, language) WHERE active;
-`}}
-}
+`

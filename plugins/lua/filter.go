@@ -102,7 +102,6 @@ func (f *filter) own(ctx context.Context, s pipeline.Stage, v *pipeline.View) (p
 	case errors.Is(err, worker.ErrDown) || ctx.Err() != nil:
 		return pipeline.Verdict{}, fmt.Errorf("lua: %w", err)
 	}
-	f.log.Warn("lua script failed", "stage", s.String(), "id", v.ID(), "mailbox", mailbox.String(), "script", script.Name, "err", err)
 	return pipeline.Verdict{}, fmt.Errorf("lua: %w (%w)", err, pipeline.ErrOwn)
 }
 

@@ -80,7 +80,7 @@ func ask(t testing.TB, body string, files map[string]string) (pipeline.Verdict, 
 func TestBadBlocks(t *testing.T) {
 	good := map[string]string{"a.lua": "function message(msg) end", "bad.lua": "function message(", "map": ""}
 	for body, want := range map[string]string{
-		``: "wants script or scripts", `script = "none.lua"`: "no such file", `script = "bad.lua"`: "bad.lua: syntax error",
+		``: "wants script or scripts", `script = "none.lua"`: "no such file", `script = "bad.lua"`: "bad.lua:1: syntax error",
 		`scripts = store()`: "no store", "script = \"a.lua\"\nscripts = store()": "exclude each other", `scripts = "file:x"`: "in store() only",
 		"script = \"a.lua\"\nmaps = { x = \"none\" }": "no such file", "script = \"a.lua\"\nhttp_hosts = [\"http://x\"]": "no host",
 		"script = \"a.lua\"\ncommands = { x = \"rm -rf\" }": "whole path", "script = \"a.lua\"\ncommands = { x = \"/nonexistent\" }": "no program",

@@ -319,7 +319,7 @@ func TestCallsAreApart(t *testing.T) {
 
 func TestLoadErrors(t *testing.T) {
 	for script, want := range map[string]string{
-		"function message(msg":       "test.lua: syntax error at the end of the script",
+		"function message(msg":       "test.lua:1: syntax error at the end of the script",
 		"function message() x = end": `test.lua:1: syntax error near "end"`,
 		"x = 1":                      "no function named after a stage",
 		"error('at load')":           "test.lua:1: at load",

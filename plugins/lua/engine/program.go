@@ -83,7 +83,7 @@ func compile(name string, text []byte) (p *Program, err error) {
 	}
 	chunk, err := parse.Parse(bytes.NewReader(text), name)
 	if err != nil {
-		return nil, syntaxError(name, err)
+		return nil, syntaxError(name, text, err)
 	}
 	chunk, names, err := rewrite(chunk)
 	if err != nil {
@@ -91,7 +91,7 @@ func compile(name string, text []byte) (p *Program, err error) {
 	}
 	proto, err := lua.Compile(chunk, name)
 	if err != nil {
-		return nil, syntaxError(name, err)
+		return nil, syntaxError(name, text, err)
 	}
 	p = &Program{Name: name, proto: proto, names: names}
 	p.Reads, p.Writes = factsOf(names)
@@ -99,11 +99,11 @@ func compile(name string, text []byte) (p *Program, err error) {
 }
 
 // syntaxError is one line, which begins as run-time errors do: name:line:.
-func syntaxError(name string, err error) error {
+func syntaxError(name string, text []byte, err error) error {
 	var pe *parse.Error
 	if errors.As(err, &pe) {
 		if pe.Pos.Line < 0 {
-			return fmt.Errorf("%s: %s at the end of the script", name, pe.Message)
+			return fmt.Errorf("%s:%d: %s at the end of the script", name, bytes.Count(text, []byte("\n"))+1, pe.Message)
 		}
 		return fmt.Errorf("%s:%d: %s near %q", name, pe.Pos.Line, pe.Message, pe.Token)
 	}
