@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"io"
 	"strings"
 
@@ -346,7 +347,7 @@ func partSize(L *lua.LState, c *call) int {
 	for {
 		k, err := io.CopyN(io.Discard, r, 1<<20)
 		n += k
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

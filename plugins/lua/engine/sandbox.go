@@ -102,7 +102,7 @@ func (st *state) metered(f lua.LGFunction) lua.LGFunction {
 // boundInsert charges for the entry, and for the array up to it.
 func (st *state) boundInsert(insert lua.LGFunction) lua.LGFunction {
 	return func(L *lua.LState) int {
-		k := lua.LValue(lua.LNil)
+		k := lua.LNil
 		if L.GetTop() > 2 {
 			k = L.Get(2)
 		}

@@ -32,6 +32,7 @@ type Pool struct {
 	next   time.Time // no start before it
 	down   error     // why
 	closed bool
+	warned bool // that there is no Landlock
 	reaper *time.Timer
 }
 
@@ -119,8 +120,10 @@ func (p *Pool) take(ctx context.Context) (*process, error) {
 		p.down, p.next = err, time.Now().Add(p.pause)
 		return nil, fmt.Errorf("%w: %w", ErrDown, err)
 	}
-	if p.down, p.pause = nil, 0; w.landlock == 0 {
-		p.cfg.Log.Debug("lua worker without Landlock: this kernel has none")
+	p.down, p.pause = nil, 0
+	if w.landlock == 0 && !p.warned {
+		p.warned = true
+		p.cfg.Log.Warn("lua workers run without Landlock, which this kernel or the service's SystemCallFilter does not offer")
 	}
 	return w, nil
 }
