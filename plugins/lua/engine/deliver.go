@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"strings"
 
 	lua "github.com/yuin/gopher-lua"
@@ -107,7 +108,7 @@ func pipe(L *lua.LState, c *call) int {
 	}
 	var out Output
 	var err error
-	c.clock.outside(func() { out, err = c.Host.Pipe(c.clock.ctx, name, m.Bytes()) })
+	c.outside(L, reachPipe, func(ctx context.Context) { out, err = c.Host.Pipe(ctx, name, m.Bytes()) })
 	if err != nil {
 		L.RaiseError("msg:pipe: %s: %v", name, err)
 	}

@@ -218,6 +218,23 @@ func TestWorkIsBounded(t *testing.T) {
 	}
 }
 
+// Waiting costs a script nothing, so how often it may is bounded.
+func TestReachIsBounded(t *testing.T) {
+	for body, want := range map[string]string{
+		`dns.lookup("good.test", "A")`: "dns: more than 100 questions in one call", `dns.name("192.0.2.2")`: "dns: more than 100",
+		`http.get("http://api.test/")`: "http: more than 10 requests", `map.get("vips", "x")`: "map: more than 1000 look-ups",
+		`kv.get("x")`: "kv: more than 1000 reads", `kv.add("x")`: "kv: more than 100 writes", `msg:pipe("archive")`: "msg:pipe: more than 10 commands",
+	} {
+		_, err := runIn(t, "function message(msg) while true do "+body+" end end", pipeline.Message, Limits{CPU: 5 * time.Minute, Memory: 1 << 30}, host(t))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v; want %q", body, err, want)
+		}
+	}
+	if _, err := ask(t, "deliver", `msg:vacation("a") msg:vacation("b")`); err == nil || !strings.Contains(err.Error(), "one answer is enough") {
+		t.Error(err)
+	}
+}
+
 // The library alone, without the meter, takes what it likes: the bound is ours.
 func TestMemoryStaysBounded(t *testing.T) {
 	body := `local s, t = ("x"):rep(1000), {} while true do t[#t + 1] = s .. #t end`

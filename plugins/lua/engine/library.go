@@ -81,7 +81,7 @@ func (c *call) lookup(L *lua.LState, name string, typ dns.Type) (out []string, e
 		L.RaiseError("dns: there is no name server here")
 	}
 	var a dns.Answer
-	c.clock.outside(func() { a, err = c.Host.DNS.Lookup(c.clock.ctx, name, typ) })
+	c.outside(L, reachDNS, func(ctx context.Context) { a, err = c.Host.DNS.Lookup(ctx, name, typ) })
 	if err != nil && !dns.NotFound(err) {
 		return nil, err
 	}
@@ -137,7 +137,7 @@ func dnsName(L *lua.LState, c *call) int {
 	}
 	var name string
 	var temporary bool
-	c.clock.outside(func() { name, _, temporary = dns.HostName(c.clock.ctx, c.Host.DNS, a) })
+	c.outside(L, reachDNS, func(ctx context.Context) { name, _, temporary = dns.HostName(ctx, c.Host.DNS, a) })
 	if temporary && name == "" {
 		return failed(L, dns.ErrTemporary)
 	}
@@ -186,7 +186,7 @@ func fetch(L *lua.LState, c *call, method string, header int) int {
 	}
 	var out Response
 	var err error
-	c.clock.outside(func() { out, err = c.Host.Fetch(c.clock.ctx, r) })
+	c.outside(L, reachHTTP, func(ctx context.Context) { out, err = c.Host.Fetch(ctx, r) })
 	if err != nil {
 		return failed(L, err)
 	}
@@ -198,9 +198,8 @@ func fetch(L *lua.LState, c *call, method string, header int) int {
 
 // Bounds of state.
 const (
-	maxKey    = 512
-	maxValue  = 64 << 10
-	maxWrites = 100 // in one call
+	maxKey   = 512
+	maxValue = 64 << 10
 )
 
 // key reads a key. One that is too long for the store is kept by its digest.
@@ -241,17 +240,12 @@ func ttl(L *lua.LState, n int) time.Duration {
 }
 
 // store does something with the KV, the clock standing.
-func (c *call) store(L *lua.LState, write bool, f func(ctx context.Context, kv pipeline.KV) error) {
+func (c *call) store(L *lua.LState, way reach, f func(ctx context.Context, kv pipeline.KV) error) {
 	if c.Host.KV == nil {
 		L.RaiseError("kv: there is no store here")
 	}
-	if write {
-		if c.writes++; c.writes > maxWrites {
-			L.RaiseError("kv: more than %d writes in one call", maxWrites)
-		}
-	}
 	var err error
-	c.clock.outside(func() { err = f(c.clock.ctx, c.Host.KV) })
+	c.outside(L, way, func(ctx context.Context) { err = f(ctx, c.Host.KV) })
 	if err != nil {
 		L.RaiseError("kv: %v", err)
 	}
@@ -259,7 +253,7 @@ func (c *call) store(L *lua.LState, write bool, f func(ctx context.Context, kv p
 
 // kvValue reads a key; the value's first octet tells what it is.
 func (c *call) kvValue(L *lua.LState, k string) (value []byte, ok bool) {
-	c.store(L, false, func(ctx context.Context, kv pipeline.KV) (err error) {
+	c.store(L, reachRead, func(ctx context.Context, kv pipeline.KV) (err error) {
 		value, ok, err = kv.Get(ctx, k)
 		return err
 	})
@@ -292,7 +286,7 @@ func kvSet(L *lua.LState, c *call) int {
 }
 
 func (c *call) put(L *lua.LState, k, v string, d time.Duration) {
-	c.store(L, true, func(ctx context.Context, kv pipeline.KV) error { return kv.Set(ctx, k, []byte(v), d) })
+	c.store(L, reachWrite, func(ctx context.Context, kv pipeline.KV) error { return kv.Set(ctx, k, []byte(v), d) })
 }
 
 // forget writes nothing for a moment: a KV has no other way.
@@ -304,7 +298,7 @@ func kvDelete(L *lua.LState, c *call) int {
 }
 
 func (c *call) add(L *lua.LState, k string, n int64, d time.Duration) (sum int64) {
-	c.store(L, true, func(ctx context.Context, kv pipeline.KV) (err error) {
+	c.store(L, reachWrite, func(ctx context.Context, kv pipeline.KV) (err error) {
 		sum, err = kv.Add(ctx, k, n, d)
 		return err
 	})
@@ -345,7 +339,7 @@ func (c *call) row(L *lua.LState, table, key string) (value string, ok bool) {
 		L.RaiseError("map: %s: %v", oneLine(table), ErrNoTable)
 	}
 	var err error
-	c.clock.outside(func() { value, ok, err = c.Host.Map(c.clock.ctx, table, strings.ToLower(key)) })
+	c.outside(L, reachMap, func(ctx context.Context) { value, ok, err = c.Host.Map(ctx, table, strings.ToLower(key)) })
 	if err != nil {
 		L.RaiseError("map: %s: %v", oneLine(table), err)
 	}

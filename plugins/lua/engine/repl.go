@@ -67,7 +67,7 @@ func (r *Repl) Eval(ctx context.Context, text string) (string, error) {
 	L := r.st.L
 	r.st.call.clock = newClock(ctx, r.call.Limits.CPU)
 	defer r.st.call.clock.stop()
-	r.st.call.redirects, r.st.call.writes = 0, 0
+	r.st.call.redirects, r.st.call.answers, r.st.call.asked = 0, 0, [reaches]int{}
 	r.st.meter.reset(r.call.Limits.Memory)
 	L.SetContext(r.st.call.clock.ctx)
 	defer L.RemoveContext()

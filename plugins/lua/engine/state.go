@@ -30,7 +30,8 @@ type call struct {
 	clock     clock
 	verdict   pipeline.Verdict
 	redirects int
-	writes    int // of kv
+	answers   int
+	asked     [reaches]int
 }
 
 // maxArray is how large an index of a table may be before it goes into a hash:
@@ -71,6 +72,35 @@ func (c *clock) outside(f func()) {
 	f()
 	c.since = time.Now()
 	c.timer.Reset(max(c.left, 0))
+}
+
+// reach is a way outside.
+type reach int
+
+// The ways outside. How often a call may take each is bounded, because no time
+// is counted meanwhile.
+const (
+	reachDNS reach = iota
+	reachHTTP
+	reachMap
+	reachRead  // of state
+	reachWrite // of state
+	reachPipe
+	reaches
+)
+
+// reachLimits are how often, and what to call it.
+var reachLimits = [reaches]struct {
+	most int
+	what string
+}{{100, "dns: more than %d questions"}, {10, "http: more than %d requests"}, {1000, "map: more than %d look-ups"}, {1000, "kv: more than %d reads"}, {100, "kv: more than %d writes"}, {10, "msg:pipe: more than %d commands"}}
+
+// outside takes a way outside: f is called while the clock stands.
+func (c *call) outside(L *lua.LState, r reach, f func(ctx context.Context)) {
+	if c.asked[r]++; c.asked[r] > reachLimits[r].most {
+		L.RaiseError(reachLimits[r].what+" in one call", reachLimits[r].most)
+	}
+	c.clock.outside(func() { f(c.clock.ctx) })
 }
 
 func (c *clock) stop() {

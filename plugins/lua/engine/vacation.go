@@ -24,6 +24,9 @@ const (
 
 // vacation answers the sender of the message as RFC 3834 and RFC 5230 have it.
 func vacation(L *lua.LState, c *call) int {
+	if c.answers++; c.answers > 1 {
+		L.RaiseError("msg:vacation: one answer is enough")
+	}
 	body := L.CheckString(2)
 	opts := L.OptTable(3, L.NewTable())
 	if body == "" || len(body) > maxAnswer {

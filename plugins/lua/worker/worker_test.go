@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"mtad/dns"
+	"mtad/internal/mtatest"
 	"mtad/message"
 	"mtad/pipeline"
 	"mtad/plugins/lua/engine"
@@ -240,6 +241,9 @@ func TestKilled(t *testing.T) {
 		j.Host.DNS = resolverFunc(func() {
 			w := p.busy(t)
 			syscall.Kill(w, sig)
+			if sig == syscall.SIGSTOP { // its threads stop one after the other
+				mtatest.Eventually(t, "all threads have stopped", 10*time.Second, func() bool { return stopped(w) })
+			}
 		})
 		_, err := p.Run(t.Context(), j)
 		if err == nil || !strings.Contains(err.Error(), "its worker") {
@@ -273,6 +277,18 @@ func (p *Pool) busy(t *testing.T) int {
 	}
 	t.Fatal("no worker among the children")
 	return 0
+}
+
+// stopped reports whether every thread of a process stands still.
+func stopped(pid int) bool {
+	stats, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, f := range stats {
+		b, err := os.ReadFile(f)
+		if _, state, ok := strings.Cut(string(b), ") "); err == nil && ok && state[0] != 'T' {
+			return false
+		}
+	}
+	return len(stats) > 0
 }
 
 type resolverFunc func()
