@@ -137,7 +137,7 @@ func (a *Agent) Accept(ctx context.Context, f *pipeline.Flow, gone func() error)
 	case <-ctx.Done():
 		return replyStorage
 	}
-	r, reply := a.accept(ctx, withResults(f.View(), a.cfg.Hostname), f.Record, gone)
+	r, reply := a.accept(ctx, WithResults(f.View(), a.cfg.Hostname), f.Record, gone)
 	if r == nil {
 		<-a.acts
 		return reply

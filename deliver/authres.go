@@ -24,9 +24,9 @@ func Forged(f message.Field, authServID string) bool {
 	return len(f.Name) > 7 && strings.EqualFold(f.Name[:7], "X-Spam-")
 }
 
-// withResults adds the Authentication-Results field on top (RFC 8601, 2.2), if
+// WithResults adds the Authentication-Results field on top (RFC 8601, 2.2), if
 // there are any results.
-func withResults(v *pipeline.View, authServID string) *pipeline.View {
+func WithResults(v *pipeline.View, authServID string) *pipeline.View {
 	var results []authres.Result
 	for _, r := range v.AuthResults() {
 		params := map[string]string{}

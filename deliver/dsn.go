@@ -88,7 +88,7 @@ func (d *dsn) build() ([]byte, error) {
 	field("From", fmt.Sprintf("Mail Delivery System <MAILER-DAEMON@%s>", d.hostname))
 	field("To", d.to.Path())
 	field("Subject", subjects[d.rcpts[0].action])
-	field("Date", d.now.Format("Mon, 2 Jan 2006 15:04:05 -0700"))
+	field("Date", d.now.Format(message.DateFormat))
 	field("Message-ID", fmt.Sprintf("<%s@%s>", d.id, d.hostname))
 	field("Auto-Submitted", "auto-replied") // RFC 3834, 5
 	field("MIME-Version", "1.0")
@@ -157,7 +157,7 @@ func (d *dsn) text() string {
 			fmt.Fprintf(&b, "    %s\r\n", line)
 		}
 		if !r.until.IsZero() {
-			fmt.Fprintf(&b, "    will be tried until %s\r\n", r.until.Format(time.RFC1123Z))
+			fmt.Fprintf(&b, "    will be tried until %s\r\n", r.until.Format(message.DateFormat))
 		}
 	}
 	return b.String()
@@ -177,7 +177,7 @@ func (d *dsn) status(utf8 bool) []byte {
 	}
 	field("Reporting-MTA", "dns; "+d.hostname)
 	field("Original-Envelope-Id", d.envID)
-	field("Arrival-Date", d.arrived.Format("Mon, 2 Jan 2006 15:04:05 -0700"))
+	field("Arrival-Date", d.arrived.Format(message.DateFormat))
 	for _, r := range d.rcpts {
 		b.WriteString("\r\n")
 		if r.params.OriginalRecipient != "" {
@@ -198,7 +198,7 @@ func (d *dsn) status(utf8 bool) []byte {
 			field("Diagnostic-Code", "smtp; "+strings.ReplaceAll(r.reply, "\n", " "))
 		}
 		if !r.until.IsZero() {
-			field("Will-Retry-Until", r.until.Format("Mon, 2 Jan 2006 15:04:05 -0700"))
+			field("Will-Retry-Until", r.until.Format(message.DateFormat))
 		}
 	}
 	return b.Bytes()

@@ -196,6 +196,9 @@ func ValidFieldName(s string) bool {
 
 func nameByte(c byte) bool { return c > ' ' && c < 0x7f && c != ':' }
 
+// DateFormat is how a date stands in a header (RFC 5322, 3.3).
+const DateFormat = "Mon, 2 Jan 2006 15:04:05 -0700"
+
 // FormatField writes a field with one space after the colon. Line breaks in the
 // value become folding: each continuation line starts with white space, so
 // that no value can begin a field of its own or end the header. Lines longer

@@ -15,6 +15,10 @@ type Pipeline struct {
 	steps []*Step
 	now   func() time.Time
 	log   *slog.Logger
+	crew  crew
+
+	early  [stageCount][]int // steps that may begin ahead of their turn
+	serial bool              // none does: for comparison
 }
 
 // New checks the steps and makes a pipeline of them. The steps belong to it.
@@ -32,7 +36,7 @@ func New(name string, steps []*Step, env Env) (*Pipeline, error) {
 			st.sem = make(chan struct{}, st.MaxConcurrent)
 		}
 	}
-	p := &Pipeline{Name: name, steps: steps, now: env.Now, log: env.Log}
+	p := &Pipeline{Name: name, steps: steps, now: env.Now, log: env.Log, early: early(steps)}
 	if p.now == nil {
 		p.now = time.Now
 	}
@@ -58,7 +62,10 @@ func (p *Pipeline) Start(ctx context.Context) error {
 }
 
 // Close closes every filter that no other pipeline holds.
-func (p *Pipeline) Close() error { return stopSteps(p.steps) }
+func (p *Pipeline) Close() error {
+	p.crew.close()
+	return stopSteps(p.steps)
+}
 
 func stopSteps(steps []*Step) error {
 	var errs []error

@@ -35,7 +35,7 @@ func (h *house) openControl(c *loaded, stop func()) error {
 	server, err := admin.New(admin.Config{
 		Info: admin.Info{
 			Version: version(), PID: os.Getpid(), Started: time.Now().Truncate(time.Second),
-			Config: absolute(h.path), DataDir: absolute(c.top.DataDir), Hostname: c.top.Hostname,
+			Config: absolute(h.from.path), DataDir: absolute(c.top.DataDir), Hostname: c.top.Hostname,
 		},
 		DB: h.db, Queue: h.queue, Directory: h.directory, Mailboxes: h.mailboxes, Router: h.router, Traces: h.traces,
 		Steps: h.stepStats, Listeners: h.listenerStatus, Reload: h.reload, Stop: stop, Log: h.log,

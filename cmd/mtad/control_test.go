@@ -105,7 +105,7 @@ func TestTracesSurviveARestart(t *testing.T) {
 	r.stop = cancel
 	ready := make(chan struct{})
 	go func() {
-		r.stopped <- serve(ctx, r.config(), &boot.Start{}, r.log, func(*house) error {
+		r.stopped <- serve(ctx, source{path: r.config()}, &boot.Start{}, r.log, func(*house) error {
 			close(ready)
 			return nil
 		})
@@ -123,7 +123,7 @@ func TestTracesSurviveARestart(t *testing.T) {
 func TestSecondServer(t *testing.T) {
 	r := startHouse(t, nil)
 	var log mtatest.Buffer
-	err := serve(t.Context(), r.config(), &boot.Start{}, &log, nil)
+	err := serve(t.Context(), source{path: r.config()}, &boot.Start{}, &log, nil)
 	if err == nil || !strings.Contains(err.Error(), "in use by another process") {
 		t.Errorf("got %v", err)
 	}
@@ -134,7 +134,7 @@ func TestBusyHTTPPort(t *testing.T) {
 	r := startHouse(t, nil)
 	other := &running{dev: dev.Dir{Path: t.TempDir(), Ports: r.dev.Ports}, log: &mtatest.Buffer{}}
 	check(t, other.dev.Prepare())
-	err := serve(t.Context(), other.config(), &boot.Start{}, other.log, nil)
+	err := serve(t.Context(), source{path: other.config()}, &boot.Start{}, other.log, nil)
 	if err == nil || !strings.Contains(err.Error(), "listener http: ") || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("got %v", err)
 	}

@@ -32,7 +32,7 @@ func serveDev(ctx context.Context, dir string, base int, out, logTo io.Writer) e
 		return &exitError{exitTemp, fmt.Errorf("sink: %w", busyPort(&boot.AddrError{Addr: fmt.Sprintf("127.0.0.1:%d", d.Ports.Sink), Err: err}))}
 	}
 	defer sink.Close()
-	return serve(ctx, filepath.Join(dir, configName), &boot.Start{}, logTo, func(h *house) error {
+	return serve(ctx, source{path: filepath.Join(dir, configName)}, &boot.Start{}, logTo, func(h *house) error {
 		if err := seed(ctx, h); err != nil {
 			return err
 		}

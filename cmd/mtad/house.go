@@ -37,7 +37,7 @@ import (
 
 // house is the running server: every room, wired.
 type house struct {
-	path   string // of the configuration
+	from   source // of the configuration
 	start  *boot.Start
 	hup    <-chan os.Signal // SIGHUP
 	log    *slog.Logger
@@ -69,8 +69,8 @@ type house struct {
 }
 
 // open opens the store and everything that stands on it; nothing listens yet.
-func open(ctx context.Context, path string, c *loaded, log *slog.Logger, level *slog.LevelVar) (*house, error) {
-	h := &house{path: path, log: log, level: level, began: c}
+func open(ctx context.Context, from source, c *loaded, log *slog.Logger, level *slog.LevelVar) (*house, error) {
+	h := &house{from: from, log: log, level: level, began: c}
 	h.config.Store(c)
 	if err := h.useCertificate(c); err != nil {
 		return nil, err
@@ -172,7 +172,7 @@ func (h *house) buildEnv() buildEnv {
 // there would come back.
 func (h *house) self(a netip.AddrPort) bool {
 	for _, l := range h.config.Load().listeners {
-		if l.Protocol != "smtp" {
+		if l.Protocol != protocolSMTP {
 			continue
 		}
 		for _, addr := range l.Addr {

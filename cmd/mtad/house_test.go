@@ -65,7 +65,7 @@ func startHouse(t *testing.T, change func(string) string) *running {
 	r.stop = cancel
 	ready := make(chan struct{})
 	go func() {
-		r.stopped <- serve(ctx, r.config(), &boot.Start{}, r.log, func(h *house) error {
+		r.stopped <- serve(ctx, source{path: r.config()}, &boot.Start{}, r.log, func(h *house) error {
 			r.house = h
 			r.traces, _ = h.traces.Subscribe()
 			defer close(ready)

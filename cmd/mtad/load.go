@@ -171,9 +171,9 @@ func (c *loaded) readListeners(root config.Block, diags *config.Diagnostics) {
 			diags.Add(b.Errorf("", "a listener can not be named %q: that is what the socket of the option http is called", l.name))
 		case l.TLS != "none" && c.tls == nil:
 			diags.Add(b.Errorf("tls", "tls = %q needs a certificate: add a block tls { cert = ..., key = ... }", l.TLS))
-		case l.Protocol == "smtp" && l.Pipeline == "":
+		case l.Protocol != protocolIMAP && l.Pipeline == "":
 			diags.Add(b.Errorf("", "listener %q needs a pipeline", l.name))
-		case l.Protocol == "smtp" && !slices.Contains(names, l.Pipeline):
+		case l.Protocol != protocolIMAP && !slices.Contains(names, l.Pipeline):
 			diags.Add(b.Unknown("pipeline", "pipeline", l.Pipeline, names))
 		}
 		l.check(b, diags)
@@ -302,7 +302,7 @@ func (c *loaded) roles(name string) pipeline.Stages {
 	var set pipeline.Stages
 	for _, l := range c.listeners {
 		if l.Pipeline == name {
-			set |= pipeline.ListenerStages
+			set |= l.stages()
 		}
 	}
 	if name == c.top.DeliveryName {
@@ -315,6 +315,15 @@ func (c *loaded) roles(name string) pipeline.Stages {
 		set = pipeline.ListenerStages // of a listener that is yet to be written
 	}
 	return set
+}
+
+// stages are those that a listener's pipeline runs. A mail server that asks us as
+// a milter keeps the queue to itself.
+func (l *listener) stages() pipeline.Stages {
+	if l.Protocol == protocolMilter {
+		return pipeline.ListenerStages &^ pipeline.At(pipeline.Queued)
+	}
+	return pipeline.ListenerStages
 }
 
 func findKind(d plugins.Deps, name string) (pipeline.Kind, bool) {

@@ -15,7 +15,7 @@ func (h *house) reload(ctx context.Context) (restart []string, err error) {
 	defer h.mu.Unlock()
 	h.tell(monitor.Reloading)
 	defer h.tell(monitor.Ready) // also when the old one stays
-	c, err := loadConfig(h.path)
+	c, err := h.from.load()
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func (h *house) reload(ctx context.Context) (restart []string, err error) {
 	h.put(c, next, paths)
 	setLevel(h.level, c.top.LogLevel)
 	h.warnPostmaster(ctx, c)
-	h.log.Info("configuration reloaded", "file", h.path, "needs_restart", changed)
+	h.log.Info("configuration reloaded", "file", h.from.path, "needs_restart", changed)
 	return changed, nil
 }
 
@@ -67,7 +67,7 @@ func (h *house) nextPaths(c *loaded, next *built) map[string]string {
 	paths := map[string]string{}
 	for name, path := range h.paths {
 		for _, l := range c.listeners {
-			if l.name == name && l.Protocol == "smtp" {
+			if l.name == name && l.Protocol != protocolIMAP {
 				path = l.Pipeline
 			}
 		}

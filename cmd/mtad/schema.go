@@ -73,6 +73,7 @@ type listenerSettings struct {
 	Strict     bool          `mtad:"strict"`
 	GreetDelay time.Duration `mtad:"greet_delay"`
 	XClient    []string      `mtad:"xclient"`
+	SocketMode string        `mtad:"socket_mode"`
 }
 
 type tlsSettings struct {
@@ -178,16 +179,24 @@ var topOptions = []config.Option{
 }
 
 var listenerOptions = []config.Option{
-	{Name: "protocol", Type: config.TypeString, Default: "smtp", Values: []string{"smtp", "imap"}, Doc: "What is spoken.", Example: `"imap"`},
-	{Name: "addr", Type: config.TypeStrings, Required: true, Doc: "Where to listen: host:port.", Example: `["0.0.0.0:25", "[::]:25"]`, Postfix: "inet_interfaces", Dovecot: "listen"},
+	{Name: "protocol", Type: config.TypeString, Default: "smtp", Values: []string{protocolSMTP, protocolIMAP, protocolMilter}, Doc: "What is spoken: to mail servers of others, mtad is a milter.", Example: `"imap"`},
+	{Name: "addr", Type: config.TypeStrings, Required: true, Doc: "Where to listen: host:port; for protocol = \"milter\" also unix:/path.", Example: `["0.0.0.0:25", "[::]:25"]`, Postfix: "inet_interfaces", Dovecot: "listen"},
 	{Name: "tls", Type: config.TypeString, Default: "none", Values: []string{"none", "opportunistic", "required", "implicit"}, Doc: "Whether TLS is offered, demanded before mail or login, or spoken from the first octet.", Example: `"opportunistic"`, Postfix: "smtpd_tls_security_level", Dovecot: "ssl"},
 	{Name: "auth", Type: config.TypeString, Default: "none", Values: []string{"none", "optional", "required"}, Doc: "Whether clients may, or must, log in. SMTP only.", Example: `"required"`, Postfix: "smtpd_sasl_auth_enable"},
-	{Name: "pipeline", Type: config.TypeString, Default: "", Reload: true, Doc: "The pipeline that this listener's mail runs through. SMTP only, and required there.", Example: `"inbound"`},
+	{Name: "pipeline", Type: config.TypeString, Default: "", Reload: true, Doc: "The pipeline that this listener's mail runs through. Required, but for IMAP.", Example: `"inbound"`},
 	{Name: "submission", Type: config.TypeBool, Default: false, Doc: "Clients are users: their addresses are not recorded, Date and Message-ID are added (RFC 6409). auth = \"required\" implies it.", Example: "true"},
 	{Name: "strict", Type: config.TypeBool, Default: false, Doc: "Refuse what only people typing by hand send, such as addresses without brackets. Otherwise loopback and submission may.", Example: "true", Postfix: "strict_rfc821_envelopes"},
 	{Name: "greet_delay", Type: config.TypeDuration, Default: "0s", Max: "1m", Doc: "How long the greeting waits for clients that talk first.", Example: `"2s"`, Postfix: "postscreen_greet_wait"},
 	{Name: "xclient", Type: config.TypeStrings, Default: []string{}, Doc: "Networks whose clients may say by XCLIENT that they are others: a proxy, or someone trying things out.", Example: `["127.0.0.1"]`, Postfix: "smtpd_authorized_xclient_hosts"},
+	{Name: "socket_mode", Type: config.TypeString, Default: defaultSocketMode, Doc: "Who may connect to a socket with a path: its mode, in octal. The socket is the server's user's and group's.", Example: `"0666"`},
 }
+
+// What listeners speak.
+const (
+	protocolSMTP   = "smtp"
+	protocolIMAP   = "imap"
+	protocolMilter = "milter"
+)
 
 var tlsOptions = []config.Option{
 	{Name: "cert", Type: config.TypePath, Required: true, Reload: true, Doc: "The certificate with its chain, PEM.", Example: `"/etc/mtad/cert.pem"`, Postfix: "smtpd_tls_cert_file", Dovecot: "ssl_cert"},

@@ -24,6 +24,7 @@ import (
 	"mtad/imapd"
 	"mtad/mailbox"
 	"mtad/message"
+	"mtad/milterd"
 	"mtad/monitor"
 	"mtad/pipeline"
 	"mtad/smtp"
@@ -53,7 +54,7 @@ func newServe(g *global) *cobra.Command {
 			}
 			ctx, stop := start.Context(cmd.Context())
 			defer stop()
-			return serve(ctx, path, start, cmd.ErrOrStderr(), nil)
+			return serve(ctx, source{path: path}, start, cmd.ErrOrStderr(), nil)
 		},
 	}
 	cmd.Flags().BoolVar(&dev, "dev", false, "try it: loopback, high ports, a CA of its own, demo accounts, no root, no DNS")
@@ -73,7 +74,25 @@ const gcPercent = 300
 
 // loadServed loads a configuration that something is to be served by.
 func loadServed(path string) (*loaded, error) {
-	c, err := loadConfig(path)
+	return source{path: path}.loadServed()
+}
+
+// source is where a configuration comes from, and what of it is served.
+type source struct {
+	path   string
+	choose func(*loaded) error // may be nil
+}
+
+func (s source) load() (*loaded, error) {
+	c, err := loadConfig(s.path)
+	if err == nil && s.choose != nil {
+		err = s.choose(c)
+	}
+	return c, err
+}
+
+func (s source) loadServed() (*loaded, error) {
+	c, err := s.load()
 	if err == nil && len(c.listeners) == 0 {
 		err = &exitError{exitConfig, errNoListener}
 	}
@@ -94,7 +113,7 @@ func monitorServe(ctx context.Context, path string, start *boot.Start, logTo io.
 		Log: newLogger(logTo, c.top.LogFormat, level),
 	}
 	for _, l := range c.listeners {
-		root.Places = append(root.Places, boot.Place{Name: l.name, Addrs: l.Addr})
+		root.Places = append(root.Places, boot.Place{Name: l.name, Addrs: l.network()})
 	}
 	if c.top.HTTP != "" {
 		root.Places = append(root.Places, boot.Place{Name: httpName, Addrs: []string{c.top.HTTP}})
@@ -113,11 +132,11 @@ func monitorServe(ctx context.Context, path string, start *boot.Start, logTo io.
 }
 
 // serve runs the server until ctx ends. ready is called when everything listens.
-func serve(ctx context.Context, path string, start *boot.Start, logTo io.Writer, ready func(*house) error) error {
+func serve(ctx context.Context, from source, start *boot.Start, logTo io.Writer, ready func(*house) error) error {
 	hup := make(chan os.Signal, 1) // a signal that comes too early is not the end
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
-	c, err := loadServed(path)
+	c, err := from.loadServed()
 	if err != nil {
 		return err
 	}
@@ -128,7 +147,7 @@ func serve(ctx context.Context, path string, start *boot.Start, logTo io.Writer,
 	level := new(slog.LevelVar)
 	setLevel(level, c.top.LogLevel)
 	log := newLogger(logTo, c.top.LogFormat, level)
-	h, err := open(ctx, path, c, log, level)
+	h, err := open(ctx, from, c, log, level)
 	if err != nil {
 		return err
 	}
@@ -175,7 +194,7 @@ func (h *house) run(ctx context.Context, c *loaded, ready func(*house) error) er
 		}
 	}
 	h.warnPostmaster(ctx, c)
-	h.log.Info("serving", "config", h.path, "data", c.top.DataDir)
+	h.log.Info("serving", "config", h.from.path, "data", c.top.DataDir)
 	h.tell(monitor.Ready)
 	<-ctx.Done()
 	h.tell(monitor.Stopping)
@@ -218,38 +237,66 @@ func (h *house) listen(c *loaded) (servers []server, err error) {
 	}
 	h.paths = map[string]string{}
 	for _, l := range c.listeners {
-		sockets, err := h.start.Listen(l.name, l.Addr...)
+		sockets, err := h.bind(l)
 		if err != nil {
-			return nil, &exitError{exitTemp, fmt.Errorf("listener %s: %w", l.name, busyPort(err))}
+			return nil, &exitError{exitTemp, fmt.Errorf("listener %s: %w", l.name, err)}
 		}
 		bound = append(bound, sockets...)
-		if l.Protocol == "imap" {
-			servers = append(servers, imapServers(imap, l, sockets)...)
-			h.listening = append(h.listening, listening{l, imap.Connections})
-			continue
-		}
-		h.paths[l.name] = l.Pipeline
-		srv, err := smtpd.New(h.smtpConfig(c, l))
+		v, err := h.service(c, l, imap)
 		if err != nil {
 			return nil, err
 		}
-		h.listening = append(h.listening, listening{l, srv.Connections})
-		for _, nl := range sockets {
-			servers = append(servers, server{
-				name:  l.name,
-				serve: func(ctx context.Context) error { return unless(srv.Serve(ctx, nl), smtpd.ErrClosed) },
-				shutdown: func(ctx context.Context) {
-					if err := srv.Shutdown(ctx); err != nil {
-						h.log.Warn("clients were cut off", "listener", l.name)
-					}
-				},
-			})
-		}
+		h.listening = append(h.listening, listening{l, v.connections})
+		servers = append(servers, h.serversOf(l, v, sockets)...)
 	}
 	if err := h.start.Unused(); err != nil {
 		return nil, &exitError{exitConfig, err}
 	}
 	return servers, nil
+}
+
+// service is what a listener serves.
+type service struct {
+	serve       func(context.Context, net.Listener) error
+	closed      error // what serve returns after shutdown
+	shutdown    func(context.Context) error
+	connections func() int
+}
+
+func (h *house) service(c *loaded, l listener, imap *imapd.Server) (service, error) {
+	switch l.Protocol {
+	case protocolIMAP:
+		serve := func(ctx context.Context, nl net.Listener) error { return imap.Serve(ctx, nl, l.TLS == "implicit") }
+		return service{serve, imapd.ErrClosed, imap.Shutdown, imap.Connections}, nil
+	case protocolMilter:
+		h.paths[l.name] = l.Pipeline
+		srv, err := h.newMilterd(c, l)
+		if err != nil {
+			return service{}, err
+		}
+		return service{srv.Serve, milterd.ErrClosed, srv.Shutdown, srv.Connections}, nil
+	}
+	h.paths[l.name] = l.Pipeline
+	srv, err := smtpd.New(h.smtpConfig(c, l))
+	if err != nil {
+		return service{}, err
+	}
+	return service{srv.Serve, smtpd.ErrClosed, srv.Shutdown, srv.Connections}, nil
+}
+
+func (h *house) serversOf(l listener, v service, sockets []net.Listener) (out []server) {
+	for _, nl := range sockets {
+		out = append(out, server{
+			name:  l.name,
+			serve: func(ctx context.Context) error { return unless(v.serve(ctx, nl), v.closed) },
+			shutdown: func(ctx context.Context) {
+				if err := v.shutdown(ctx); err != nil {
+					h.log.Warn("clients were cut off", "listener", l.name)
+				}
+			},
+		})
+	}
+	return out
 }
 
 func unless(err, expected error) error {
@@ -336,7 +383,7 @@ var (
 // newIMAP makes the IMAP server, nil if no listener speaks it.
 func (h *house) newIMAP(c *loaded) (*imapd.Server, error) {
 	for _, l := range c.listeners {
-		if l.Protocol == "imap" {
+		if l.Protocol == protocolIMAP {
 			return imapd.New(imapd.Config{
 				Mailbox: h.mailboxes, Authenticate: h.imapLogin, TLS: h.tlsConfig(), Logger: h.log,
 				MaxMessageSize: int64(c.top.MessageSize), SpoolDir: filepath.Join(c.top.DataDir, "spool"),
@@ -345,20 +392,6 @@ func (h *house) newIMAP(c *loaded) (*imapd.Server, error) {
 		}
 	}
 	return nil, nil
-}
-
-func imapServers(srv *imapd.Server, l listener, sockets []net.Listener) []server {
-	var out []server
-	for _, nl := range sockets {
-		out = append(out, server{
-			name: l.name,
-			serve: func(ctx context.Context) error {
-				return unless(srv.Serve(ctx, nl, l.TLS == "implicit"), imapd.ErrClosed)
-			},
-			shutdown: func(ctx context.Context) { srv.Shutdown(ctx) },
-		})
-	}
-	return out
 }
 
 // imapLogin checks a password for IMAP.

@@ -236,7 +236,7 @@ func (s *sending) message(now time.Time) []byte {
 		domain = "localhost"
 	}
 	for _, f := range []struct{ name, value string }{
-		{"Date", now.Format("Mon, 2 Jan 2006 15:04:05 -0700")},
+		{"Date", now.Format(message.DateFormat)},
 		{"From", headerAddress(s.from)},
 		{"To", strings.Join(s.to, ", ")},
 		{"Message-ID", "<" + message.NewID(now).String() + ".send@" + domain + ">"},

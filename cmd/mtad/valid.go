@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"mtad/config"
+	"mtad/milterd"
 	"mtad/smtp"
 )
 
@@ -51,9 +52,16 @@ func (c *loaded) checkTop(root config.Block, diags *config.Diagnostics) {
 // check does so for one listener.
 func (l *listener) check(b config.Block, diags *config.Diagnostics) {
 	for _, a := range l.Addr {
-		if !hostPort(a) {
+		_, unix := milterd.UnixPath(a)
+		switch {
+		case unix && l.Protocol != protocolMilter:
+			diags.Add(b.Errorf("addr", "%q: only listeners with protocol = \"milter\" have sockets with a path", a))
+		case !unix && !hostPort(a):
 			diags.Add(b.Errorf("addr", "%q is not host:port", a))
 		}
+	}
+	if l.Protocol == protocolMilter {
+		l.checkMilter(b, diags)
 	}
 	for _, n := range l.XClient {
 		if _, err := parseNetwork(n); err != nil {

@@ -8,6 +8,7 @@ import (
 	gomilter "github.com/emersion/go-milter"
 
 	"mtad/message"
+	"mtad/milterd/wire"
 	"mtad/pipeline"
 	"mtad/smtp"
 )
@@ -15,7 +16,7 @@ import (
 // BenchmarkTransaction is a transaction of a message of 20 fields and 10 KiB in a
 // session that goes on, with a milter that answers everything, or only the end.
 func BenchmarkTransaction(b *testing.B) {
-	all := offer(6).steps &^ (0x37f | gomilter.OptHeaderLeadingSpace | gomilter.OptRcptRej | optData1M | optData256K)
+	all := wire.Offer(6).Steps &^ (0x37f | gomilter.OptHeaderLeadingSpace | gomilter.OptRcptRej | wire.OptData1M | wire.OptData256K)
 	for _, c := range []struct {
 		name  string
 		steps gomilter.OptProtocol
@@ -26,7 +27,7 @@ func BenchmarkTransaction(b *testing.B) {
 		{"wants the end alone", 0x37f},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			fake := newFake(b, terms{version: 6, steps: c.steps})
+			fake := newFake(b, wire.Terms{Version: 6, Steps: c.steps})
 			fake.deaf = true
 			text := strings.Repeat("X-Field: some value that is not very long\r\n", 20) + "\r\n" + strings.Repeat(strings.Repeat("x", 62)+"\r\n", 160)
 			m, err := message.Parse(message.FromBytes([]byte(text)))

@@ -22,7 +22,7 @@ func (s *session) content(ctx context.Context, _ pipeline.Stage, v *pipeline.Vie
 	}
 	s.timeout = s.f.ContentTimeout
 	s.macrosOf(v, pipeline.Recipient{})
-	d := newDraft(m, v.Original(), s.link.steps&gomilter.OptHeaderLeadingSpace != 0)
+	d := newDraft(m, v.Original(), s.link.Steps&gomilter.OptHeaderLeadingSpace != 0)
 	for _, part := range []func(context.Context, *message.Message, *draft) (pipeline.Verdict, error){
 		s.header, s.endOfHeader, s.body,
 	} {
@@ -35,14 +35,14 @@ func (s *session) content(ctx context.Context, _ pipeline.Stage, v *pipeline.Vie
 }
 
 func (s *session) header(ctx context.Context, m *message.Message, d *draft) (pipeline.Verdict, error) {
-	if !s.link.wants(gomilter.CodeHeader) {
+	if !s.link.Wants(gomilter.CodeHeader) {
 		return pipeline.Verdict{}, nil
 	}
 	for i, f := range m.Header().Fields() {
 		if d.fields[i].hidden {
 			continue
 		}
-		verdict, err := s.ask(ctx, gomilter.CodeHeader, fieldData(f, d.spaces, s.link.limit))
+		verdict, err := s.ask(ctx, gomilter.CodeHeader, fieldData(f, d.spaces, s.link.Limit))
 		if err != nil || verdict.Action != pipeline.Continue {
 			return verdict, err
 		}
@@ -72,12 +72,12 @@ func (s *session) endOfHeader(ctx context.Context, _ *message.Message, _ *draft)
 // body sends the body in pieces as large as the milter takes, read straight into
 // the packet.
 func (s *session) body(ctx context.Context, m *message.Message, _ *draft) (pipeline.Verdict, error) {
-	if !s.link.wants(gomilter.CodeBody) {
+	if !s.link.Wants(gomilter.CodeBody) {
 		return pipeline.Verdict{}, nil
 	}
 	body, l := m.Body(), s.link
 	for off := int64(0); off < body.Size() && !s.told.skips(gomilter.CodeBody); {
-		n := int(min(int64(l.limit), body.Size()-off))
+		n := int(min(int64(l.Limit), body.Size()-off))
 		start := l.begin(gomilter.CodeBody)
 		at := len(l.out)
 		l.out = append(l.out, make([]byte, n)...)
@@ -108,7 +108,7 @@ func short(err error) error {
 // endOfMessage collects the edits. After its answer the milter is done with the
 // transaction: no ABORT may follow, and nobody may ask it about it again.
 func (s *session) endOfMessage(ctx context.Context, d *draft) (pipeline.Verdict, error) {
-	d.actions = s.link.actions
+	d.actions = s.link.Actions
 	d.body.Limit = int64(s.f.BodyLimit)
 	defer func() {
 		if d.replaced {
@@ -124,7 +124,7 @@ func (s *session) endOfMessage(ctx context.Context, d *draft) (pipeline.Verdict,
 		if err = edit(d, r.data); err == nil {
 			r, err = s.receive(ctx)
 		}
-		err = kinds[gomilter.CodeEOB].wrap(err)
+		err = wrap(gomilter.CodeEOB, err)
 	}
 	if err != nil {
 		return pipeline.Verdict{}, err
@@ -137,7 +137,7 @@ func (s *session) endOfMessage(ctx context.Context, d *draft) (pipeline.Verdict,
 	s.told.ready = r.code == gomilter.ActContinue
 	s.told.final = &pipeline.Verdict{Action: pipeline.Done}
 	if verdict.Mods, err = d.finish(); err != nil {
-		return pipeline.Verdict{}, kinds[gomilter.CodeEOB].wrap(err)
+		return pipeline.Verdict{}, wrap(gomilter.CodeEOB, err)
 	}
 	return verdict, nil
 }

@@ -9,6 +9,7 @@ import (
 	gomilter "github.com/emersion/go-milter"
 
 	"mtad/message"
+	"mtad/milterd/wire"
 	"mtad/pipeline"
 	"mtad/smtp"
 )
@@ -59,7 +60,7 @@ var draftEdits = map[gomilter.ModifyActCode]func(*draft, []byte) error{
 	gomilter.ActChangeHeader: (*draft).changeHeader,
 	gomilter.ActReplBody:     (*draft).replaceBody,
 	gomilter.ActAddRcpt:      (*draft).addRcpt,
-	actAddRcptPar:            (*draft).addRcptArgs,
+	wire.ActAddRcptPar:       (*draft).addRcptArgs,
 	gomilter.ActDelRcpt:      (*draft).removeRcpt,
 	gomilter.ActChangeFrom:   (*draft).changeFrom,
 	gomilter.ActQuarantine:   (*draft).quarantine,
@@ -68,7 +69,7 @@ var draftEdits = map[gomilter.ModifyActCode]func(*draft, []byte) error{
 // may checks that an edit was negotiated.
 func (d *draft) may(action gomilter.OptAction, what string) error {
 	if d.actions&action == 0 {
-		return fmt.Errorf("%w: it %s without having asked to", ErrProtocol, what)
+		return fmt.Errorf("%w: it %s without having asked to", wire.ErrProtocol, what)
 	}
 	return nil
 }
@@ -83,7 +84,7 @@ func texts(data []byte, want int, what string) ([]string, error) {
 			return out, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: it %s with %q", ErrProtocol, what, cut(string(data)))
+	return nil, fmt.Errorf("%w: it %s with %q", wire.ErrProtocol, what, cut(string(data)))
 }
 
 // namedValue reads a field's name and value.
@@ -93,7 +94,7 @@ func (d *draft) namedValue(data []byte, what string) (name, value string, err er
 		return "", "", err
 	}
 	if name, value = s[0], s[1]; !message.ValidFieldName(name) {
-		return "", "", fmt.Errorf("%w: it %s named %q", ErrProtocol, what, cut(name))
+		return "", "", fmt.Errorf("%w: it %s named %q", wire.ErrProtocol, what, cut(name))
 	}
 	return name, value, nil
 }
@@ -109,7 +110,7 @@ func (d *draft) raw(value string) string {
 // indexed reads an index and a field.
 func (d *draft) indexed(data []byte, what string) (index int, name, value string, err error) {
 	if len(data) < 4 || data[0]&0x80 != 0 {
-		return 0, "", "", fmt.Errorf("%w: it %s without an index", ErrProtocol, what)
+		return 0, "", "", fmt.Errorf("%w: it %s without an index", wire.ErrProtocol, what)
 	}
 	index = int(binary.BigEndian.Uint32(data))
 	name, value, err = d.namedValue(data[4:], what)
@@ -246,7 +247,7 @@ func (d *draft) write(p []byte) error {
 func address(s, what string) (smtp.Address, error) {
 	a, rest, err := smtp.ParsePath(s, true)
 	if err != nil || strings.TrimSpace(rest) != "" {
-		return a, fmt.Errorf("%w: it %s %q", ErrProtocol, what, cut(s))
+		return a, fmt.Errorf("%w: it %s %q", wire.ErrProtocol, what, cut(s))
 	}
 	return a, nil
 }

@@ -10,6 +10,7 @@ import (
 	gomilter "github.com/emersion/go-milter"
 
 	"mtad/message"
+	"mtad/milterd/wire"
 	"mtad/pipeline"
 	"mtad/smtp"
 )
@@ -40,7 +41,7 @@ func TestParseReply(t *testing.T) {
 		r, err := parseReply([]byte(in))
 		switch {
 		case want == "":
-			if !errors.Is(err, ErrProtocol) {
+			if !errors.Is(err, wire.ErrProtocol) {
 				t.Errorf("%q: %v, %v, want an error", in, r, err)
 			}
 		case err != nil:
@@ -68,10 +69,10 @@ func FuzzReply(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, one, two []byte) {
 		d := newDraft(original, original, len(one)%2 == 0)
-		d.actions = offer(6).actions
+		d.actions = wire.Offer(6).Actions
 		d.body.Limit = 1 << 20
 		defer d.body.Close()
-		s := &session{link: &link{terms: terms{version: 6}}}
+		s := &session{link: &link{Terms: wire.Terms{Version: 6}}}
 		for _, in := range [][]byte{one, two} {
 			if len(in) == 0 {
 				continue

@@ -10,12 +10,14 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"mtad/milterd/wire"
 )
 
 // fake is a milter that does what a script says.
 type fake struct {
 	ln     net.Listener
-	terms  terms
+	terms  wire.Terms
 	extra  string            // after the three numbers of the negotiation
 	greet  string            // in place of the negotiation's answer: octets
 	script map[byte][]string // replies by event, one element an event; the last stays
@@ -29,7 +31,7 @@ type fake struct {
 	ended chan struct{} // an element for each session that the client ended
 }
 
-func newFake(t testing.TB, tm terms) *fake {
+func newFake(t testing.TB, tm wire.Terms) *fake {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -96,7 +98,7 @@ func (f *fake) follow(script string) {
 func (f *fake) serve(c net.Conn) {
 	in := bufio.NewReader(c)
 	for {
-		code, data, err := readPacket(in, nil)
+		code, data, err := wire.Read(in, nil, wire.MaxPacket)
 		if err != nil {
 			f.ended <- struct{}{}
 			return
@@ -146,7 +148,7 @@ func (f *fake) negotiation() []byte {
 		return []byte(f.greet)
 	}
 	var data []byte
-	for _, n := range []uint32{f.terms.version, uint32(f.terms.actions), uint32(f.terms.steps)} {
+	for _, n := range []uint32{f.terms.Version, uint32(f.terms.Actions), uint32(f.terms.Steps)} {
 		data = binary.BigEndian.AppendUint32(data, n)
 	}
 	return packet('O', string(data)+f.extra)
@@ -160,8 +162,8 @@ func packet(code byte, data string) []byte {
 // reply answers an event; the answers of an event without a script are "c".
 // "hangup" ends the connection, "silent" says nothing.
 func (f *fake) reply(c net.Conn, code byte) bool {
-	for k, kind := range kinds {
-		if byte(k) == code && f.terms.steps&kind.mute != 0 {
+	for k, kind := range wire.Events {
+		if byte(k) == code && f.terms.Steps&kind.Mute != 0 {
 			return true
 		}
 	}

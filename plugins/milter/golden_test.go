@@ -11,6 +11,7 @@ import (
 	gomilter "github.com/emersion/go-milter"
 
 	"mtad/message"
+	"mtad/milterd/wire"
 	"mtad/pipeline"
 	"mtad/smtp"
 )
@@ -52,7 +53,7 @@ type golden struct {
 }
 
 func (g *golden) milter(d *datadriven.TestData) string {
-	tm := terms{version: 6, actions: offer(6).actions}
+	tm := wire.Terms{Version: 6, Actions: wire.Offer(6).Actions}
 	var more []string
 	macros := false
 	for _, a := range d.CmdArgs {
@@ -70,11 +71,11 @@ func (g *golden) milter(d *datadriven.TestData) string {
 		}
 		switch a.Key {
 		case "version":
-			tm.version = uint32(n)
+			tm.Version = uint32(n)
 		case "actions":
-			tm.actions = gomilter.OptAction(n)
+			tm.Actions = gomilter.OptAction(n)
 		case "steps":
-			tm.steps = gomilter.OptProtocol(n)
+			tm.Steps = gomilter.OptProtocol(n)
 		}
 	}
 	g.fake = newFake(g.t, tm)

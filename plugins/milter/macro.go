@@ -8,6 +8,8 @@ import (
 
 	gomilter "github.com/emersion/go-milter"
 
+	"mtad/message"
+	"mtad/milterd/wire"
 	"mtad/pipeline"
 )
 
@@ -27,13 +29,13 @@ var stageNames = map[string]gomilter.Stage{
 // spamass-milter builds its Received field from. A milter sees those of earlier
 // stages too.
 var usual = map[gomilter.Stage][]string{
-	gomilter.StageConnect:  macroNames("j _ v Z {daemon_name} {daemon_addr} {daemon_port} {if_name} {if_addr} {client_addr} {client_name} {client_port} {client_ptr} {client_resolve}"),
-	gomilter.StageHelo:     macroNames("s r {tls_version} {cipher} {cipher_bits} {cert_subject} {cert_issuer} {verify}"),
-	gomilter.StageMailFrom: macroNames("i b {auth_type} {auth_authen} {auth_author} {mail_addr} {mail_host} {mail_mailer}"),
-	gomilter.StageRcptTo:   macroNames("i {rcpt_addr} {rcpt_host} {rcpt_mailer}"),
-	gomilter.StageData:     macroNames("i {nrcpts}"),
-	gomilter.StageEOH:      macroNames("i"),
-	gomilter.StageEOM:      macroNames("i {msg_id}"),
+	gomilter.StageConnect:  wire.MacroNames("j _ v Z {daemon_name} {daemon_addr} {daemon_port} {if_name} {if_addr} {client_addr} {client_name} {client_port} {client_ptr} {client_resolve}"),
+	gomilter.StageHelo:     wire.MacroNames("s r {tls_version} {cipher} {cipher_bits} {cert_subject} {cert_issuer} {verify}"),
+	gomilter.StageMailFrom: wire.MacroNames("i b {auth_type} {auth_authen} {auth_author} {mail_addr} {mail_host} {mail_mailer}"),
+	gomilter.StageRcptTo:   wire.MacroNames("i {rcpt_addr} {rcpt_host} {rcpt_mailer}"),
+	gomilter.StageData:     wire.MacroNames("i {nrcpts}"),
+	gomilter.StageEOH:      wire.MacroNames("i"),
+	gomilter.StageEOM:      wire.MacroNames("i {msg_id}"),
 }
 
 // macroLists reads the option macros.
@@ -44,7 +46,7 @@ func macroLists(m map[string]string) (map[gomilter.Stage][]string, error) {
 		if !ok {
 			return nil, fmt.Errorf("%q is no stage: stages are connect, helo, mail, rcpt, data, eoh, eom", name)
 		}
-		out[stage] = macroNames(list)
+		out[stage] = wire.MacroNames(list)
 	}
 	return out, nil
 }
@@ -53,7 +55,7 @@ func macroLists(m map[string]string) (map[gomilter.Stage][]string, error) {
 func defined(m map[string]string) map[string]string {
 	out := make(map[string]string, len(m))
 	for name, value := range m {
-		for _, n := range macroNames(name) {
+		for _, n := range wire.MacroNames(name) {
 			out[n] = value
 		}
 	}
@@ -71,11 +73,11 @@ func (s *session) macrosOf(v *pipeline.View, r pipeline.Recipient) { s.about = a
 
 // putMacros adds the packet with an event's macros, if there are any.
 func (s *session) putMacros(stage gomilter.Stage, code gomilter.Code) {
-	if stage == noMacros {
+	if stage == wire.NoMacros {
 		return
 	}
 	names := usual[stage]
-	if asked := s.link.macros[stage]; asked != nil {
+	if asked := s.link.Macros[stage]; asked != nil {
 		names = asked
 	}
 	if configured, ok := s.f.macros[stage]; ok {
@@ -90,7 +92,7 @@ func (s *session) putMacros(stage gomilter.Stage, code gomilter.Code) {
 			l.out = append(append(l.out, terminated(n)...), terminated(value)...)
 		}
 	}
-	if len(l.out) == empty || len(l.out)-empty >= l.limit {
+	if len(l.out) == empty || len(l.out)-empty >= l.Limit {
 		l.out = l.out[:start]
 		return
 	}
@@ -140,7 +142,7 @@ var macros = map[string]func(about) string{
 	"{auth_authen}":    func(a about) string { return loginOf(a).User },
 	"{auth_author}":    author,
 	"i":                id,
-	"b":                func(a about) string { return a.v.Time().Format("Mon, 2 Jan 2006 15:04:05 -0700") },
+	"b":                func(a about) string { return a.v.Time().Format(message.DateFormat) },
 	"{mail_addr}":      func(a about) string { return a.v.Sender().String() },
 	"{mail_host}":      func(a about) string { return a.v.Sender().Domain },
 	"{mail_mailer}":    func(about) string { return "smtp" },

@@ -22,9 +22,6 @@ func Kind() pipeline.Kind {
 var stages = pipeline.At(pipeline.Connect, pipeline.Helo, pipeline.Unknown, pipeline.Mail,
 	pipeline.Rcpt, pipeline.Data, pipeline.Message)
 
-// ErrProtocol says that the milter broke the protocol.
-var ErrProtocol = errors.New("milter broke the protocol")
-
 // filter is one configured milter; the sessions with it share its pool.
 type filter struct {
 	settings

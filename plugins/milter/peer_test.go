@@ -10,6 +10,7 @@ import (
 
 	gomilter "github.com/emersion/go-milter"
 
+	"mtad/milterd/wire"
 	"mtad/pipeline"
 )
 
@@ -88,7 +89,7 @@ func TestGoMilter(t *testing.T) {
 	got := &seen{}
 	server := gomilter.Server{
 		NewMilter: func() gomilter.Milter { return &goMilter{seen: got} },
-		Actions:   offer(6).actions &^ gomilter.OptSetSymList,
+		Actions:   wire.Offer(6).Actions &^ gomilter.OptSetSymList,
 		Protocol:  gomilter.OptNoUnknown,
 	}
 	var wg sync.WaitGroup

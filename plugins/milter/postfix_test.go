@@ -15,6 +15,7 @@ import (
 	gosmtp "github.com/emersion/go-smtp"
 
 	"mtad/internal/mtatest"
+	"mtad/milterd/wire"
 	"mtad/pipeline"
 )
 
@@ -104,7 +105,7 @@ var comparisons = []struct{ name, script string }{
 // comparison is one script for a milter that wants some steps.
 type comparison struct {
 	script string
-	terms  terms
+	terms  wire.Terms
 	theirs *fake  // what Postfix talks to
 	addr   string // where Postfix listens
 }
@@ -118,7 +119,7 @@ func TestAgainstPostfix(t *testing.T) {
 	names, all, milters := []string(nil), []*comparison(nil), []string(nil)
 	for _, steps := range []gomilter.OptProtocol{0, gomilter.OptHeaderLeadingSpace | gomilter.OptSkip, gomilter.OptNoHeaderReply | gomilter.OptNoBodyReply} {
 		for _, c := range comparisons {
-			tm := terms{version: 6, actions: offer(6).actions, steps: steps}
+			tm := wire.Terms{Version: 6, Actions: wire.Offer(6).Actions, Steps: steps}
 			theirs := newFake(t, tm)
 			theirs.follow(c.script)
 			names = append(names, fmt.Sprintf("%s %#x", c.name, uint32(steps)))

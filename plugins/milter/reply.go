@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"mtad/milterd/wire"
 	"mtad/smtp"
 )
 
@@ -14,7 +15,7 @@ import (
 func parseReply(data []byte) (smtp.Reply, error) {
 	data, _, ok := bytes.Cut(data, []byte{0})
 	if !ok {
-		return smtp.Reply{}, fmt.Errorf("%w: reply code without an end", ErrProtocol)
+		return smtp.Reply{}, fmt.Errorf("%w: reply code without an end", wire.ErrProtocol)
 	}
 	var out smtp.Reply
 	var lines []string
@@ -23,7 +24,7 @@ func parseReply(data []byte) (smtp.Reply, error) {
 	for line := range strings.SplitSeq(text, "\n") {
 		code, enhanced, rest, ok := splitLine(strings.TrimRight(line, "\r"))
 		if !ok || out.Code != 0 && code != out.Code {
-			return smtp.Reply{}, fmt.Errorf("%w: reply code %q", ErrProtocol, cut(text))
+			return smtp.Reply{}, fmt.Errorf("%w: reply code %q", wire.ErrProtocol, cut(text))
 		}
 		if out.Code == 0 {
 			out.Code, out.Enhanced = code, enhanced

@@ -11,6 +11,7 @@ import (
 	gomilter "github.com/emersion/go-milter"
 
 	"mtad/message"
+	"mtad/milterd/wire"
 	"mtad/pipeline"
 )
 
@@ -72,7 +73,7 @@ func (s *session) open(ctx context.Context) error {
 var wanted = map[pipeline.Stage]gomilter.Code{
 	pipeline.Connect: gomilter.CodeConn,
 	pipeline.Helo:    gomilter.CodeHelo,
-	pipeline.Unknown: codeUnknown,
+	pipeline.Unknown: wire.CodeUnknown,
 	pipeline.Mail:    gomilter.CodeMail,
 	pipeline.Rcpt:    gomilter.CodeRcpt,
 	pipeline.Data:    gomilter.CodeData,
@@ -87,7 +88,7 @@ func (s *session) Stages() pipeline.Stages {
 	}
 	var set pipeline.Stages
 	for stage, code := range wanted {
-		if s.link.wants(code) {
+		if s.link.Wants(code) {
 			set |= pipeline.At(stage)
 		}
 	}
@@ -104,14 +105,21 @@ var edits = []struct {
 	{gomilter.OptAddRcpt | gomilter.OptAddRcptWithArgs | gomilter.OptRemoveRcpt | gomilter.OptChangeFrom | gomilter.OptQuarantine, pipeline.Envelope},
 }
 
-// Access is what the milter negotiated. What it does outside, nobody knows.
+// Access is what the milter negotiated. What it does outside, nobody knows but the
+// administrator.
 func (s *session) Access(stage pipeline.Stage) (reads, writes pipeline.Facts) {
-	reads, writes = pipeline.Envelope|pipeline.Header|pipeline.Body, pipeline.Effects
+	reads = pipeline.Envelope | pipeline.Header | pipeline.Body
+	if !s.f.Pure {
+		writes = pipeline.Effects
+	}
 	if stage != pipeline.Message || s.link == nil {
 		return reads, writes | reads
 	}
+	if len(s.told.rcpts) == 0 || len(s.told.late) > 0 { // it may refuse recipients too late
+		writes |= pipeline.Envelope
+	}
 	for _, e := range edits {
-		if s.link.actions&e.actions != 0 {
+		if s.link.Actions&e.actions != 0 {
 			writes |= e.facts
 		}
 	}
@@ -248,7 +256,7 @@ func terminated(parts ...string) []byte {
 }
 
 func (s *session) unknown(ctx context.Context, v *pipeline.View) (pipeline.Verdict, error) {
-	verdict, err := s.ask(ctx, codeUnknown, terminated(v.Command()))
+	verdict, err := s.ask(ctx, wire.CodeUnknown, terminated(v.Command()))
 	if err != nil || verdict.Action != pipeline.Done {
 		return verdict, err
 	}
@@ -321,7 +329,7 @@ func (s *session) rcpt(ctx context.Context, v *pipeline.View, r pipeline.Recipie
 		s.told.rcpts = map[pipeline.RcptID]bool{}
 	}
 	refused := r.Class == pipeline.NoSuch || r.Class == pipeline.RelayDeny
-	if refused && s.link.steps&gomilter.OptRcptRej == 0 {
+	if refused && s.link.Steps&gomilter.OptRcptRej == 0 {
 		return pipeline.Verdict{}, nil
 	}
 	s.macrosOf(v, r)
@@ -403,5 +411,5 @@ func (s *session) Close() error {
 // only right after an end of message that it answered with "continue"; anywhere
 // else it passes over the command, and over the CONNECT that follows.
 func (s *session) reusable(l *link) bool {
-	return s.f.Idle > 0 && l.version >= 6 && s.told.ready && !s.told.mail && len(l.out) == 0
+	return s.f.Idle > 0 && l.Version >= 6 && s.told.ready && !s.told.mail && len(l.out) == 0
 }

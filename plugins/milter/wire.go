@@ -3,33 +3,16 @@ package milter
 import (
 	"bufio"
 	"context"
-	"encoding/binary"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"os"
 	"time"
 
 	gomilter "github.com/emersion/go-milter"
 
+	"mtad/milterd/wire"
 	"mtad/pipeline"
 )
-
-// Codes that go-milter has no constants for.
-const (
-	codeUnknown gomilter.Code = 'U' // SMFIC_UNKNOWN
-
-	actProgress gomilter.ActionCode = 'p' // SMFIR_PROGRESS
-	actConnFail gomilter.ActionCode = 'f' // SMFIR_CONN_FAIL
-	actShutdown gomilter.ActionCode = '4' // SMFIR_SHUTDOWN
-
-	actAddRcptPar gomilter.ModifyActCode = '2' // SMFIR_ADDRCPT_PAR
-)
-
-// maxPacket is the longest packet taken from a milter: a body that a milter
-// replaces comes in pieces, so this is far beyond what honest ones send.
-const maxPacket = 64 << 20
 
 // flushAt is how much is gathered before it is written, where no reply makes us
 // write sooner.
@@ -39,7 +22,7 @@ const flushAt = 64 << 10
 // until a reply is needed: one write a batch, so that neither Nagle's algorithm
 // nor delayed acknowledgements ever hold anything up.
 type link struct {
-	terms
+	wire.Terms
 	conn net.Conn
 	in   *bufio.Reader
 	out  []byte
@@ -50,7 +33,7 @@ func newLink(c net.Conn) *link {
 	if t, ok := c.(*net.TCPConn); ok {
 		t.SetNoDelay(true)
 	}
-	return &link{conn: c, in: bufio.NewReaderSize(c, 2<<10), terms: terms{limit: gomilter.MaxBodyChunk}}
+	return &link{conn: c, in: bufio.NewReaderSize(c, 2<<10), Terms: wire.Terms{Limit: gomilter.MaxBodyChunk}}
 }
 
 // watch makes a cancelled context end what waits on the connection. The function
@@ -76,20 +59,15 @@ func (l *link) arm(ctx context.Context, timeout time.Duration) error {
 
 // begin starts a packet; what is appended to out until end is its data.
 func (l *link) begin(code gomilter.Code) (start int) {
-	start = len(l.out)
-	l.out = append(l.out, 0, 0, 0, 0, byte(code))
+	l.out, start = wire.Begin(l.out, byte(code))
 	return start
 }
 
-func (l *link) end(start int) {
-	binary.BigEndian.PutUint32(l.out[start:], uint32(len(l.out)-start-4))
-}
+func (l *link) end(start int) { wire.End(l.out, start) }
 
 // put adds a whole packet.
 func (l *link) put(code gomilter.Code, data []byte) {
-	start := l.begin(code)
-	l.out = append(l.out, data...)
-	l.end(start)
+	l.out = wire.Append(l.out, byte(code), data...)
 }
 
 // flush writes what has gathered. The deadline must have been set.
@@ -120,49 +98,12 @@ func (l *link) trim() {
 
 // read returns the next packet. The data are valid until the next read.
 func (l *link) read() (code byte, data []byte, err error) {
-	code, l.data, err = readPacket(l.in, l.data[:0])
+	code, l.data, err = wire.Read(l.in, l.data[:0], wire.MaxPacket)
 	if cap(l.data) > 2*flushAt {
 		data, l.data = l.data, nil
 		return code, data, timedOut(err)
 	}
 	return code, l.data, timedOut(err)
-}
-
-// readPacket appends a packet's data to buf. It takes no memory for octets that
-// have not come.
-func readPacket(r *bufio.Reader, buf []byte) (code byte, data []byte, err error) {
-	head, err := r.Peek(4)
-	if err != nil {
-		return 0, buf, hungUp(err)
-	}
-	n := binary.BigEndian.Uint32(head)
-	if n == 0 || n > maxPacket {
-		return 0, buf, fmt.Errorf("%w: a packet of %d octets", ErrProtocol, n)
-	}
-	if head, err = r.Peek(5); err != nil {
-		return 0, buf, hungUp(err)
-	}
-	code = head[4]
-	r.Discard(5)
-	for left := int(n) - 1; left > 0; {
-		at, piece := len(buf), min(left, 64<<10)
-		buf = append(buf, make([]byte, piece)...)
-		if _, err := io.ReadFull(r, buf[at:]); err != nil {
-			return 0, buf[:at], hungUp(err)
-		}
-		left -= piece
-	}
-	return code, buf, nil
-}
-
-// errHungUp says that the milter closed the connection.
-var errHungUp = errors.New("milter closed the connection")
-
-func hungUp(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errHungUp
-	}
-	return err
 }
 
 // timedOut names the pipeline's own error for a deadline that passed.

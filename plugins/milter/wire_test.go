@@ -15,70 +15,9 @@ import (
 	gomilter "github.com/emersion/go-milter"
 
 	"mtad/message"
+	"mtad/milterd/wire"
 	"mtad/pipeline"
 )
-
-func TestReadPacket(t *testing.T) {
-	for _, c := range []struct {
-		name, in string
-		code     byte
-		data     string
-		err      error
-	}{
-		{"empty data", "\x00\x00\x00\x01c", 'c', "", nil},
-		{"data", "\x00\x00\x00\x04hab\x00", 'h', "ab\x00", nil},
-		{"no code", "\x00\x00\x00\x00c", 0, "", ErrProtocol},
-		{"too long", "\x04\x00\x00\x01c", 0, "", ErrProtocol},
-		{"end", "", 0, "", errHungUp},
-		{"end in the length", "\x00\x00", 0, "", errHungUp},
-		{"end before the code", "\x00\x00\x00\x01", 0, "", errHungUp},
-		{"end in the data", "\x03\xff\xff\xffcab", 'c', "", errHungUp},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			code, data, err := readPacket(bufio.NewReader(strings.NewReader(c.in)), nil)
-			if !errors.Is(err, c.err) || err == nil && (code != c.code || string(data) != c.data) {
-				t.Errorf("%q %q %v, want %q %q %v", code, data, err, c.code, c.data, c.err)
-			}
-		})
-	}
-}
-
-func FuzzPacket(f *testing.F) {
-	f.Add([]byte("\x00\x00\x00\x01c"))
-	f.Add([]byte("\x00\x00\x00\x04hab\x00\x00\x00\x00\x01c"))
-	f.Add([]byte("\x03\xff\xff\xffcab"))
-	f.Fuzz(func(t *testing.T, in []byte) {
-		r := bufio.NewReader(bytes.NewReader(in))
-		total := 0
-		for {
-			_, data, err := readPacket(r, nil)
-			if err != nil {
-				return
-			}
-			if total += 5 + len(data); total > len(in) {
-				t.Fatal("more octets than came")
-			}
-		}
-	})
-}
-
-func FuzzNegotiation(f *testing.F) {
-	f.Add([]byte("\x00\x00\x00\x06\x00\x00\x01\xff\x00\x00\x00\x00"))
-	f.Add([]byte("\x00\x00\x00\x06\x00\x00\x01\xff\x00\x00\x00\x00\x00\x00\x00\x05i {a}\x00"))
-	f.Fuzz(func(t *testing.T, in []byte) {
-		ours := offer(6)
-		got, err := agree(ours, in)
-		if err != nil {
-			if !errors.Is(err, ErrProtocol) {
-				t.Fatal(err)
-			}
-			return
-		}
-		if got.actions&^ours.actions != 0 || got.steps&^ours.steps != 0 || got.version > 6 || got.version < 2 {
-			t.Fatalf("agreed on more than was offered: %+v", got)
-		}
-	})
-}
 
 // counting counts writes.
 type counting struct {
@@ -94,14 +33,14 @@ func (c *counting) Write(p []byte) (int, error) {
 // TestCoalescing checks that what is not answered is not written alone: over TCP
 // each write more could wait for Nagle's algorithm and a delayed acknowledgement.
 func TestCoalescing(t *testing.T) {
-	quiet := terms{version: 6, steps: offer(6).steps &^ (0x37f | gomilter.OptHeaderLeadingSpace | gomilter.OptRcptRej | optData1M | optData256K)}
+	quiet := wire.Terms{Version: 6, Steps: wire.Offer(6).Steps &^ (0x37f | gomilter.OptHeaderLeadingSpace | gomilter.OptRcptRej | wire.OptData1M | wire.OptData256K)}
 	for _, c := range []struct {
 		name string
-		tm   terms
+		tm   wire.Terms
 		want int32 // writes of a session with one message of one field
 	}{
-		{"all is answered", terms{version: 6}, 10}, // C H M R T L N B E, K
-		{"nothing but the end is", quiet, 2},       // all of it, K
+		{"all is answered", wire.Terms{Version: 6}, 10}, // C H M R T L N B E, K
+		{"nothing but the end is", quiet, 2},            // all of it, K
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			fake := newFake(t, c.tm)
@@ -142,7 +81,7 @@ func TestTimeouts(t *testing.T) {
 		{"progress, then nothing", "E p ; p ; silent", "end of message"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			fake := newFake(t, terms{version: 6})
+			fake := newFake(t, wire.Terms{Version: 6})
 			fake.follow(c.script)
 			f := newTestFilter(t, fake.config(`command_timeout = "100ms"`, `content_timeout = "100ms"`))
 			r := drive(t, newTestPipeline(t, step(f)), mail{client: testClient, from: "a@example.net", to: []string{"b@example.org"}, data: "Subject: a\r\n\r\nbody\r\n"})
@@ -163,10 +102,10 @@ func TestProgress(t *testing.T) {
 	defer ours.Close()
 	defer theirs.Close()
 	s := &session{f: newTestFilter(t, `connect = "unix:/x"`), link: newLink(ours), timeout: time.Second}
-	s.link.version = 6
+	s.link.Version = 6
 	go func() {
 		in := bufio.NewReader(theirs)
-		readPacket(in, nil)
+		wire.Read(in, nil, wire.MaxPacket)
 		for range 5 {
 			time.Sleep(250 * time.Millisecond) // the work
 			theirs.Write(packet('p', ""))
@@ -180,7 +119,7 @@ func TestProgress(t *testing.T) {
 }
 
 func TestCancel(t *testing.T) {
-	fake := newFake(t, terms{version: 6})
+	fake := newFake(t, wire.Terms{Version: 6})
 	fake.follow("C silent")
 	f := newTestFilter(t, fake.config())
 	ctx, cancel := context.WithCancel(context.Background())
@@ -212,13 +151,13 @@ func TestFaults(t *testing.T) {
 	for greet, want := range map[string]string{
 		"HTTP/1.1 200 OK\r\n\r\n":                           "a packet of 1213486160 octets",
 		"\x00\x00\x00\x01c":                                 "answered with 'c'",
-		"\x00\x00\x00\x05O\x00\x00\x00\x06":                 "an answer of 4 octets",
-		"\x00\x00\x00\x0e" + "O" + string(make([]byte, 13)): "wants version 0",
+		"\x00\x00\x00\x05O\x00\x00\x00\x06":                 "a negotiation of 4 octets",
+		"\x00\x00\x00\x0d" + "O" + string(make([]byte, 12)): "wants version 0",
 	} {
-		fake := newFake(t, terms{})
+		fake := newFake(t, wire.Terms{})
 		fake.greet = greet
 		_, err := newTestFilter(t, fake.config()).Open(context.Background(), nil)
-		if !errors.Is(err, ErrProtocol) || !strings.Contains(err.Error(), want) {
+		if !errors.Is(err, wire.ErrProtocol) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %s", greet, err, want)
 		}
 	}
@@ -238,7 +177,7 @@ func TestReuse(t *testing.T) {
 		{"not wanted", "", "idle_connections = 0", 6, 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			fake := newFake(t, terms{version: c.version})
+			fake := newFake(t, wire.Terms{Version: c.version})
 			fake.follow(c.script)
 			p := newTestPipeline(t, step(newTestFilter(t, fake.config(c.config))))
 			for range 3 {
@@ -299,16 +238,16 @@ func tcpPair(t *testing.T) (server, client net.Conn) {
 // TestChunks checks the pieces in which a body is sent, for each size that can
 // be agreed on.
 func TestChunks(t *testing.T) {
-	for steps, want := range map[gomilter.OptProtocol]int{0: 65535, optData256K: 256<<10 - 1, optData1M: 1<<20 - 1} {
+	for steps, want := range map[gomilter.OptProtocol]int{0: 65535, wire.OptData256K: 256<<10 - 1, wire.OptData1M: 1<<20 - 1} {
 		data := binary.BigEndian.AppendUint32(nil, 6)
 		data = binary.BigEndian.AppendUint32(data, 0)
 		data = binary.BigEndian.AppendUint32(data, uint32(steps))
-		tm, err := agree(offer(6), data)
-		if err != nil || tm.limit != want {
-			t.Errorf("%#x: limit %d, %v; want %d", uint32(steps), tm.limit, err, want)
+		tm, err := wire.Agree(wire.Offer(6), data)
+		if err != nil || tm.Limit != want {
+			t.Errorf("%#x: limit %d, %v; want %d", uint32(steps), tm.Limit, err, want)
 		}
 	}
-	fake := newFake(t, terms{version: 6})
+	fake := newFake(t, wire.Terms{Version: 6})
 	body := strings.Repeat("x", 65535+100)
 	drive(t, newTestPipeline(t, step(newTestFilter(t, fake.config()))), mail{client: testClient, to: []string{"b@example.org"}, data: "Subject: a\r\n\r\n" + body})
 	got := strings.Join(fake.take(), "\n")
@@ -332,7 +271,7 @@ func TestLongField(t *testing.T) {
 
 // TestBodyLimit checks that a milter can not fill the disk.
 func TestBodyLimit(t *testing.T) {
-	fake := newFake(t, terms{version: 6, actions: gomilter.OptChangeBody})
+	fake := newFake(t, wire.Terms{Version: 6, Actions: gomilter.OptChangeBody})
 	fake.follow(`E ` + strings.Repeat(`b"`+strings.Repeat("0123456789", 800)+`" ; `, 9) + "c")
 	f := newTestFilter(t, fake.config("body_limit = 64 * KB"))
 	r := drive(t, newTestPipeline(t, step(f)), mail{client: testClient, to: []string{"b@example.org"}, data: "Subject: a\r\n\r\nbody\r\n"})
