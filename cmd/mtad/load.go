@@ -242,6 +242,7 @@ func (c *loaded) build(env buildEnv, old *built) (*built, error) {
 			continue
 		}
 		out.pipelines[b.Name()] = p
+		c.checkPatience(b, p, &diags)
 	}
 	for _, name := range []string{c.top.DeliveryName, "generated"} {
 		if out.pipelines[name] == nil {
