@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mtad/dns"
+	"mtad/internal/invariants"
 	"mtad/smtp"
 )
 
@@ -44,6 +45,8 @@ func (f *Flow) Run(ctx context.Context, s Stage) Fate {
 		c, asked := begun.take(i)
 		if !asked {
 			c = f.begin(ctx, i, st, s)
+		} else if c != nil {
+			f.sawAsNow(i, s, c)
 		}
 		if c == nil {
 			continue
@@ -348,6 +351,10 @@ func (f *Flow) edit(st *Step, v Verdict, ev *Event, apply bool) {
 	if len(v.Mods) == 0 && len(v.Rcpts) == 0 {
 		return
 	}
+	before := ""
+	if invariants.Enabled {
+		before = f.state.print()
+	}
 	next := f.state.edit()
 	next.step = st.Name
 	for _, m := range v.Mods {
@@ -365,6 +372,10 @@ func (f *Flow) edit(st *Step, v Verdict, ev *Event, apply bool) {
 		ev.Mods = append(ev.Mods, note)
 	}
 	if apply {
+		// Invariant: a revision that was shown never changes.
+		if invariants.Enabled {
+			f.state.same(before)
+		}
 		f.state = next
 	}
 }

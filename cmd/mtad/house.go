@@ -62,7 +62,7 @@ type house struct {
 	mu    sync.Mutex // of reloads
 	built *built
 
-	// Invariant: whoever holds swap reads a configuration and its pipelines,
+	// Whoever holds swap reads a configuration and its pipelines,
 	// never one of each.
 	swap  sync.RWMutex
 	paths map[string]string // the pipeline of each SMTP listener that is served

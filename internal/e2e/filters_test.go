@@ -26,10 +26,15 @@ func startMarker(t *testing.T) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
+	serveMarker(t, l)
+	return l.Addr().String()
+}
+
+func serveMarker(t *testing.T, l net.Listener) {
+	t.Helper()
 	srv := &gomilter.Server{NewMilter: func() gomilter.Milter { return marker{} }, Actions: gomilter.OptAddHeader, Protocol: gomilter.OptNoBody}
 	go srv.Serve(l)
 	t.Cleanup(func() { srv.Close() })
-	return l.Addr().String()
 }
 
 const houseRule = `function message(msg)

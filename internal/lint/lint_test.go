@@ -179,3 +179,18 @@ func TestRFCs(t *testing.T) {
 		}
 	}
 }
+
+// An invariant that a comment states has a check, which tests have compiled in.
+func TestInvariantsAreChecked(t *testing.T) {
+	for _, f := range files(t) {
+		lines := strings.Split(f.text, "\n")
+		for i, l := range lines {
+			if f.test || f.dir() == "internal/lint" || !strings.Contains(l, "// Invariant:") {
+				continue
+			}
+			if !strings.Contains(strings.Join(lines[i:min(i+4, len(lines))], "\n"), "invariants.Enabled") {
+				t.Errorf("%s:%d: an invariant without a check behind invariants.Enabled", f.path, i+1)
+			}
+		}
+	}
+}
