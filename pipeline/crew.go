@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"time"
 )
 
 // maxIdle bounds the goroutines that a pipeline keeps for the next call.
@@ -33,6 +34,7 @@ type call struct {
 	stage   Stage
 	view    *View
 	session Session // of the flow with the filter, if it has one
+	now     func() time.Time
 }
 
 // answer is what came of a call.
@@ -40,6 +42,7 @@ type answer struct {
 	verdict Verdict
 	session Session // as opened by the call, if it was
 	err     error
+	ended   time.Time
 }
 
 // take returns a hand that has nothing to do.
@@ -87,7 +90,9 @@ func (h *hand) work() {
 // serve answers one call, and frees the step's place whatever the filter does.
 func (h *hand) serve(q call) {
 	defer q.step.release()
-	h.got <- q.run()
+	a := q.run()
+	a.ended = q.now()
+	h.got <- a
 }
 
 // run opens the filter's session if it has none yet, and asks.

@@ -121,6 +121,7 @@ func (f *Flow) Begin(id message.ID, sender smtp.Address, params smtp.MailParams)
 	next.env = &Mailing{ID: id, Time: f.p.now(), Sender: sender, Params: params}
 	f.state = next
 	copy(f.silent, f.forever)
+	f.log.reserve()
 	f.open = true
 }
 
@@ -195,35 +196,42 @@ func (f *Flow) ForRcpt(id RcptID, mailbox smtp.Address) {
 	f.state = next
 }
 
-// End ends the transaction: sessions are told, facts of the transaction dropped.
-// It returns the transaction's trace.
+// End ends the transaction: sessions are told, within CommandTimeout, and facts
+// of the transaction dropped. It returns the transaction's trace.
 func (f *Flow) End(ctx context.Context, o Outcome) Trace {
 	if !f.open {
 		return Trace{}
 	}
 	f.open = false
-	for i, s := range f.sessions {
-		if s == nil {
-			continue
-		}
-		if err := f.tell(ctx, s, o); err != nil {
-			f.p.log.Warn("filter end", "pipeline", f.p.Name, "step", f.p.steps[i].Name, "outcome", o.String(), "err", err)
-			s.Close()
-			f.sessions[i] = nil
-		}
+	if slices.ContainsFunc(f.sessions, func(s Session) bool { return s != nil }) {
+		f.tellAll(ctx, o)
 	}
 	t := f.Trace()
 	f.state = f.state.reset()
-	f.log = log{limit: maxEvents}
+	f.log.clear()
 	copy(f.silent, f.forever)
 	f.before = nil
 	return t
 }
 
-// tell calls a session's End, guarded like any call.
-func (f *Flow) tell(ctx context.Context, s Session, o Outcome) (err error) {
+// tellAll tells every session of the end. One that can't be told is closed.
+func (f *Flow) tellAll(ctx context.Context, o Outcome) {
 	ctx, cancel := context.WithTimeout(ctx, CommandTimeout)
 	defer cancel()
+	for i, s := range f.sessions {
+		if s == nil {
+			continue
+		}
+		if err := tell(ctx, s, o); err != nil {
+			f.p.log.Warn("filter end", "pipeline", f.p.Name, "step", f.p.steps[i].Name, "outcome", o.String(), "err", err)
+			s.Close()
+			f.sessions[i] = nil
+		}
+	}
+}
+
+// tell calls a session's End; a panic is an error, as in any call.
+func tell(ctx context.Context, s Session, o Outcome) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%w: %v", ErrPanic, r)
@@ -234,7 +242,7 @@ func (f *Flow) tell(ctx context.Context, s Session, o Outcome) (err error) {
 
 // Trace is what happened so far: the session's events, then the transaction's.
 func (f *Flow) Trace() Trace {
-	t := Trace{ID: f.state.env.ID}
+	t := Trace{ID: f.state.env.ID, Events: make([]Event, 0, len(f.session.events)+len(f.log.events)+1)}
 	t.Events = append(t.Events, f.session.events...)
 	t.Events = append(t.Events, f.log.events...)
 	if n := f.session.dropped + f.log.dropped; n > 0 {
@@ -282,9 +290,7 @@ func (f *Flow) rcptName() string {
 
 // Close ends the flow and closes the filters' sessions.
 func (f *Flow) Close() {
-	ctx, cancel := context.WithTimeout(context.Background(), CommandTimeout)
-	defer cancel()
-	f.End(ctx, Aborted)
+	f.End(context.Background(), Aborted)
 	for i, s := range f.sessions {
 		if s != nil {
 			if err := s.Close(); err != nil {

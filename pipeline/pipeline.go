@@ -16,6 +16,9 @@ type Pipeline struct {
 	now   func() time.Time
 	log   *slog.Logger
 	crew  crew
+
+	early  [stageCount][]int // steps that may begin ahead of their turn
+	serial bool              // none does: for comparison
 }
 
 // New checks the steps and makes a pipeline of them. The steps belong to it.
@@ -33,7 +36,7 @@ func New(name string, steps []*Step, env Env) (*Pipeline, error) {
 			st.sem = make(chan struct{}, st.MaxConcurrent)
 		}
 	}
-	p := &Pipeline{Name: name, steps: steps, now: env.Now, log: env.Log}
+	p := &Pipeline{Name: name, steps: steps, now: env.Now, log: env.Log, early: early(steps)}
 	if p.now == nil {
 		p.now = time.Now
 	}

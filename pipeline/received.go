@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"mtad/message"
@@ -13,21 +12,18 @@ import (
 // client's address and name: a user may be where nobody is to know.
 func (v *View) Received(id string, date time.Time, private bool) []byte {
 	cl := v.Client()
-	var b strings.Builder
 	from := "localhost"
 	if !private {
-		from = fmt.Sprintf("%s (%s)", cl.Helo, cl.origin())
+		from = cl.Helo + " (" + cl.origin() + ")"
 	}
-	fmt.Fprintf(&b, "Received: from %s\r\n\t", from)
-	fmt.Fprintf(&b, "by %s (mtad) with %s id %s", cl.Hostname, cl.With(v.SenderParams().UTF8), id)
+	field := "Received: from " + from + "\r\n\tby " + cl.Hostname + " (mtad) with " + cl.With(v.SenderParams().UTF8) + " id " + id
 	if t := cl.TLS; t != nil {
-		fmt.Fprintf(&b, "\r\n\t(%s, %s, %d bits)", t.Version, t.Cipher, t.Bits)
+		field += fmt.Sprintf("\r\n\t(%s, %s, %d bits)", t.Version, t.Cipher, t.Bits)
 	}
 	if rcpts := v.Rcpts(); len(rcpts) == 1 {
-		fmt.Fprintf(&b, "\r\n\tfor %s", rcpts[0].Addr.Path())
+		field += "\r\n\tfor " + rcpts[0].Addr.Path()
 	}
-	fmt.Fprintf(&b, ";\r\n\t%s\r\n", date.Format(message.DateFormat))
-	return []byte(b.String())
+	return []byte(field + ";\r\n\t" + date.Format(message.DateFormat) + "\r\n")
 }
 
 // origin is "name [address]", the name being "unknown" if it could not be

@@ -40,9 +40,18 @@ func (f *Flow) Run(ctx context.Context, s Stage) Fate {
 	if step := f.state.env.Discard; step != "" && s > Mail && s < Deliver {
 		return Fate{Action: Discard, Step: step}
 	}
+	var begun ahead
 	for i, st := range f.p.steps {
-		fate, stop := f.step(ctx, i, st, s)
-		if stop {
+		c, asked := begun.take(i)
+		if !asked {
+			c = f.begin(ctx, i, st, s)
+		}
+		if c == nil {
+			continue
+		}
+		f.lookAhead(ctx, s, i, c, &begun)
+		if fate, stop := f.finish(i, st, s, c, begun.relied(i)); stop {
+			f.waste(i, s, &begun)
 			if fate.Refused() && s.session() {
 				f.refused, f.refusedAt = fate, s
 			}
@@ -52,26 +61,82 @@ func (f *Flow) Run(ctx context.Context, s Stage) Fate {
 	return f.rcptFate()
 }
 
-// step asks one step and retires its verdict. stop ends the stage.
-func (f *Flow) step(ctx context.Context, i int, st *Step, s Stage) (fate Fate, stop bool) {
-	if st.Mode == Off || f.silent[i] || !f.wants(i, st, s) {
-		return Fate{}, false
+// pending is a call whose answer has not been retired.
+type pending struct {
+	view   *View
+	begin  time.Time
+	asked  *dns.Recorder
+	ctx    context.Context
+	cancel context.CancelFunc
+	hand   *hand // nil: the filter could not be asked, which err says
+	err    error
+	writes Facts     // as declared when it began; set where others relied on it
+	ended  time.Time // zero: it has not come back
+}
+
+// took is how long the filter took, or has been taking.
+func (c *pending) took(now time.Time) time.Duration {
+	if c.ended.IsZero() {
+		c.ended = now
+	}
+	return c.ended.Sub(c.begin)
+}
+
+// begin calls a step's filter; nil if the step has nothing to say here.
+func (f *Flow) begin(ctx context.Context, i int, st *Step, s Stage) *pending {
+	if !f.listens(i, st, s) {
+		return nil
 	}
 	v := &View{state: f.state, reads: AllFacts}
 	if !st.When.Eval(v) {
-		return Fate{}, false
+		return nil
 	}
-	begin := f.p.now()
-	asked := &dns.Recorder{}
-	verdict, err := f.ask(dns.WithRecorder(ctx, asked), i, st, s, v)
-	took := f.p.now().Sub(begin)
-	ev := Event{Time: begin, Kind: EventStep, Stage: s.String(), Step: st.Name, Filter: st.Kind, Took: took, Shadow: st.Mode == Shadow, DNS: asked.Asked()}
+	c := &pending{view: v, begin: f.p.now(), asked: &dns.Recorder{}}
+	if !st.breaker.allow(c.begin) {
+		st.stats.skipped.Add(1)
+		c.err = ErrBreakerOpen
+		return c
+	}
+	c.ctx, c.cancel = context.WithTimeout(dns.WithRecorder(ctx, c.asked), st.timeout(s))
+	if c.err = st.acquire(c.ctx); c.err == nil {
+		f.call(i, st, s, c)
+	}
+	return c
+}
+
+// call asks on another goroutine, so that a filter that ignores its deadline is
+// left behind instead of holding the client. The step's place must be taken.
+func (f *Flow) call(i int, st *Step, s Stage, c *pending) {
+	c.hand = f.p.crew.take()
+	c.hand.calls <- call{c.ctx, st, s, c.view, f.sessions[i], f.p.now}
+}
+
+// listens reports whether a step is asked at a stage, if its condition holds.
+func (f *Flow) listens(i int, st *Step, s Stage) bool {
+	if st.Mode == Off || f.silent[i] {
+		return false
+	}
+	if sess := f.sessions[i]; sess != nil {
+		return sess.Stages().Has(s)
+	}
+	return st.Filter.Stages().Has(s)
+}
+
+// finish waits for a call and retires its verdict. Others may have relied on what
+// it declared. stop ends the stage.
+func (f *Flow) finish(i int, st *Step, s Stage, c *pending, relied bool) (fate Fate, stop bool) {
+	verdict, err := f.wait(i, st, s, c)
+	took := c.took(f.p.now())
+	ev := Event{Time: c.begin, Kind: EventStep, Stage: s.String(), Step: st.Name, Filter: st.Kind, Took: took, Shadow: st.Mode == Shadow, DNS: c.asked.Asked()}
 	if s == Deliver || s == Rcpt {
 		ev.Rcpt = f.rcptName()
 	}
 	st.stats.observe(took)
 	if err == nil {
 		err = f.check(i, st, s, verdict)
+	}
+	if err == nil && relied {
+		err = undeclared(st, verdict, c.writes) // a session may have come to write more
 	}
 	if err != nil {
 		verdict = f.fault(st, s, err, &ev)
@@ -80,53 +145,36 @@ func (f *Flow) step(ctx context.Context, i int, st *Step, s Stage) (fate Fate, s
 	return f.retire(i, st, s, verdict, ev)
 }
 
-// wants reports whether the step's filter, or its session, lists the stage.
-func (f *Flow) wants(i int, st *Step, s Stage) bool {
-	if sess := f.sessions[i]; sess != nil {
-		return sess.Stages().Has(s)
+// wait returns what a call came to, and tells the step's breaker.
+func (f *Flow) wait(i int, st *Step, s Stage, c *pending) (Verdict, error) {
+	if errors.Is(c.err, ErrBreakerOpen) {
+		return Verdict{}, c.err
 	}
-	return st.Filter.Stages().Has(s)
-}
-
-// ask calls the filter under the step's guards.
-func (f *Flow) ask(ctx context.Context, i int, st *Step, s Stage, v *View) (Verdict, error) {
-	if !st.breaker.allow(f.p.now()) {
-		st.stats.skipped.Add(1)
-		return Verdict{}, ErrBreakerOpen
-	}
-	ctx, cancel := context.WithTimeout(ctx, st.timeout(s))
-	defer cancel()
-	verdict, err := f.guarded(ctx, i, st, s, v)
+	defer c.cancel()
+	verdict, err := f.answer(i, st, s, c)
 	// A session that ended in the middle says nothing about the filter.
-	if err == nil || !errors.Is(context.Cause(ctx), context.Canceled) {
-		st.breaker.report(f.p.now(), err == nil)
-	} else {
-		st.breaker.report(f.p.now(), true)
-	}
+	gone := err != nil && errors.Is(context.Cause(c.ctx), context.Canceled)
+	st.breaker.report(f.p.now(), err == nil || gone)
 	return verdict, err
 }
 
-// guarded calls the filter on another goroutine, so that one that ignores
-// its deadline is left behind instead of holding the client.
-func (f *Flow) guarded(ctx context.Context, i int, st *Step, s Stage, v *View) (Verdict, error) {
-	if err := st.acquire(ctx); err != nil {
-		return Verdict{}, err
+func (f *Flow) answer(i int, st *Step, s Stage, c *pending) (Verdict, error) {
+	if c.hand == nil {
+		return Verdict{}, c.err
 	}
-	h := f.p.crew.take()
-	h.calls <- call{ctx, st, s, v, f.sessions[i]}
 	select {
-	case a := <-h.got:
-		return f.settle(i, h, a)
-	case <-ctx.Done():
+	case a := <-c.hand.got:
+		return f.settle(i, c, a)
+	case <-c.ctx.Done():
 	}
 	// The deadline has passed: an answer on the heels of it still counts.
 	grace := time.NewTimer(graceTime)
 	defer grace.Stop()
 	select {
-	case a := <-h.got:
-		return f.settle(i, h, a)
+	case a := <-c.hand.got:
+		return f.settle(i, c, a)
 	case <-grace.C:
-		f.abandon(i, h)
+		f.abandon(i, c.hand)
 		return Verdict{}, fmt.Errorf("%w: ignored its deadline of %v", ErrTimeout, st.timeout(s))
 	}
 }
@@ -134,9 +182,10 @@ func (f *Flow) guarded(ctx context.Context, i int, st *Step, s Stage, v *View) (
 // graceTime is how long a call may outlive its deadline before it is abandoned.
 const graceTime = 200 * time.Millisecond
 
-func (f *Flow) settle(i int, h *hand, a answer) (Verdict, error) {
-	f.p.crew.giveBack(h)
+func (f *Flow) settle(i int, c *pending, a answer) (Verdict, error) {
+	f.p.crew.giveBack(c.hand)
 	f.sessions[i] = a.session
+	c.ended = a.ended
 	if errors.Is(a.err, context.DeadlineExceeded) && !errors.Is(a.err, ErrTimeout) {
 		a.err = fmt.Errorf("%w: %w", ErrTimeout, a.err)
 	}
@@ -183,9 +232,19 @@ func (f *Flow) check(i int, st *Step, s Stage, v Verdict) error {
 		return nil
 	}
 	_, writes := access.Access(s)
+	return undeclared(st, v, writes)
+}
+
+// undeclared finds edits that a step has not declared.
+func undeclared(st *Step, v Verdict, writes Facts) error {
 	for _, m := range v.Mods {
 		if m.writes()&^writes != 0 {
 			return fmt.Errorf("pipeline: %s: undeclared edit %q", st.Name, m)
+		}
+	}
+	for _, r := range v.Rcpts {
+		if r.writes()&^writes != 0 {
+			return fmt.Errorf("pipeline: %s: undeclared edit %q", st.Name, r)
 		}
 	}
 	return nil

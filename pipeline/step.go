@@ -78,6 +78,19 @@ func (st *Step) acquire(ctx context.Context) error {
 	}
 }
 
+// tryAcquire takes a place if there is one.
+func (st *Step) tryAcquire() bool {
+	if st.sem == nil {
+		return true
+	}
+	select {
+	case st.sem <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
 func (st *Step) release() {
 	if st.sem != nil {
 		<-st.sem
@@ -124,6 +137,13 @@ func (b *breaker) report(now time.Time, ok bool) {
 	if b.faults++; b.faults >= breakerFaults {
 		b.until = now.Add(breakerPause)
 	}
+}
+
+// closed reports whether the filter is asked, whenever that is.
+func (b *breaker) closed() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.faults < breakerFaults
 }
 
 func (b *breaker) open(now time.Time) bool {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"mtad/dns"
+	"mtad/internal/jsonout"
 	"mtad/message"
 )
 
@@ -32,6 +33,32 @@ type Event struct {
 	Masked bool          `json:"masked,omitempty"` // a refusal that postmaster's mail is spared
 	Took   time.Duration `json:"took,omitempty"`   // nanoseconds
 	DNS    []dns.Asked   `json:"dns,omitempty"`    // what the filter asked, and the answers
+}
+
+// WriteJSON writes the event as encoding/json would.
+func (e *Event) WriteJSON(w *jsonout.Writer) {
+	w.Open('{')
+	w.Time("time", e.Time)
+	w.String("kind", string(e.Kind))
+	w.Text("stage", e.Stage)
+	w.Text("step", e.Step)
+	w.Text("filter", e.Filter)
+	w.Text("action", e.Action)
+	w.Text("reply", e.Reply)
+	w.Texts("mods", e.Mods)
+	w.Text("rcpt", e.Rcpt)
+	w.Text("host", e.Host)
+	w.Text("note", e.Note)
+	w.Text("err", e.Err)
+	w.Flag("shadow", e.Shadow)
+	w.Flag("masked", e.Masked)
+	if e.Took != 0 {
+		w.Int("took", int64(e.Took))
+	}
+	if len(e.DNS) > 0 {
+		w.Any("dns", e.DNS)
+	}
+	w.Close('}')
 }
 
 // EventKind says what kind of thing happened.
@@ -68,4 +95,24 @@ func (l *log) add(e Event) {
 		return
 	}
 	l.events = append(l.events, e)
+}
+
+// usualEvents is how many most transactions have.
+const usualEvents = 8
+
+// reserve makes room for a usual transaction.
+func (l *log) reserve() {
+	if l.events == nil {
+		l.events = make([]Event, 0, usualEvents)
+	}
+}
+
+// clear empties the log for the next transaction. What an unusual one took is
+// given back.
+func (l *log) clear() {
+	clear(l.events)
+	l.events, l.dropped = l.events[:0], 0
+	if cap(l.events) > 2*usualEvents {
+		l.events = nil
+	}
 }

@@ -88,6 +88,18 @@ func (v Verdict) String() string {
 	return b.String()
 }
 
+// writes are the facts that the answer changes: what becomes of a recipient is
+// part of the envelope.
+func (r RcptVerdict) writes() (f Facts) {
+	if r.Action == Discard || r.Action.Refuses() {
+		f = Envelope
+	}
+	for _, m := range r.Mods {
+		f |= m.writes()
+	}
+	return f
+}
+
 func (r RcptVerdict) String() string {
 	s := "rcpt " + r.Rcpt.String() + " " + r.Action.String()
 	if !r.Reply.IsZero() {

@@ -262,16 +262,36 @@ func (v *View) Tag(name string) (string, bool) {
 }
 
 // Held is why the message is held or quarantined, "" if it is neither.
-func (v *View) Held() (hold, quarantine string) { return v.state.env.Hold, v.state.env.Quarantine }
+func (v *View) Held() (hold, quarantine string) {
+	if v.reads&Envelope == 0 {
+		return "", ""
+	}
+	return v.state.env.Hold, v.state.env.Quarantine
+}
 
 // Discarded is the step that dropped the message, "".
-func (v *View) Discarded() string { return v.state.env.Discard }
+func (v *View) Discarded() string {
+	if v.reads&Envelope == 0 {
+		return ""
+	}
+	return v.state.env.Discard
+}
 
 // Plan is, at and after Deliver, what is to be done for the recipient.
-func (v *View) Plan() Plan { return v.state.plan }
+func (v *View) Plan() Plan {
+	if v.reads&Effects == 0 {
+		return Plan{}
+	}
+	return v.state.plan
+}
 
 // Folder is where mail goes that nothing filed elsewhere; "" is INBOX.
-func (v *View) Folder() string { return v.state.folder }
+func (v *View) Folder() string {
+	if v.reads&Tags == 0 {
+		return ""
+	}
+	return v.state.folder
+}
 
 // masked is the View that a filter with these reads is given.
 func (v *View) masked(reads Facts) *View {

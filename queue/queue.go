@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -442,6 +443,9 @@ func (q *Queue) attempt(ctx context.Context, job *Job) (results []Result) {
 
 // complete reads the data that was left where it is when the items were loaded.
 func (q *Queue) complete(ctx context.Context, job *Job) error {
+	if !slices.ContainsFunc(job.Items, func(it *Item) bool { return it.Data == nil }) {
+		return nil
+	}
 	return q.cfg.DB.View(ctx, func(tx *store.Tx) error {
 		for _, it := range job.Items {
 			if it.Data != nil {

@@ -74,7 +74,7 @@ func (c *conn) login(ctx context.Context, mech, login, password string) error {
 	case errors.Is(err, ErrCredentials):
 		return c.loginFailed(ctx, mech, login)
 	case err != nil:
-		c.log.Error("authenticate", "login", login, "err", err)
+		c.log().Error("authenticate", "login", login, "err", err)
 		return c.refuse(ctx, smtp.NewReply(454, 7, 0, "Can not check passwords now"))
 	}
 	c.flow.SetClient(func(cl *pipeline.Client) { cl.Auth = &pipeline.Login{Mechanism: mech, User: user} })
@@ -91,7 +91,7 @@ func (c *conn) login(ctx context.Context, mech, login, password string) error {
 
 // loginFailed answers slowly, so that guessing is slow, and not for ever.
 func (c *conn) loginFailed(ctx context.Context, mech, login string) error {
-	c.log.Warn("login failed", "mechanism", mech, "login", login)
+	c.log().Warn("login failed", "mechanism", mech, "login", login)
 	c.authErrs++
 	t := time.NewTimer(time.Duration(c.authErrs) * 500 * time.Millisecond)
 	defer t.Stop()

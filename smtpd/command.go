@@ -326,9 +326,7 @@ func (c *conn) endTransaction(o pipeline.Outcome) {
 		c.chunk.spool.Close()
 		c.chunk = nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), pipeline.CommandTimeout)
-	defer cancel()
-	t := c.flow.End(ctx, o)
+	t := c.flow.End(context.Background(), o)
 	if c.cfg.Trace != nil && t.ID != 0 {
 		c.cfg.Trace(t)
 	}

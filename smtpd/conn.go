@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
@@ -39,10 +40,11 @@ type conn struct {
 	raw    net.Conn // the TCP connection
 	net    net.Conn // raw, or TLS on it
 	r      *bufio.Reader
-	out    []byte // replies not yet written
+	narrow *bufio.Reader // for commands, while r is the one for data; else nil
+	out    []byte        // replies not yet written
 	prefix netip.Prefix
-	log    *slog.Logger
 
+	session  string // names it in logs
 	flow     *pipeline.Flow
 	release  func()
 	lenient  bool
@@ -63,14 +65,64 @@ type conn struct {
 func newConn(s *Server, nc net.Conn) *conn {
 	addr := addressOf(nc.RemoteAddr())
 	c := &conn{
-		srv: s, cfg: &s.cfg, raw: nc, net: nc,
+		srv: s, cfg: &s.cfg, raw: nc, net: nc, session: message.NewID(s.cfg.Now()).String(),
 		prefix: prefixOf(addr.Addr()),
 		end:    time.Now().Add(s.cfg.Limits.SessionTimeout), trusted: s.cfg.Trusted(addr.Addr()),
 		wait: s.cfg.Limits.CommandTimeout,
 	}
 	c.lenient = s.cfg.lenient(addr.Addr())
-	c.r = bufio.NewReaderSize(deadlineReader{c}, 4096)
 	return c
+}
+
+// Buffers for reading: a connection that waits for commands holds a small one,
+// message data comes through a large one. The pools are shared by all
+// connections.
+const (
+	commandBuffer = 4 << 10
+	dataBuffer    = 16 << 10
+)
+
+// borrow takes a reader of the connection's from a pool.
+func (c *conn) borrow(p *sync.Pool, size int) *bufio.Reader {
+	r, ok := p.Get().(*bufio.Reader)
+	if !ok {
+		return bufio.NewReaderSize(deadlineReader{c}, size)
+	}
+	r.Reset(deadlineReader{c})
+	return r
+}
+
+// giveBack returns a reader that holds nothing of the connection's.
+func giveBack(p *sync.Pool, r *bufio.Reader) {
+	r.Reset(nil)
+	p.Put(r)
+}
+
+// widen turns to the large buffer, unless something is left in the small one.
+func (c *conn) widen() {
+	if c.narrow == nil && c.r.Buffered() == 0 {
+		c.r, c.narrow = c.borrow(&c.srv.dataReaders, dataBuffer), c.r
+	}
+}
+
+// slim turns back to the small buffer, unless something is left in the large one.
+func (c *conn) slim() {
+	if c.narrow != nil && c.r.Buffered() == 0 {
+		giveBack(&c.srv.dataReaders, c.r)
+		c.r, c.narrow = c.narrow, nil
+	}
+}
+
+// log is made when something is to be said: most sessions say nothing.
+func (c *conn) log() *slog.Logger {
+	return c.cfg.Log.With("listener", c.cfg.Name, "session", c.session, "client", addressOf(c.raw.RemoteAddr()).String())
+}
+
+// debug is for what is seldom wanted.
+func (c *conn) debug(text string, err error) {
+	if c.cfg.Log.Enabled(context.Background(), slog.LevelDebug) {
+		c.log().Debug(text, "err", err)
+	}
 }
 
 // deadlineReader reads from the connection, waiting no longer than the session
@@ -119,12 +171,14 @@ func growStack() {
 // serve runs the session to its end.
 func (c *conn) serve(ctx context.Context) {
 	growStack()
+	c.r = c.borrow(&c.srv.commandReaders, commandBuffer)
+	defer c.giveBackReaders()
 	ctx, cancel := context.WithDeadline(ctx, c.end)
 	defer cancel()
 	defer func() { c.net.Close() }()
 	defer c.guard()
 	if err := c.start(ctx); err != nil {
-		c.log.Debug("session over before it began", "err", err)
+		c.debug("session over before it began", err)
 		return
 	}
 	defer c.close()
@@ -135,10 +189,20 @@ func (c *conn) serve(ctx context.Context) {
 	c.flush()
 }
 
+// giveBackReaders ends reading.
+func (c *conn) giveBackReaders() {
+	if c.narrow != nil {
+		giveBack(&c.srv.dataReaders, c.r)
+		c.r, c.narrow = c.narrow, nil
+	}
+	giveBack(&c.srv.commandReaders, c.r)
+	c.r = nil
+}
+
 // guard keeps a fault of ours in one session from ending all the others.
 func (c *conn) guard() {
 	if p := recover(); p != nil {
-		c.log.Error("session panicked", "panic", p, "stack", string(debug.Stack()))
+		c.log().Error("session panicked", "panic", p, "stack", string(debug.Stack()))
 		c.reply(smtp.NewReply(421, 3, 0, c.cfg.Hostname+" Internal error"))
 		c.flush()
 	}
@@ -156,11 +220,10 @@ func (c *conn) close() {
 func (c *conn) start(ctx context.Context) error {
 	addr := addressOf(c.raw.RemoteAddr())
 	client := pipeline.Client{
-		Session: message.NewID(c.cfg.Now()).String(), Listener: c.cfg.Name, Protocol: "smtp",
+		Session: c.session, Listener: c.cfg.Name, Protocol: "smtp",
 		Hostname: c.cfg.Hostname, Addr: addr, Local: addressOf(c.raw.LocalAddr()),
-		Trusted: c.cfg.Trusted(addr.Addr()),
+		Trusted: c.trusted,
 	}
-	c.log = c.cfg.Log.With("listener", c.cfg.Name, "session", client.Session, "client", addr.String())
 	if c.cfg.Implicit {
 		if err := c.handshake(ctx); err != nil {
 			return err
@@ -223,6 +286,7 @@ func (c *conn) early(ctx context.Context) bool {
 // loop reads commands and runs them until the session ends.
 func (c *conn) loop(ctx context.Context) error {
 	for {
+		c.slim()
 		c.wait = c.cfg.Limits.CommandTimeout
 		c.waiting.Store(!c.mail)
 		line, err := c.readLine()
@@ -257,7 +321,7 @@ func (c *conn) farewell(err error) {
 	case errors.As(err, &timeout) && timeout.Timeout():
 		c.reply(smtp.NewReply(421, 4, 2, c.cfg.Hostname+" Timed out waiting for you"))
 	}
-	c.log.Debug("session over", "err", err)
+	c.debug("session over", err)
 }
 
 // readLine reads one command without its line break. Replies are written before

@@ -92,6 +92,7 @@ func (c *conn) data(ctx context.Context, arg string) error {
 	in.dropped = fate.Action == pipeline.Discard // the client is content all the same
 	defer in.spool.Close()
 	c.wait = c.cfg.Limits.BlockTimeout
+	c.widen()
 	if err := c.readData(in); err != nil && !in.fatal {
 		return err
 	}
@@ -219,6 +220,7 @@ func (c *conn) bdat(ctx context.Context, arg string) error {
 		return errQuit
 	}
 	c.wait = c.cfg.Limits.BlockTimeout
+	c.widen()
 	if c.chunk == nil {
 		reply := c.mayData("")
 		c.chunk = &chunked{intake: c.newIntake(), refused: reply}
@@ -339,7 +341,7 @@ func (c *conn) finish(ctx context.Context, in *intake) error {
 // judge decides what a complete message is answered, and which step said so.
 func (c *conn) judge(ctx context.Context, in *intake) (reply smtp.Reply, step string) {
 	if in.err != nil {
-		c.log.Error("spool", "err", in.err)
+		c.log().Error("spool", "err", in.err)
 		return smtp.NewReply(452, 3, 1, "Can not store the message now"), ""
 	}
 	if !in.problem.IsZero() {
@@ -350,7 +352,7 @@ func (c *conn) judge(ctx context.Context, in *intake) (reply smtp.Reply, step st
 	}
 	m, err := message.ParseLimited(in.spool.Bytes(), c.cfg.Limits.Header)
 	if err != nil {
-		c.log.Error("spool", "err", err)
+		c.log().Error("spool", "err", err)
 		return smtp.NewReply(451, 3, 0, "Can not read the message back"), ""
 	}
 	if m.Oversize() != nil {

@@ -25,6 +25,8 @@ type Server struct {
 	conns     map[*conn]struct{}
 	perAddr   map[netip.Prefix]int
 	idle      sync.WaitGroup
+
+	commandReaders, dataReaders sync.Pool // of *bufio.Reader
 }
 
 // New makes a server. It listens to nothing yet.

@@ -29,7 +29,7 @@ func (c *conn) starttls(ctx context.Context, arg string) error {
 		return err
 	}
 	if err := c.handshake(ctx); err != nil {
-		c.log.Info("TLS handshake", "err", err)
+		c.log().Info("TLS handshake", "err", err)
 		return err
 	}
 	// What was said in the clear is forgotten (RFC 3207, 4.2).

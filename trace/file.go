@@ -1,7 +1,6 @@
 package trace
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 
 	"zombiezen.com/go/sqlite"
 
+	"mtad/internal/jsonout"
 	"mtad/internal/pagepool"
 	"mtad/message"
 	"mtad/pipeline"
@@ -33,8 +33,7 @@ type file struct {
 	max  int64 // octets
 	log  *slog.Logger
 	conn *sqlite.Conn // nil after a fault, until it could be opened again
-	buf  bytes.Buffer
-	enc  *json.Encoder
+	text jsonout.Writer
 }
 
 // errVersion says that the file was made by another version of this program.
@@ -42,8 +41,6 @@ var errVersion = errors.New("of another version")
 
 func openFile(path string, maxSize int64, log *slog.Logger) (*file, error) {
 	f := &file{path: path, max: maxSize, log: log}
-	f.enc = json.NewEncoder(&f.buf)
-	f.enc.SetEscapeHTML(false)
 	if err := f.guard(func(*file) error { return nil }); err != nil {
 		return nil, fmt.Errorf("trace: open %s: %w", path, err)
 	}
@@ -189,18 +186,21 @@ func (f *file) insert(batch []pipeline.Trace) error {
 	}
 	for i := 0; i < len(batch); {
 		id := batch[i].ID
-		f.buf.Reset()
+		f.text.Reset()
 		for ; i < len(batch) && batch[i].ID == id; i++ {
 			for j := range batch[i].Events {
-				if err := f.enc.Encode(&batch[i].Events[j]); err != nil {
-					return fmt.Errorf("trace: encode: %w", err)
-				}
+				batch[i].Events[j].WriteJSON(&f.text)
+				f.text.Newline()
 			}
 		}
+		text, err := f.text.Bytes()
+		if err != nil {
+			return fmt.Errorf("trace: encode: %w", err)
+		}
 		st.BindInt64(1, int64(id))
-		st.BindText(2, f.buf.String())
+		st.BindText(2, string(text))
 		st.BindInt64(3, maxTrace)
-		_, err := st.Step()
+		_, err = st.Step()
 		if err := errors.Join(err, st.Reset()); err != nil {
 			return err
 		}

@@ -3,8 +3,10 @@ package relay
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -105,19 +107,33 @@ func needsUTF8(job *Job) bool {
 
 // eightBit reports whether any octet has its eighth bit set.
 func eightBit(b message.Bytes) bool {
-	buf := make([]byte, 32<<10)
+	buf := blockFor(b)
 	r := message.NewReader(b)
 	for {
 		n, err := r.Read(buf)
-		for _, c := range buf[:n] {
-			if c >= 0x80 {
-				return true
-			}
+		if beyondASCII(buf[:n]) {
+			return true
 		}
 		if err != nil {
 			return false
 		}
 	}
+}
+
+// beyondASCII looks at eight octets at a time: every message is read for it.
+func beyondASCII(p []byte) bool {
+	const eighth = 0x8080808080808080
+	for ; len(p) >= 8; p = p[8:] {
+		if binary.NativeEndian.Uint64(p)&eighth != 0 {
+			return true
+		}
+	}
+	return slices.ContainsFunc(p, func(c byte) bool { return c >= 0x80 })
+}
+
+// blockFor is a buffer to read a message with: a small one for a small message.
+func blockFor(b message.Bytes) []byte {
+	return make([]byte, min(32<<10, max(b.Size(), 512)))
 }
 
 // envelope sends MAIL, every RCPT and DATA, in one go where the host allows it
@@ -312,7 +328,7 @@ const lastWord = time.Second
 func (cn *conn) body(b message.Bytes) error {
 	dw := &dotWriter{w: cn.w, begin: true}
 	out := &blockWriter{cn: cn, to: dw}
-	if _, err := io.CopyBuffer(out, struct{ io.Reader }{message.NewReader(b)}, make([]byte, 32<<10)); err != nil {
+	if _, err := io.CopyBuffer(out, struct{ io.Reader }{message.NewReader(b)}, blockFor(b)); err != nil {
 		return err
 	}
 	if err := dw.end(); err != nil {

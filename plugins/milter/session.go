@@ -105,11 +105,18 @@ var edits = []struct {
 	{gomilter.OptAddRcpt | gomilter.OptAddRcptWithArgs | gomilter.OptRemoveRcpt | gomilter.OptChangeFrom | gomilter.OptQuarantine, pipeline.Envelope},
 }
 
-// Access is what the milter negotiated. What it does outside, nobody knows.
+// Access is what the milter negotiated. What it does outside, nobody knows but the
+// administrator.
 func (s *session) Access(stage pipeline.Stage) (reads, writes pipeline.Facts) {
-	reads, writes = pipeline.Envelope|pipeline.Header|pipeline.Body, pipeline.Effects
+	reads = pipeline.Envelope | pipeline.Header | pipeline.Body
+	if !s.f.Pure {
+		writes = pipeline.Effects
+	}
 	if stage != pipeline.Message || s.link == nil {
 		return reads, writes | reads
+	}
+	if len(s.told.rcpts) == 0 || len(s.told.late) > 0 { // it may refuse recipients too late
+		writes |= pipeline.Envelope
 	}
 	for _, e := range edits {
 		if s.link.Actions&e.actions != 0 {

@@ -36,11 +36,12 @@ func (f *filter) Stages() pipeline.Stages {
 	return pipeline.At(pipeline.Message, pipeline.Deliver)
 }
 
-// Access: the size needs to know of other bodies, the default folder is a tag.
+// Access: the size needs to know of other bodies, the default folder is a tag,
+// and what was filed already is an effect.
 func (*filter) Access(s pipeline.Stage) (reads, writes pipeline.Facts) {
 	reads = pipeline.Envelope | pipeline.Header | pipeline.Body | pipeline.Tags
 	if s == pipeline.Deliver {
-		return reads, pipeline.Effects
+		return reads | pipeline.Effects, pipeline.Effects
 	}
 	return reads, pipeline.Envelope | pipeline.Tags
 }

@@ -1,0 +1,176 @@
+package pipeline
+
+import (
+	"context"
+
+	"mtad/dns"
+)
+
+// Side by side: a step may be asked while an earlier one still is, where the
+// outcome can not be another than that of asking them one after the other.
+//
+// Invariant: a call that is begun ahead of its turn sees every fact that it reads
+// as it will be at its turn, and has no effect but its verdict, which is retired
+// at its turn or, where an earlier step ends the stage, not at all.
+//
+// Hence step j may begin while i < j is not retired only if
+//
+//   - no step from i on that comes before j writes what j or its condition reads;
+//   - j writes no Effects;
+//   - j keeps no session, or the stage is Message: a refusal of i ends the
+//     transaction for j's session there, while elsewhere it would have been told
+//     of a recipient, say, that it should not know of;
+//   - j's breaker is closed, so that whether it is asked at all does not depend on
+//     when.
+//
+// What j reports, to its breaker, its counters and the trace, it reports at its turn.
+
+// maxAhead bounds the calls of one flow that wait to be retired.
+const maxAhead = 16
+
+// ahead are the calls begun before their turn.
+type ahead struct {
+	n     int
+	steps [maxAhead]int
+	calls [maxAhead]*pending // nil: the step's condition does not hold
+}
+
+// take returns the call of a step whose turn has come; asked is false if it has
+// not been begun.
+func (a *ahead) take(i int) (c *pending, asked bool) {
+	for n, step := range a.steps[:a.n] {
+		if step == i {
+			return a.calls[n], true
+		}
+	}
+	return nil, false
+}
+
+// Access is what a step reads, its condition included, and writes at a stage. A
+// filter that does not say reads and writes everything.
+func (st *Step) Access(s Stage) (reads, writes Facts) { return st.access(st.Filter, s) }
+
+func (st *Step) access(asked any, s Stage) (reads, writes Facts) {
+	a, ok := asked.(Access)
+	if !ok {
+		return AllFacts, AllFacts
+	}
+	reads, writes = a.Access(s)
+	reads |= Facts(st.When.Reads())
+	// Whoever sees the header sees the message.
+	if reads&(Header|Body) != 0 {
+		reads |= Header | Body
+	}
+	return reads, writes
+}
+
+// early lists, for each stage, the steps that may ever begin ahead of their turn.
+func early(steps []*Step) (out [stageCount][]int) {
+	for s := range stageCount {
+		for j, st := range steps {
+			if j > 0 && st.Stages().Has(s) && st.mayBeEarly(s) {
+				out[s] = append(out[s], j)
+			}
+		}
+	}
+	return out
+}
+
+func (st *Step) mayBeEarly(s Stage) bool {
+	if _, opens := st.Filter.(Opener); opens {
+		return s == Message // its session will say
+	}
+	_, declares := st.Filter.(Access)
+	_, writes := st.Access(s)
+	return declares && writes&Effects == 0
+}
+
+// lookAhead begins the calls that need not wait for step i, whose call is now.
+func (f *Flow) lookAhead(ctx context.Context, s Stage, i int, now *pending, begun *ahead) {
+	candidates := f.p.early[s]
+	if f.p.serial || len(candidates) == 0 || candidates[len(candidates)-1] <= i {
+		return
+	}
+	_, written := f.access(i, s)
+	now.writes = written
+	for j := i + 1; j <= candidates[len(candidates)-1] && begun.n < maxAhead; j++ {
+		if !f.listens(j, f.p.steps[j], s) {
+			continue
+		}
+		reads, writes := f.access(j, s)
+		if _, asked := begun.take(j); !asked && written&reads == 0 && writes&Effects == 0 && f.canBegin(j, s) {
+			f.beginAhead(ctx, j, s, begun)
+		}
+		written |= writes
+	}
+}
+
+// access is that of the step's session, where it has one.
+func (f *Flow) access(i int, s Stage) (reads, writes Facts) {
+	st := f.p.steps[i]
+	if sess := f.sessions[i]; sess != nil {
+		return st.access(sess, s)
+	}
+	if _, opens := st.Filter.(Opener); opens {
+		return AllFacts, AllFacts
+	}
+	return st.Access(s)
+}
+
+func (f *Flow) canBegin(j int, s Stage) bool {
+	if _, opens := f.p.steps[j].Filter.(Opener); opens && (f.sessions[j] == nil || s != Message) {
+		return false
+	}
+	return f.p.steps[j].breaker.closed()
+}
+
+// beginAhead is begin, but waits for nothing.
+func (f *Flow) beginAhead(ctx context.Context, j int, s Stage, begun *ahead) {
+	st := f.p.steps[j]
+	v := &View{state: f.state, reads: AllFacts}
+	if !st.When.Eval(v) {
+		begun.add(j, nil)
+		return
+	}
+	if !st.tryAcquire() {
+		return
+	}
+	c := &pending{view: v, begin: f.p.now(), asked: &dns.Recorder{}}
+	_, c.writes = f.access(j, s)
+	c.ctx, c.cancel = context.WithTimeout(dns.WithRecorder(ctx, c.asked), st.timeout(s))
+	f.call(j, st, s, c)
+	begun.add(j, c)
+}
+
+func (a *ahead) add(j int, c *pending) {
+	a.steps[a.n], a.calls[a.n] = j, c
+	a.n++
+}
+
+// relied reports whether a call after step i has been begun on what it declared.
+func (a *ahead) relied(i int) bool {
+	for _, j := range a.steps[:a.n] {
+		if j > i {
+			return true
+		}
+	}
+	return false
+}
+
+// waste ends the calls after step i, which has ended the stage. The sessions in
+// them are the flow's again when it returns.
+func (f *Flow) waste(i int, s Stage, begun *ahead) {
+	for n, j := range begun.steps[:begun.n] {
+		if c := begun.calls[n]; c != nil && j > i {
+			c.cancel()
+		}
+	}
+	for n, j := range begun.steps[:begun.n] {
+		c := begun.calls[n]
+		if c == nil || j <= i {
+			continue
+		}
+		// Canceled, it comes back or is left behind; what it says is nothing.
+		_, _ = f.answer(j, f.p.steps[j], s, c)
+	}
+}
