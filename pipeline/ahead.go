@@ -4,14 +4,15 @@ import (
 	"context"
 
 	"mtad/dns"
+	"mtad/internal/invariants"
 )
 
 // Side by side: a step may be asked while an earlier one still is, where the
 // outcome can not be another than that of asking them one after the other.
 //
-// Invariant: a call that is begun ahead of its turn sees every fact that it reads
+// A call that is begun ahead of its turn sees every fact that it reads
 // as it will be at its turn, and has no effect but its verdict, which is retired
-// at its turn or, where an earlier step ends the stage, not at all.
+// at its turn or, where an earlier step ends the stage, not at all (see foreseen).
 //
 // Hence step j may begin while i < j is not retired only if
 //
@@ -136,10 +137,37 @@ func (f *Flow) beginAhead(ctx context.Context, j int, s Stage, begun *ahead) {
 		return
 	}
 	c := &pending{view: v, begin: f.p.now(), asked: &dns.Recorder{}}
-	_, c.writes = f.access(j, s)
+	c.reads, c.writes = f.access(j, s)
 	c.ctx, c.cancel = context.WithTimeout(dns.WithRecorder(ctx, c.asked), st.timeout(s))
 	f.call(j, st, s, c)
 	begun.add(j, c)
+}
+
+// foreseen checks that a call that was begun ahead of its turn has seen what it
+// would see now.
+func (f *Flow) foreseen(st *Step, c *pending) {
+	// Invariant: what a step reads stays as it was when it began.
+	if !invariants.Enabled {
+		return
+	}
+	then, now := c.view.masked(c.reads).print(), (&View{state: f.state, reads: c.reads}).print()
+	if then != now {
+		invariants.Broken("pipeline: %s was asked before its turn, and what it reads has changed since:\n%s\n%s", st.Name, then, now)
+	}
+}
+
+// print is what a filter with this View can read, for the checks.
+func (v *View) print() string {
+	s := *v.state
+	env := *s.env
+	env.Sender, env.Params, env.Rcpts = v.Sender(), v.SenderParams(), v.Rcpts()
+	env.Hold, env.Quarantine = v.Held()
+	env.Discard, s.plan, s.folder = v.Discarded(), v.Plan(), v.Folder()
+	s.env, s.auth, s.scores, s.tags, s.msg, s.original = &env, v.AuthResults(), v.Scores(), v.Tags(), v.Message(), v.Original()
+	if s.msg == nil {
+		s.forks = nil
+	}
+	return s.print()
 }
 
 func (a *ahead) add(j int, c *pending) {

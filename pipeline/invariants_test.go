@@ -22,8 +22,21 @@ func (vandals) Filter(context.Context, Stage, *View) (Verdict, error) {
 	return Verdict{Mods: []Modification{vandal{}}}, nil
 }
 
+// idle declares that it reads the scores.
+type idle struct{ vandals }
+
+func (idle) Access(Stage) (reads, writes Facts) { return Scores, 0 }
+
 func TestInvariants(t *testing.T) {
 	mtatest.Breaks(t, "a revision was changed after it was shown", func() {
 		transaction(t, with(t, nil, vandals{}).Open(Client{}), Accepted)
 	})
+	p := with(t, nil, idle{})
+	f := p.Open(Client{})
+	c := &pending{view: f.View(), reads: Scores}
+	f.state = f.state.edit()
+	f.state.tags = append(f.state.tags, Tagged{Name: "not read"})
+	f.foreseen(p.steps[0], c)
+	f.state.scores = append(f.state.scores, Score{Points: 1})
+	mtatest.Breaks(t, "s0 was asked before its turn", func() { f.foreseen(p.steps[0], c) })
 }
