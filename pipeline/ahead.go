@@ -12,7 +12,7 @@ import (
 //
 // A call that is begun ahead of its turn sees every fact that it reads
 // as it will be at its turn, and has no effect but its verdict, which is retired
-// at its turn or, where an earlier step ends the stage, not at all (see foreseen).
+// at its turn or, where an earlier step ends the stage, not at all.
 //
 // Hence step j may begin while i < j is not retired only if
 //
@@ -137,37 +137,10 @@ func (f *Flow) beginAhead(ctx context.Context, j int, s Stage, begun *ahead) {
 		return
 	}
 	c := &pending{view: v, begin: f.p.now(), asked: &dns.Recorder{}}
-	c.reads, c.writes = f.access(j, s)
+	_, c.writes = f.access(j, s)
 	c.ctx, c.cancel = context.WithTimeout(dns.WithRecorder(ctx, c.asked), st.timeout(s))
 	f.call(j, st, s, c)
 	begun.add(j, c)
-}
-
-// foreseen checks that a call that was begun ahead of its turn has seen what it
-// would see now.
-func (f *Flow) foreseen(st *Step, c *pending) {
-	// Invariant: what a step reads stays as it was when it began.
-	if !invariants.Enabled {
-		return
-	}
-	then, now := c.view.masked(c.reads).print(), (&View{state: f.state, reads: c.reads}).print()
-	if then != now {
-		invariants.Broken("pipeline: %s was asked before its turn, and what it reads has changed since:\n%s\n%s", st.Name, then, now)
-	}
-}
-
-// print is what a filter with this View can read, for the checks.
-func (v *View) print() string {
-	s := *v.state
-	env := *s.env
-	env.Sender, env.Params, env.Rcpts = v.Sender(), v.SenderParams(), v.Rcpts()
-	env.Hold, env.Quarantine = v.Held()
-	env.Discard, s.plan, s.folder = v.Discarded(), v.Plan(), v.Folder()
-	s.env, s.auth, s.scores, s.tags, s.msg, s.original = &env, v.AuthResults(), v.Scores(), v.Tags(), v.Message(), v.Original()
-	if s.msg == nil {
-		s.forks = nil
-	}
-	return s.print()
 }
 
 func (a *ahead) add(j int, c *pending) {
@@ -183,6 +156,19 @@ func (a *ahead) relied(i int) bool {
 		}
 	}
 	return false
+}
+
+// sawAsNow checks that a call which was begun ahead has seen what it would see at
+// its turn, which has come.
+func (f *Flow) sawAsNow(i int, s Stage, c *pending) {
+	// Invariant: what a call begun ahead saw is what it would see at its turn.
+	if !invariants.Enabled {
+		return
+	}
+	reads, _ := f.access(i, s)
+	if then, now := c.view.masked(reads).print(), f.View().masked(reads).print(); then != now {
+		invariants.Broken("pipeline: step %s was asked too early: it saw\n%s\nand would see\n%s", f.p.steps[i].Name, then, now)
+	}
 }
 
 // waste ends the calls after step i, which has ended the stage. The sessions in

@@ -4,6 +4,7 @@ package pipeline
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 
 	"mtad/internal/mtatest"
@@ -22,21 +23,37 @@ func (vandals) Filter(context.Context, Stage, *View) (Verdict, error) {
 	return Verdict{Mods: []Modification{vandal{}}}, nil
 }
 
-// idle declares that it reads the scores.
-type idle struct{ vandals }
-
-func (idle) Access(Stage) (reads, writes Facts) { return Scores, 0 }
-
 func TestInvariants(t *testing.T) {
 	mtatest.Breaks(t, "a revision was changed after it was shown", func() {
 		transaction(t, with(t, nil, vandals{}).Open(Client{}), Accepted)
 	})
-	p := with(t, nil, idle{})
-	f := p.Open(Client{})
-	c := &pending{view: f.View(), reads: Scores}
-	f.state = f.state.edit()
-	f.state.tags = append(f.state.tags, Tagged{Name: "not read"})
-	f.foreseen(p.steps[0], c)
-	f.state.scores = append(f.state.scores, Score{Points: 1})
-	mtatest.Breaks(t, "s0 was asked before its turn", func() { f.foreseen(p.steps[0], c) })
+}
+
+// fickle declares, once it has been asked, that it reads what it said it does
+// not.
+type fickle struct{ asked atomic.Int32 }
+
+func (*fickle) Stages() Stages { return At(Mail) }
+
+func (f *fickle) Access(Stage) (reads, writes Facts) {
+	if f.asked.Add(1) > 4 { // when the pipeline is made, ahead of its turn, when it is asked
+		return AllFacts, NoFacts
+	}
+	return NoFacts, NoFacts
+}
+
+func (*fickle) Filter(context.Context, Stage, *View) (Verdict, error) { return Verdict{}, nil }
+
+type tagger struct{}
+
+func (tagger) Stages() Stages { return At(Mail) }
+
+func (tagger) Filter(context.Context, Stage, *View) (Verdict, error) {
+	return Verdict{Mods: []Modification{Tag{Name: "t"}}}, nil
+}
+
+func TestAskedTooEarly(t *testing.T) {
+	mtatest.Breaks(t, "was asked too early", func() {
+		transaction(t, with(t, nil, tagger{}, &fickle{}).Open(Client{}), Accepted)
+	})
 }

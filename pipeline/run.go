@@ -45,8 +45,8 @@ func (f *Flow) Run(ctx context.Context, s Stage) Fate {
 		c, asked := begun.take(i)
 		if !asked {
 			c = f.begin(ctx, i, st, s)
-		} else if invariants.Enabled && c != nil {
-			f.foreseen(st, c)
+		} else if c != nil {
+			f.sawAsNow(i, s, c)
 		}
 		if c == nil {
 			continue
@@ -74,7 +74,6 @@ type pending struct {
 	err    error
 	writes Facts     // as declared when it began; set where others relied on it
 	ended  time.Time // zero: it has not come back
-	reads  Facts     // as declared when it began ahead of its turn
 }
 
 // took is how long the filter took, or has been taking.

@@ -78,10 +78,10 @@ var levels = map[string]int{
 	// Empty in every release: points at which tests kill the server, from
 	// every level but by no plugin (docs/decisions/0005-crash-points.md).
 	"internal/crash": -1,
-	// Empty in every release too: checks that tests have.
-	"internal/invariants": -1,
 	// How what is written with every message becomes JSON.
 	"internal/jsonout": -1, "internal/jsonout/jsontest": 0,
+	// Empty in every release too: checks that tests have.
+	"internal/invariants": -1,
 	// How SQLite is opened, by whoever keeps a database.
 	"internal/pagepool": 0,
 	"smtp":              0, "message": 0, "dns": 0, "config": 0, "sieve": 0, "journal": 0, "monitor": 0,
