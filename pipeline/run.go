@@ -155,8 +155,8 @@ func (f *Flow) wait(i int, st *Step, s Stage, c *pending) (Verdict, error) {
 	defer c.cancel()
 	verdict, err := f.answer(i, st, s, c)
 	// A session that ended in the middle says nothing about the filter.
-	gone := err != nil && errors.Is(context.Cause(c.ctx), context.Canceled)
-	st.breaker.report(f.p.now(), err == nil || gone)
+	fine := err == nil || errors.Is(err, ErrOwn) || errors.Is(context.Cause(c.ctx), context.Canceled)
+	st.breaker.report(f.p.now(), fine)
 	return verdict, err
 }
 

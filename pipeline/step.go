@@ -55,6 +55,11 @@ var (
 	ErrPanic       = errors.New("pipeline: filter panicked")
 )
 
+// ErrOwn is in the errors of a filter that are the fault of something that
+// belongs to one user, such as a script: on_error answers them like any other,
+// but they say nothing of the filter, and its breaker does not count them.
+var ErrOwn = errors.New("a user's own fault")
+
 func (st *Step) timeout(s Stage) time.Duration {
 	switch {
 	case st.Timeout > 0:

@@ -26,7 +26,7 @@ func newConfigCheck(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if _, err := c.build(buildEnv{deps: plugins.Deps{Scripts: userScripts{}}}, nil); err != nil {
+			if _, err := c.build(buildEnv{deps: plugins.Deps{Scripts: userScripts{}, Lua: userScripts{}}}, nil); err != nil {
 				return err
 			}
 			if _, err := c.certificate(); err != nil {
