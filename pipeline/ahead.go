@@ -138,7 +138,7 @@ func (f *Flow) beginAhead(ctx context.Context, j int, s Stage, begun *ahead) {
 	}
 	c := &pending{view: v, begin: f.p.now(), asked: &dns.Recorder{}}
 	_, c.writes = f.access(j, s)
-	c.ctx, c.cancel = context.WithTimeout(dns.WithRecorder(ctx, c.asked), st.timeout(s))
+	c.ctx, c.cancel = context.WithTimeout(dns.WithRecorder(ctx, c.asked), st.TimeoutAt(s))
 	f.call(j, st, s, c)
 	begun.add(j, c)
 }

@@ -99,7 +99,7 @@ func (f *Flow) begin(ctx context.Context, i int, st *Step, s Stage) *pending {
 		c.err = ErrBreakerOpen
 		return c
 	}
-	c.ctx, c.cancel = context.WithTimeout(dns.WithRecorder(ctx, c.asked), st.timeout(s))
+	c.ctx, c.cancel = context.WithTimeout(dns.WithRecorder(ctx, c.asked), st.TimeoutAt(s))
 	if c.err = st.acquire(c.ctx); c.err == nil {
 		f.call(i, st, s, c)
 	}
@@ -177,7 +177,7 @@ func (f *Flow) answer(i int, st *Step, s Stage, c *pending) (Verdict, error) {
 		return f.settle(i, c, a)
 	case <-grace.C:
 		f.abandon(i, c.hand)
-		return Verdict{}, fmt.Errorf("%w: ignored its deadline of %v", ErrTimeout, st.timeout(s))
+		return Verdict{}, fmt.Errorf("%w: ignored its deadline of %v", ErrTimeout, st.TimeoutAt(s))
 	}
 }
 

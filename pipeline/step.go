@@ -60,7 +60,8 @@ var (
 // but they say nothing of the filter, and its breaker does not count them.
 var ErrOwn = errors.New("a user's own fault")
 
-func (st *Step) timeout(s Stage) time.Duration {
+// TimeoutAt is how long the step may take at a stage.
+func (st *Step) TimeoutAt(s Stage) time.Duration {
 	switch {
 	case st.Timeout > 0:
 		return st.Timeout

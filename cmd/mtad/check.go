@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mtad/admin"
-	"mtad/plugins"
 	"mtad/plugins/lua/worker"
 )
 
@@ -89,7 +88,7 @@ func checkAll(ctx context.Context, g *global, path string) []finding {
 func checkConfig(path string) (*loaded, []finding) {
 	c, err := loadConfig(path)
 	if err == nil {
-		_, err = c.build(buildEnv{deps: plugins.Deps{Scripts: userScripts{}, Lua: userScripts{}}}, nil)
+		_, err = c.build(offline(), nil)
 	}
 	if err != nil {
 		return nil, []finding{{"configuration", levelBad, err.Error(), "`mtad config check` shows the place; nothing else was looked at"}}

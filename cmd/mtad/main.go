@@ -108,7 +108,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		newServe(g), newStatus(g), newReload(g), newStop(g), newConfig(g), newFilter(),
 		newQueue(g), newTrace(g), newDomain(g), newUser(g), newAlias(g), newRoute(g), newSieve(g), newLua(g),
-		newSMTP(g), newMilter(g), newDB(g), newMailbox(g), newCheck(g), newVersion(),
+		newSMTP(g), newMilter(g), newPipeline(g), newDB(g), newMailbox(g), newCheck(g), newVersion(),
 	)
 	return root
 }

@@ -90,7 +90,7 @@ func TestEveryKindOfFilter(t *testing.T) {
 	mustSay(t, field(msg, "X-Spam-Status"), "spf_fail=3", "house=0.5", "urlrep=2", "required=6.0")
 
 	out := s.do("trace", "last")
-	for _, step := range []string{"spf", "rbl", "dkim", "local", "house", "urlrep", "marker", "global", "thresholds", "sort", "user"} {
+	for _, step := range []string{"spf", "rbl", "dkim", "local", "house", "urlrep", "marker", "global", "thresholds", "sort", "user", "own"} {
 		if !strings.Contains(out, "  "+step+" ") {
 			t.Errorf("no step %q in\n%s", step, out)
 		}

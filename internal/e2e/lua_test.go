@@ -26,12 +26,8 @@ end
 // afterwards; its fault is its owner's alone.
 func TestUsersLua(t *testing.T) {
 	t.Parallel()
-	s := start(t, replace(`filter "sieve" "user" {`, `filter "lua" "own" {
-    scripts  = store()
-    cpu      = "200ms"
-    on_error = "continue"
-  }
-  filter "sieve" "user" {`))
+	s := start(t, replace(`filter "lua" "own" {`, `filter "lua" "own" {
+    cpu      = "200ms"`))
 	alice := s.login("alice")
 	send := func(subject, more string) {
 		t.Helper()

@@ -248,7 +248,7 @@ func TestLua(t *testing.T) {
 }
 
 func TestUsersLua(t *testing.T) {
-	pl := readPage(t).step(t, "lua user")
+	pl := readPage(t).step(t, "lua own")
 	wants(t, run(t, pl, pipeline.Deliver, "From: bob@example.test\nSubject: family\n\nAunt@far.test\n"), "continue")
 	wants(t, run(t, pl, pipeline.Deliver, "From: aunt@far.test\n\nx\n"), "continue", `file-into "Family" (\Flagged)`)
 	for range 3 {
@@ -362,7 +362,7 @@ func TestServer(t *testing.T) {
 	build(t, filepath.Join(dir, "linkrep"), "./examples/linkrep", map[string]string{main: p.write(t, dir, main)})
 	p.files["mtad.hcl"] = "hostname = \"mx.example.test\"\n" +
 		"pipeline \"inbound\" {\n" + p.block("lua") + p.block("external") + p.block("milter") + p.block("crowd") + "}\n" +
-		"pipeline \"delivery\" {\n" + p.block("lua") + p.block("lua user") + p.block("sieve") + "}\n"
+		"pipeline \"delivery\" {\n" + p.block("lua") + p.block("lua own") + p.block("sieve") + "}\n"
 	wants(t, ask(t, mtad, "config", "check", "--config", p.write(t, dir, "mtad.hcl")), "is good")
 }
 

@@ -3,8 +3,10 @@ package worker
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
+	"strconv"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -41,6 +43,9 @@ func confine(self, confined string) error {
 			return fmt.Errorf("setrlimit: %w", err)
 		}
 	}
+	if err := keepThree(); err != nil {
+		return fmt.Errorf("descriptors: %w", err)
+	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("no_new_privs: %w", err)
 	}
@@ -51,6 +56,23 @@ func confine(self, confined string) error {
 		}
 	}
 	return unix.Exec(self, []string{os.Args[0], Arg, confined}, os.Environ())
+}
+
+// keepThree leaves the process that begins anew nothing but standard input and
+// outputs: what the server was started with, and did not close, came along.
+func keepThree() error {
+	const first = 3
+	err := unix.CloseRange(first, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
+	if err == nil {
+		return nil
+	}
+	fds, err := os.ReadDir("/proc/self/fd") // a kernel before 5.11
+	for _, fd := range fds {
+		if n, err := strconv.Atoi(fd.Name()); err == nil && n >= first {
+			unix.CloseOnExec(n)
+		}
+	}
+	return err
 }
 
 // landlock denies the thread all files but the program's, and the network.

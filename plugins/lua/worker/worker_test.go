@@ -335,6 +335,40 @@ func TestBound(t *testing.T) {
 	}
 }
 
+// A worker has nothing of its server's: neither environment nor descriptors.
+func TestBare(t *testing.T) {
+	t.Setenv("SECRET", "of the server")
+	p := pool(t, Config{Workers: 1})
+	if _, err := p.Run(t.Context(), job(t, ``)); err != nil {
+		t.Fatal(err)
+	}
+	proc := fmt.Sprintf("/proc/%d/", p.idle[0].cmd.Process.Pid)
+	env, err := os.ReadFile(proc + "environ")
+	if err != nil {
+		t.Skip("no /proc: ", err)
+	}
+	for v := range strings.SplitSeq(strings.TrimSuffix(string(env), "\x00"), "\x00") {
+		if name, _, _ := strings.Cut(v, "="); !slices.Contains([]string{"GOMAXPROCS", "GOMEMLIMIT", "GOTRACEBACK"}, name) {
+			t.Errorf("its environment has %s", v)
+		}
+	}
+	fds, err := os.ReadDir(proc + "fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range fds {
+		to, err := os.Readlink(proc + "fd/" + fd.Name())
+		own := strings.HasPrefix(to, "anon_inode:") || to == "/dev/null" || fd.Name() == "0" && strings.HasPrefix(to, "socket:") || fd.Name() == "2" && strings.HasPrefix(to, "pipe:")
+		if err == nil && !own {
+			t.Errorf("descriptor %s is %s", fd.Name(), to)
+		}
+	}
+	b, err := os.ReadFile(proc + "status")
+	if err != nil || !strings.Contains(string(b), "NoNewPrivs:\t1") {
+		t.Errorf("%v\n%s", err, b)
+	}
+}
+
 // What can not be started is not tried again at once.
 func TestBackoff(t *testing.T) {
 	p := pool(t, Config{program: "/nonexistent/mtad"})
