@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -268,7 +269,8 @@ func told(seed uint64, serial bool) (all string, most int) {
 		if transact(f, run) {
 			outcome = Accepted
 		}
-		fmt.Fprintf(&b, "%s\n", look(f.View()))
+		state, err := json.Marshal(f.View().Stored())
+		fmt.Fprintf(&b, "%s %v %s\n", state, err, look(f.View()))
 		for _, e := range f.End(ctx, outcome).Events {
 			e.Err, _, _ = strings.Cut(e.Err, "\n") // a stack
 			fmt.Fprintf(&b, "  %s %s %s %s %v %s %s\n", e.Stage, e.Step, e.Action, e.Reply, e.Mods, e.Note, e.Err)
