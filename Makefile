@@ -13,8 +13,8 @@ build:
 # Everything that can be checked here. What needs a program that is not
 # installed is skipped, and named at the end.
 test: lint
-	$(GO) vet -tags e2e ./...
-	$(GO) run ./internal/testrun -race -tags e2e -timeout 10m ./...
+	$(GO) vet -tags e2e,invariants ./...
+	$(GO) run ./internal/testrun -race -tags e2e,invariants -timeout 10m ./...
 
 # What is too long for every day: the kills, half an hour of mixed load, and every
 # harness whole.
@@ -29,7 +29,7 @@ crash:
 
 lint: $(TOOLS)/golangci-lint
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
-	$(TOOLS)/golangci-lint run --build-tags e2e ./...
+	$(TOOLS)/golangci-lint run --build-tags e2e,invariants ./...
 
 $(TOOLS)/golangci-lint: tools/go.mod
 	@echo "building golangci-lint: two to three minutes, once"

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 
 	"mtad/config"
 	"mtad/directory"
+	"mtad/mailbox"
 	"mtad/message"
 	"mtad/pipeline"
 	"mtad/queue"
@@ -367,11 +369,11 @@ func TestUsers(t *testing.T) {
 		"remove":   second(h.RemoveUser(ctx, "alice")),
 		"password": h.SetPassword(ctx, Credentials{"alice", "x"}),
 		"disable":  h.Disable(ctx, Disable{"alice", true}),
-		"scripts":  second(h.Scripts(ctx, "alice")),
-		"script":   second(h.Script(ctx, "alice", "x")),
-		"put":      h.PutScript(ctx, "alice", "x", "keep;"),
-		"activate": h.ActivateScript(ctx, "alice", "x"),
-		"delete":   h.DeleteScript(ctx, "alice", "x"),
+		"scripts":  second(h.Scripts(ctx, "sieve", "alice")),
+		"script":   second(h.Script(ctx, "sieve", "alice", "x")),
+		"put":      h.PutScript(ctx, "sieve", "alice", "x", "keep;"),
+		"activate": h.ActivateScript(ctx, "sieve", "alice", "x"),
+		"delete":   h.DeleteScript(ctx, "sieve", "alice", "x"),
 	} {
 		if code(t, err) != NoUser || !strings.HasPrefix(err.Error(), "alice: no such user") {
 			t.Errorf("%s of a user that is gone: %v", name, err)
@@ -388,37 +390,96 @@ func TestScripts(t *testing.T) {
 	h, ctx := newHarness(t), t.Context()
 	check(t, h.AddDomain(ctx, Domain{Name: "example.test"}))
 	must[User](t)(h.AddUser(ctx, Credentials{"alice", "x"}))
-	check(t, h.PutScript(ctx, "alice", "a/b & c", "keep;\r\n"))
-	if err := h.PutScript(ctx, "alice", "x", "bad"); code(t, err) != BadData || err.Error() != "1:1: bad" {
+	check(t, h.PutScript(ctx, "sieve", "alice", "a/b & c", "keep;\r\n"))
+	if err := h.PutScript(ctx, "sieve", "alice", "x", "bad"); code(t, err) != BadData || err.Error() != "1:1: bad" {
 		t.Errorf("got %v", err)
 	}
-	if err := h.PutScript(ctx, "alice", "", "keep;"); code(t, err) != BadData {
+	if err := h.PutScript(ctx, "sieve", "alice", "", "keep;"); code(t, err) != BadData {
 		t.Errorf("got %v", err)
 	}
-	if err := h.PutScript(ctx, "alice", "big", strings.Repeat("#", 1<<20+1)); code(t, err) != BadData {
+	if err := h.PutScript(ctx, "sieve", "alice", "big", strings.Repeat("#", 1<<20+1)); code(t, err) != BadData {
 		t.Errorf("got %v", err)
 	}
-	check(t, h.ActivateScript(ctx, "alice", "a/b & c"))
-	list, err := h.Scripts(ctx, "alice")
+	check(t, h.ActivateScript(ctx, "sieve", "alice", "a/b & c"))
+	list, err := h.Scripts(ctx, "sieve", "alice")
 	if err != nil || len(list) != 1 || !list[0].Active || list[0].Size != 7 {
 		t.Errorf("got %+v, %v", list, err)
 	}
 	if u, err := h.User(ctx, "alice"); err != nil || u.Script != "a/b & c" {
 		t.Errorf("got %+v, %v", u, err)
 	}
-	if s, err := h.Script(ctx, "alice", "a/b & c"); err != nil || s.Text != "keep;\r\n" {
+	if s, err := h.Script(ctx, "sieve", "alice", "a/b & c"); err != nil || s.Text != "keep;\r\n" {
 		t.Errorf("got %+v, %v", s, err)
 	}
-	if err := h.DeleteScript(ctx, "alice", "a/b & c"); code(t, err) != No {
+	if err := h.DeleteScript(ctx, "sieve", "alice", "a/b & c"); code(t, err) != No {
 		t.Errorf("the active one: %v", err)
 	}
-	check(t, h.ActivateScript(ctx, "alice", ""))
-	check(t, h.DeleteScript(ctx, "alice", "a/b & c"))
-	if _, err := h.Script(ctx, "alice", "a/b & c"); code(t, err) != NoInput {
+	check(t, h.ActivateScript(ctx, "sieve", "alice", ""))
+	check(t, h.DeleteScript(ctx, "sieve", "alice", "a/b & c"))
+	if _, err := h.Script(ctx, "sieve", "alice", "a/b & c"); code(t, err) != NoInput {
 		t.Errorf("got %v", err)
 	}
-	if err := h.ActivateScript(ctx, "alice", "none"); code(t, err) != NoInput {
+	if err := h.ActivateScript(ctx, "sieve", "alice", "none"); code(t, err) != NoInput {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Scripts of different languages are apart; one that does not exist is an error.
+func TestScriptLanguages(t *testing.T) {
+	h, ctx := newHarness(t), t.Context()
+	check(t, h.AddDomain(ctx, Domain{Name: "example.test"}))
+	must[User](t)(h.AddUser(ctx, Credentials{"alice", "x"}))
+	check(t, h.PutScript(ctx, "lua", "alice", "main", "-- lua"))
+	check(t, h.ActivateScript(ctx, "lua", "alice", "main"))
+	if list, err := h.Scripts(ctx, "", "alice"); err != nil || len(list) != 0 {
+		t.Errorf("got %+v, %v", list, err)
+	}
+	if u, err := h.User(ctx, "alice"); err != nil || u.Script != "" || u.Lua != "main" {
+		t.Errorf("got %+v, %v", u, err)
+	}
+	if _, err := h.Scripts(ctx, "perl", "alice"); code(t, err) != Usage {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestMail(t *testing.T) {
+	h, ctx := newHarness(t), t.Context()
+	check(t, h.AddDomain(ctx, Domain{Name: "example.test"}))
+	u := must[User](t)(h.AddUser(ctx, Credentials{"alice", "x"}))
+	inbox, err := h.cfg.Mailboxes.Folder(ctx, mailbox.AccountID(u.ID), "INBOX")
+	check(t, err)
+	for i := range 3 {
+		must[mailbox.UID](t)(h.cfg.Mailboxes.Append(ctx, inbox.ID, message.FromBytes([]byte(fmt.Sprintf("Subject: %d\r\n\r\n", i))), mailbox.Flags{}, time.Now()))
+	}
+	list, err := h.Messages(ctx, "alice", "INBOX")
+	if err != nil || len(list) != 3 || list[0].Size != 14 {
+		t.Fatalf("got %+v, %v", list, err)
+	}
+	var b strings.Builder
+	if err := h.MailOctets(ctx, "alice", "INBOX", list[1].UID, &b); err != nil || b.String() != "Subject: 1\r\n\r\n" {
+		t.Errorf("%q, %v", b.String(), err)
+	}
+	check(t, h.ChangeMail(ctx, MailChange{User: "alice", Folder: "INBOX", UID: list[0].UID, Remove: true, Files: []Filing{{Folder: "A/B", Flags: []string{`\Flagged`, "work"}}, {Folder: "C"}}}))
+	check(t, h.ChangeMail(ctx, MailChange{User: "alice", Folder: "INBOX", UID: list[1].UID, Remove: true, Files: []Filing{{Folder: "", Flags: []string{`\Seen`}}}}))
+	check(t, h.ChangeMail(ctx, MailChange{User: "alice", Folder: "INBOX", UID: list[2].UID, Flags: []string{`\Answered`, "not a flag"}}))
+	for folder, want := range map[string]string{"INBOX": "2", "A/B": "1", "C": "1"} {
+		if list, err := h.Messages(ctx, "alice", folder); err != nil || fmt.Sprint(len(list)) != want {
+			t.Errorf("%s: %+v, %v", folder, list, err)
+		}
+	}
+	f, err := h.cfg.Mailboxes.Folder(ctx, mailbox.AccountID(u.ID), "A/B")
+	check(t, err)
+	items, _, err := h.cfg.Mailboxes.Snapshot(ctx, f.ID)
+	if err != nil || !items[0].Flags.System.Has(mailbox.Flagged) || len(items[0].Flags.Keywords) != 1 {
+		t.Errorf("%+v, %v", items, err)
+	}
+	for i, err := range []error{
+		second(h.Messages(ctx, "nobody", "INBOX")), second(h.Messages(ctx, "alice", "None")), h.MailOctets(ctx, "alice", "INBOX", 999, &b),
+		h.ChangeMail(ctx, MailChange{User: "alice", Folder: "INBOX", UID: 999, Files: []Filing{{Folder: "C"}}}),
+	} {
+		if want := []Code{NoUser, NoInput, No, No}[i]; code(t, err) != want {
+			t.Errorf("%d: %v", i, err)
+		}
 	}
 }
 

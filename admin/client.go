@@ -184,7 +184,12 @@ func (c *Client) Queue(ctx context.Context, sel Selector) ([]Item, error) {
 
 // Message writes the octets of a message in the queue to w.
 func (c *Client) Message(ctx context.Context, id message.ID, w io.Writer) error {
-	body, err := c.do(ctx, http.MethodGet, "/v1/queue/message", url.Values{"id": {id.String()}}, nil)
+	return c.copy(ctx, "/v1/queue/message", url.Values{"id": {id.String()}}, w)
+}
+
+// copy writes what a call answers to w.
+func (c *Client) copy(ctx context.Context, path string, q url.Values, w io.Writer) error {
+	body, err := c.do(ctx, http.MethodGet, path, q, nil)
 	if err != nil {
 		return err
 	}
@@ -270,27 +275,42 @@ func (c *Client) Route(ctx context.Context, address string) (Route, error) {
 	return read[Route](ctx, c, "/v1/route", url.Values{"address": {address}})
 }
 
-// Scripts lists a user's scripts.
-func (c *Client) Scripts(ctx context.Context, user string) ([]Script, error) {
-	return read[[]Script](ctx, c, "/v1/scripts", url.Values{"user": {user}})
+// Scripts lists a user's scripts in a language; "" is Sieve.
+func (c *Client) Scripts(ctx context.Context, language, user string) ([]Script, error) {
+	return read[[]Script](ctx, c, "/v1/scripts", url.Values{"language": {language}, "user": {user}})
 }
 
 // Script reads a script with its text.
-func (c *Client) Script(ctx context.Context, user, name string) (Script, error) {
-	return read[Script](ctx, c, "/v1/scripts/one", url.Values{"user": {user}, "name": {name}})
+func (c *Client) Script(ctx context.Context, language, user, name string) (Script, error) {
+	return read[Script](ctx, c, "/v1/scripts/one", url.Values{"language": {language}, "user": {user}, "name": {name}})
 }
 
 // PutScript stores a script; BadData says what is wrong with it.
-func (c *Client) PutScript(ctx context.Context, user, name, text string) error {
-	return c.change(ctx, "/v1/scripts/put", Script{User: user, Name: name, Text: text})
+func (c *Client) PutScript(ctx context.Context, language, user, name, text string) error {
+	return c.change(ctx, "/v1/scripts/put", Script{Language: language, User: user, Name: name, Text: text})
 }
 
 // ActivateScript makes a script the one that runs; with "" none does.
-func (c *Client) ActivateScript(ctx context.Context, user, name string) error {
-	return c.change(ctx, "/v1/scripts/activate", Script{User: user, Name: name})
+func (c *Client) ActivateScript(ctx context.Context, language, user, name string) error {
+	return c.change(ctx, "/v1/scripts/activate", Script{Language: language, User: user, Name: name})
 }
 
 // DeleteScript removes a script that is not active.
-func (c *Client) DeleteScript(ctx context.Context, user, name string) error {
-	return c.change(ctx, "/v1/scripts/delete", Script{User: user, Name: name})
+func (c *Client) DeleteScript(ctx context.Context, language, user, name string) error {
+	return c.change(ctx, "/v1/scripts/delete", Script{Language: language, User: user, Name: name})
+}
+
+// Messages lists what is in a folder of a user.
+func (c *Client) Messages(ctx context.Context, user, folder string) ([]Mail, error) {
+	return read[[]Mail](ctx, c, "/v1/mail", url.Values{"user": {user}, "folder": {folder}})
+}
+
+// MailOctets writes the octets of a message in a folder to w.
+func (c *Client) MailOctets(ctx context.Context, user, folder string, uid uint32, w io.Writer) error {
+	return c.copy(ctx, "/v1/mail/one", url.Values{"user": {user}, "folder": {folder}, "uid": {strconv.FormatUint(uint64(uid), 10)}}, w)
+}
+
+// ChangeMail files, flags or removes a message in a folder.
+func (c *Client) ChangeMail(ctx context.Context, m MailChange) error {
+	return c.change(ctx, "/v1/mail/change", m)
 }

@@ -71,7 +71,10 @@ func (s *Server) oneUser(ctx context.Context, q url.Values) (User, error) {
 		}
 		out.Folders = append(out.Folders, Folder{f.Name, st.Messages, st.Unseen, st.Size})
 	}
-	out.Script, _, _, err = s.cfg.Directory.ActiveScript(ctx, u.ID)
+	out.Script, _, _, err = s.cfg.Directory.ActiveScript(ctx, u.ID, directory.Sieve)
+	if err == nil || errors.Is(err, directory.ErrNoScript) {
+		out.Lua, _, _, err = s.cfg.Directory.ActiveScript(ctx, u.ID, directory.Lua)
+	}
 	if errors.Is(err, directory.ErrNoScript) {
 		err = nil
 	}

@@ -61,6 +61,10 @@ func routes() []route {
 		{"POST", "/v1/scripts/put", post((*Server).putScript), false},
 		{"POST", "/v1/scripts/activate", post((*Server).activateScript), false},
 		{"POST", "/v1/scripts/delete", post((*Server).deleteScript), false},
+
+		{"GET", "/v1/mail", get((*Server).mails), false},
+		{"GET", "/v1/mail/one", (*Server).mailOctets, false},
+		{"POST", "/v1/mail/change", post((*Server).changeMail), false},
 	}
 }
 

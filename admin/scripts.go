@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"strconv"
 
 	"mtad/directory"
 )
@@ -12,18 +13,33 @@ func scriptOf(s directory.Script) Script {
 	return Script{Name: s.Name, Size: s.Size, Active: s.Active, Changed: s.Changed}
 }
 
-// owner finds the user whose script it is.
-func (s *Server) owner(ctx context.Context, address string) (directory.User, error) {
+// owner finds the user whose script it is, and the language.
+func (s *Server) owner(ctx context.Context, address, lang string) (directory.User, directory.Language, error) {
+	in, err := language(lang)
+	if err != nil {
+		return directory.User{}, "", err
+	}
 	u, err := s.cfg.Directory.User(ctx, address)
-	return u, about(address, err)
+	return u, in, about(address, err)
+}
+
+// language is what a call's scripts are written in; "" is Sieve.
+func language(name string) (directory.Language, error) {
+	switch l := directory.Language(name); l {
+	case "":
+		return directory.Sieve, nil
+	case directory.Sieve, directory.Lua:
+		return l, nil
+	}
+	return "", &Error{Usage, "no language " + strconv.Quote(name) + ": there are sieve and lua"}
 }
 
 func (s *Server) scripts(ctx context.Context, q url.Values) ([]Script, error) {
-	u, err := s.owner(ctx, q.Get("user"))
+	u, lang, err := s.owner(ctx, q.Get("user"), q.Get("language"))
 	if err != nil {
 		return nil, err
 	}
-	found, err := s.cfg.Directory.Scripts(ctx, u.ID)
+	found, err := s.cfg.Directory.Scripts(ctx, u.ID, lang)
 	out := []Script{}
 	for _, one := range found {
 		out = append(out, scriptOf(one))
@@ -33,44 +49,44 @@ func (s *Server) scripts(ctx context.Context, q url.Values) ([]Script, error) {
 
 // oneScript is a script with its text.
 func (s *Server) oneScript(ctx context.Context, q url.Values) (Script, error) {
-	u, err := s.owner(ctx, q.Get("user"))
+	u, lang, err := s.owner(ctx, q.Get("user"), q.Get("language"))
 	if err != nil {
 		return Script{}, err
 	}
 	name := q.Get("name")
-	text, err := s.cfg.Directory.ScriptText(ctx, u.ID, name)
+	text, err := s.cfg.Directory.ScriptText(ctx, u.ID, lang, name)
 	return Script{User: u.Address, Name: name, Size: int64(len(text)), Text: text}, about(name, err)
 }
 
 // putScript stores a script that the checker has nothing against.
 func (s *Server) putScript(ctx context.Context, in Script) (none, error) {
-	u, err := s.owner(ctx, in.User)
+	u, lang, err := s.owner(ctx, in.User, in.Language)
 	if err != nil {
 		return none{}, err
 	}
 	if s.cfg.CheckScript != nil {
-		if problems := s.cfg.CheckScript(in.Text); problems != "" {
+		if problems := s.cfg.CheckScript(ctx, string(lang), in.Name, in.Text); problems != "" {
 			return none{}, &Error{BadData, problems}
 		}
 	}
-	return none{}, about(in.Name, s.cfg.Directory.PutScript(ctx, u.ID, in.Name, in.Text))
+	return none{}, about(in.Name, s.cfg.Directory.PutScript(ctx, u.ID, lang, in.Name, in.Text))
 }
 
 // activateScript makes a script the one that runs; with the name "" none does.
 func (s *Server) activateScript(ctx context.Context, in Script) (none, error) {
-	u, err := s.owner(ctx, in.User)
+	u, lang, err := s.owner(ctx, in.User, in.Language)
 	if err != nil {
 		return none{}, err
 	}
-	return none{}, about(in.Name, s.cfg.Directory.ActivateScript(ctx, u.ID, in.Name))
+	return none{}, about(in.Name, s.cfg.Directory.ActivateScript(ctx, u.ID, lang, in.Name))
 }
 
 func (s *Server) deleteScript(ctx context.Context, in Script) (none, error) {
-	u, err := s.owner(ctx, in.User)
+	u, lang, err := s.owner(ctx, in.User, in.Language)
 	if err != nil {
 		return none{}, err
 	}
-	err = s.cfg.Directory.DeleteScript(ctx, u.ID, in.Name)
+	err = s.cfg.Directory.DeleteScript(ctx, u.ID, lang, in.Name)
 	if errors.Is(err, directory.ErrInUse) {
 		return none{}, &Error{No, in.Name + " is active; activate another, or none, first"}
 	}

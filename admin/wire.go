@@ -127,7 +127,8 @@ type User struct {
 	Disabled bool      `json:"disabled"`
 	Created  time.Time `json:"created"`
 	Folders  []Folder  `json:"folders,omitempty"`
-	Script   string    `json:"script,omitempty"` // the active one
+	Script   string    `json:"script,omitempty"` // the active Sieve script
+	Lua      string    `json:"lua,omitempty"`    // the active Lua script
 }
 
 // Folder is a mailbox of a user.
@@ -156,14 +157,15 @@ type Alias struct {
 	Targets []string `json:"targets"`
 }
 
-// Script is a user's Sieve script.
+// Script is a user's script.
 type Script struct {
-	User    string    `json:"user,omitempty"`
-	Name    string    `json:"name"`
-	Size    int64     `json:"size"`
-	Active  bool      `json:"active"`
-	Changed time.Time `json:"changed,omitzero"`
-	Text    string    `json:"text,omitempty"`
+	Language string    `json:"language,omitempty"` // sieve, lua; "" is sieve
+	User     string    `json:"user,omitempty"`
+	Name     string    `json:"name"`
+	Size     int64     `json:"size"`
+	Active   bool      `json:"active"`
+	Changed  time.Time `json:"changed,omitzero"`
+	Text     string    `json:"text,omitempty"`
 }
 
 // Route says what becomes of mail for an address.

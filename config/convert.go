@@ -32,9 +32,15 @@ var converters = map[Type]func(v cty.Value, dir string) (any, error){
 	TypeRate:      toRate,
 	TypeStrings:   func(v cty.Value, _ string) (any, error) { return toList(v) },
 	TypeStringMap: func(v cty.Value, _ string) (any, error) { return toMap(v, toText) },
-	TypeFloatMap:  func(v cty.Value, _ string) (any, error) { return toMap(v, toFloat) },
-	TypeSource:    toSource,
-	TypeScore:     toScore,
+	TypePathMap: func(v cty.Value, dir string) (any, error) {
+		return toMap(v, func(v cty.Value) (string, error) {
+			s, err := toString(v)
+			return within(dir, s), err
+		})
+	},
+	TypeFloatMap: func(v cty.Value, _ string) (any, error) { return toMap(v, toFloat) },
+	TypeSource:   toSource,
+	TypeScore:    toScore,
 	TypeSecret: func(v cty.Value, _ string) (any, error) {
 		s, err := toString(v)
 		return Secret(s), err

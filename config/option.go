@@ -21,6 +21,7 @@ const (
 	TypeRate           // Rate
 	TypeStrings        // []string
 	TypeStringMap      // map[string]string
+	TypePathMap        // map[string]string; file names, made relative to the file they are written in
 	TypeFloatMap       // map[string]float64
 	TypeSource         // Source
 	TypeScore          // Score
@@ -71,6 +72,7 @@ var typeInfos = [...]typeInfo{
 	TypeRate:      {"rate", `a rate such as "200/h"`, Rate{}},
 	TypeStrings:   {"list of strings", `a list of strings such as ["a", "b"]`, []string(nil)},
 	TypeStringMap: {"map of strings", `a map such as { name = "value" }`, map[string]string(nil)},
+	TypePathMap:   {"map of paths", `a map of file names such as { vips = "maps/vips" }`, map[string]string(nil)},
 	TypeFloatMap:  {"map of numbers", `a map of numbers such as { "name" = 6 }`, map[string]float64(nil)},
 	TypeSource:    {"source", `store(), "file:PATH", or a list of values and these`, Source(nil)},
 	TypeScore:     {"score", "points such as score(3)", Score(0)},

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mtad/internal/crash"
+	"mtad/internal/invariants"
 	"mtad/journal"
 	"mtad/mailbox"
 	"mtad/message"
@@ -206,7 +207,32 @@ func (a *Agent) accept(ctx context.Context, v *pipeline.View, note func(pipeline
 		}
 		return nil, replyStorage
 	}
+	// Invariant: what is accepted is on disk.
+	if invariants.Enabled {
+		checkStored(v.ID(), place, a.cfg.DB.Journal().End())
+	}
 	return a.accepted(v, acts, place), smtp.Reply{}
+}
+
+// checkStored checks that what the client is told of is before the journal's end.
+func checkStored(id message.ID, p journal.Place, end journal.Position) {
+	if end.Before(p.End()) {
+		invariants.Broken("deliver: %v is accepted up to %v, and the journal ends at %v", id, p.End(), end)
+	}
+}
+
+// checkActs checks that what was kept does all that was planned: each act is
+// there, or another stores the same for the same account; and that what is filed
+// has an account.
+func checkActs(id message.ID, planned, kept []act) {
+	for _, p := range planned {
+		if p.Kind == actFile && p.Account == 0 {
+			invariants.Broken("deliver: %v: mail for %s is nobody's", id, p.Mailbox)
+		}
+		if !slices.ContainsFunc(kept, func(k act) bool { return k.ID == p.ID && k.Mailbox == p.Mailbox || p.sameCopy(k) }) {
+			invariants.Broken("deliver: %v: nothing is done for %s", id, p.Mailbox)
+		}
+	}
 }
 
 // hops counts the Received fields.
@@ -266,7 +292,12 @@ func (a *Agent) decide(ctx context.Context, v *pipeline.View, note func(pipeline
 	}
 	for _, act := range acts {
 		if act.Bounce.IsZero() {
-			return mergeCopies(a.sortRefusals(v, acts)), smtp.Reply{}
+			kept := mergeCopies(a.sortRefusals(v, acts))
+			// Invariant: every recipient gets what was planned for them.
+			if invariants.Enabled {
+				checkActs(v.ID(), acts, kept)
+			}
+			return kept, smtp.Reply{}
 		}
 	}
 	return nil, refused

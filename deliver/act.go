@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"mtad/internal/crash"
+	"mtad/internal/invariants"
 	"mtad/journal"
 	"mtad/mailbox"
 	"mtad/message"
@@ -189,6 +190,10 @@ func (a *Agent) rows(tx *store.Tx, r *accepted) ([]pipeline.Event, error) {
 			items = append(items, it)
 			events = append(events, pipeline.Event{Time: a.cfg.Now(), Kind: pipeline.EventQueue, Rcpt: act.Rcpt.String(), Host: it.Dest, Note: queueNote(act)})
 		}
+	}
+	// Invariant: a message that rows refer to has a place.
+	if invariants.Enabled && !r.wanted() && len(items) > 0 {
+		invariants.Broken("deliver: %v: rows for a message that has no place", r.view.ID())
 	}
 	if len(items) == 0 {
 		return events, nil

@@ -90,7 +90,7 @@ func TestUsers(t *testing.T) {
 	if byID, err := d.UserByID(bg(), u.ID); err != nil || byID != u {
 		t.Errorf("%+v, %v", byID, err)
 	}
-	must(t, d.PutScript(bg(), u.ID, "s", "keep;"))
+	must(t, d.PutScript(bg(), u.ID, Sieve, "s", "keep;"))
 	removed, err := d.RemoveUser(bg(), "ALICE")
 	if err != nil || removed.ID != u.ID {
 		t.Errorf("%+v, %v", removed, err)
@@ -308,48 +308,88 @@ func TestAliasesAreListedAndRemoved(t *testing.T) {
 func TestScripts(t *testing.T) {
 	d, _ := open(t)
 	id := addUser(t, d, "alice").ID
-	if _, _, _, err := d.ActiveScript(bg(), id); !errors.Is(err, ErrNoScript) {
+	if _, _, _, err := d.ActiveScript(bg(), id, Sieve); !errors.Is(err, ErrNoScript) {
 		t.Error(err)
 	}
-	must(t, d.PutScript(bg(), id, "a", "keep;"), d.PutScript(bg(), id, "b", "discard;"), d.ActivateScript(bg(), id, "a"))
-	_, _, v1, _ := d.ActiveScript(bg(), id)
-	must(t, d.ActivateScript(bg(), id, "b"), d.PutScript(bg(), id, "b", "stop;"))
-	name, text, v2, err := d.ActiveScript(bg(), id)
+	must(t, d.PutScript(bg(), id, Sieve, "a", "keep;"), d.PutScript(bg(), id, Sieve, "b", "discard;"), d.ActivateScript(bg(), id, Sieve, "a"))
+	_, _, v1, _ := d.ActiveScript(bg(), id, Sieve)
+	must(t, d.ActivateScript(bg(), id, Sieve, "b"), d.PutScript(bg(), id, Sieve, "b", "stop;"))
+	name, text, v2, err := d.ActiveScript(bg(), id, Sieve)
 	if err != nil || name != "b" || text != "stop;" || v1 == v2 {
 		t.Error(name, text, v1, v2, err)
 	}
-	list, err := d.Scripts(bg(), id)
+	list, err := d.Scripts(bg(), id, Sieve)
 	if err != nil || len(list) != 2 || list[0].Active || !list[1].Active || list[1].Size != 5 || list[1].Version != v2 {
 		t.Errorf("%+v, %v", list, err)
 	}
 	for i, tc := range []struct{ err, want error }{
-		{d.DeleteScript(bg(), id, "b"), ErrInUse},
-		{d.DeleteScript(bg(), id, "zz"), ErrNoScript},
-		{d.ActivateScript(bg(), id, "zz"), ErrNoScript},
-		{d.RenameScript(bg(), id, "a", "b"), ErrExists},
-		{d.RenameScript(bg(), id, "zz", "c"), ErrNoScript},
-		{d.RenameScript(bg(), id, "a", "c"), nil},
-		{d.PutScript(bg(), id, "", "x"), ErrBadName},
-		{d.PutScript(bg(), id, "a\n", "x"), ErrBadName},
-		{d.PutScript(bg(), id, "big", strings.Repeat("#", maxScript+1)), ErrTooBig},
+		{d.DeleteScript(bg(), id, Sieve, "b"), ErrInUse},
+		{d.DeleteScript(bg(), id, Sieve, "zz"), ErrNoScript},
+		{d.ActivateScript(bg(), id, Sieve, "zz"), ErrNoScript},
+		{d.RenameScript(bg(), id, Sieve, "a", "b"), ErrExists},
+		{d.RenameScript(bg(), id, Sieve, "zz", "c"), ErrNoScript},
+		{d.RenameScript(bg(), id, Sieve, "a", "c"), nil},
+		{d.PutScript(bg(), id, Sieve, "", "x"), ErrBadName},
+		{d.PutScript(bg(), id, Sieve, "a\n", "x"), ErrBadName},
+		{d.PutScript(bg(), id, Sieve, "big", strings.Repeat("#", maxScript+1)), ErrTooBig},
 	} {
 		if !errors.Is(tc.err, tc.want) {
 			t.Errorf("%d: %v, want %v", i, tc.err, tc.want)
 		}
 	}
-	if _, _, _, err := d.ActiveScript(bg(), id); err != nil {
+	if _, _, _, err := d.ActiveScript(bg(), id, Sieve); err != nil {
 		t.Errorf("a failed activation took the active script away: %v", err)
 	}
-	must(t, d.ActivateScript(bg(), id, ""), d.DeleteScript(bg(), id, "b"))
-	if text, err := d.ScriptText(bg(), id, "c"); err != nil || text != "keep;" {
+	must(t, d.ActivateScript(bg(), id, Sieve, ""), d.DeleteScript(bg(), id, Sieve, "b"))
+	if text, err := d.ScriptText(bg(), id, Sieve, "c"); err != nil || text != "keep;" {
 		t.Error(text, err)
 	}
 	for i := range maxScripts - 1 {
-		must(t, d.PutScript(bg(), id, fmt.Sprint(i), ""))
+		must(t, d.PutScript(bg(), id, Sieve, fmt.Sprint(i), ""))
 	}
-	if err := d.PutScript(bg(), id, "one more", ""); !errors.Is(err, ErrTooMany) {
+	if err := d.PutScript(bg(), id, Sieve, "one more", ""); !errors.Is(err, ErrTooMany) {
 		t.Error(err)
 	}
+}
+
+// Scripts of one language know nothing of the other's.
+func TestLanguages(t *testing.T) {
+	d, _ := open(t)
+	id := addUser(t, d, "alice").ID
+	must(t, d.PutScript(bg(), id, Sieve, "a", "keep;"), d.PutScript(bg(), id, Lua, "a", "-- lua"), d.ActivateScript(bg(), id, Sieve, "a"), d.ActivateScript(bg(), id, Lua, "a"))
+	_, sieve, _, err1 := d.ActiveScript(bg(), id, Sieve)
+	_, lua, _, err2 := d.ActiveScript(bg(), id, Lua)
+	if sieve != "keep;" || lua != "-- lua" || err1 != nil || err2 != nil {
+		t.Errorf("%q %q %v %v", sieve, lua, err1, err2)
+	}
+	must(t, d.ActivateScript(bg(), id, Lua, ""), d.DeleteScript(bg(), id, Lua, "a"))
+	if _, _, _, err := d.ActiveScript(bg(), id, Sieve); err != nil {
+		t.Error(err)
+	}
+}
+
+// Scripts of a database from before there were languages are Sieve.
+func TestScriptMigration(t *testing.T) {
+	dir, old := t.TempDir(), Schema()
+	old.Migrations = old.Migrations[:1]
+	db, err := store.Open(dir, store.Options{}, old)
+	must(t, err)
+	must(t, db.Update(bg(), func(tx *store.Tx) error {
+		_, err := tx.Exec("INSERT INTO script VALUES (7, 'a', 'keep;', 'v', 1, 0), (7, 'b', 'stop;', 'w', 0, 0)")
+		return err
+	}), db.Close())
+	db, err = store.Open(dir, store.Options{}, Schema())
+	must(t, err)
+	defer db.Close()
+	d, err := New(db, Options{Settings: Settings{DefaultDomain: "example.test"}})
+	must(t, err)
+	if name, text, _, err := d.ActiveScript(bg(), 7, Sieve); name != "a" || text != "keep;" || err != nil {
+		t.Error(name, text, err)
+	}
+	if _, _, _, err := d.ActiveScript(bg(), 7, Lua); !errors.Is(err, ErrNoScript) {
+		t.Error(err)
+	}
+	must(t, d.PutScript(bg(), 7, Lua, "a", "-- lua"), d.ActivateScript(bg(), 7, Lua, "a"))
 }
 
 func TestState(t *testing.T) {

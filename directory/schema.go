@@ -73,5 +73,24 @@ END;
 CREATE TRIGGER state_less AFTER DELETE ON state BEGIN
 	UPDATE state_count SET keys = keys - 1 WHERE namespace = old.namespace;
 END;
-`}}
+`, scriptLanguages}}
 }
+
+// scriptLanguages gives each script a language; those that were there are Sieve.
+const scriptLanguages = `
+DROP INDEX script_active;
+ALTER TABLE script RENAME TO script_old;
+CREATE TABLE script (
+	user     INTEGER NOT NULL,
+	language TEXT NOT NULL, -- sieve, lua
+	name     TEXT NOT NULL,
+	text     TEXT NOT NULL,
+	version  TEXT NOT NULL,
+	active   INTEGER NOT NULL DEFAULT 0,
+	changed  INTEGER NOT NULL,
+	PRIMARY KEY (user, language, name)
+) STRICT;
+INSERT INTO script SELECT user, 'sieve', name, text, version, active, changed FROM script_old;
+DROP TABLE script_old;
+CREATE UNIQUE INDEX script_active ON script (user, language) WHERE active;
+`

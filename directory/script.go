@@ -15,11 +15,21 @@ import (
 
 const (
 	maxScript     = 1 << 20 // octets
-	maxScripts    = 50      // of a user
+	maxScripts    = 50      // of a user in a language
 	maxScriptName = 512     // octets
 )
 
-// Script is a user's Sieve script without its text.
+// Language is what a script is written in. A user has scripts of each, and of
+// each at most one that runs.
+type Language string
+
+// The languages.
+const (
+	Sieve Language = "sieve"
+	Lua   Language = "lua"
+)
+
+// Script is a user's script without its text.
 type Script struct {
 	Name    string
 	Size    int64  // octets
@@ -37,7 +47,7 @@ func checkScriptName(name string) error {
 
 // PutScript stores a script, replacing one of the same name. The caller has
 // checked its syntax. ErrTooBig above 1 MiB, ErrTooMany above 50 scripts.
-func (d *Directory) PutScript(ctx context.Context, user int64, name, text string) error {
+func (d *Directory) PutScript(ctx context.Context, user int64, in Language, name, text string) error {
 	if err := checkScriptName(name); err != nil {
 		return err
 	}
@@ -48,23 +58,23 @@ func (d *Directory) PutScript(ctx context.Context, user int64, name, text string
 	version := hex.EncodeToString(sum[:16])
 	return wrap("put script", d.db.Update(ctx, func(tx *store.Tx) error {
 		var n int
-		if err := tx.QueryRow("SELECT count(*) FROM script WHERE user = ? AND name <> ?", user, name).Scan(&n); err != nil {
+		if err := tx.QueryRow("SELECT count(*) FROM script WHERE user = ? AND language = ? AND name <> ?", user, in, name).Scan(&n); err != nil {
 			return err
 		}
 		if n >= maxScripts {
 			return ErrTooMany
 		}
-		_, err := tx.Exec(`INSERT INTO script (user, name, text, version, changed) VALUES (?, ?, ?, ?, ?)
+		_, err := tx.Exec(`INSERT INTO script (user, language, name, text, version, changed) VALUES (?, ?, ?, ?, ?, ?)
 			ON CONFLICT DO UPDATE SET text = excluded.text, version = excluded.version, changed = excluded.changed`,
-			user, name, text, version, d.now().Unix())
+			user, in, name, text, version, d.now().Unix())
 		return err
 	}), ErrNoUser)
 }
 
 // Scripts lists a user's scripts by name.
-func (d *Directory) Scripts(ctx context.Context, user int64) (out []Script, err error) {
+func (d *Directory) Scripts(ctx context.Context, user int64, in Language) (out []Script, err error) {
 	err = d.db.View(ctx, func(tx *store.Tx) error {
-		rows, err := tx.Query("SELECT name, octet_length(text), version, active, changed FROM script WHERE user = ? ORDER BY name", user)
+		rows, err := tx.Query("SELECT name, octet_length(text), version, active, changed FROM script WHERE user = ? AND language = ? ORDER BY name", user, in)
 		if err != nil {
 			return err
 		}
@@ -83,56 +93,56 @@ func (d *Directory) Scripts(ctx context.Context, user int64) (out []Script, err 
 }
 
 // ScriptText reads one script. ErrNoScript.
-func (d *Directory) ScriptText(ctx context.Context, user int64, name string) (text string, err error) {
+func (d *Directory) ScriptText(ctx context.Context, user int64, in Language, name string) (text string, err error) {
 	err = d.db.View(ctx, func(tx *store.Tx) error {
-		return tx.QueryRow("SELECT text FROM script WHERE user = ? AND name = ?", user, name).Scan(&text)
+		return tx.QueryRow("SELECT text FROM script WHERE user = ? AND language = ? AND name = ?", user, in, name).Scan(&text)
 	})
 	return text, wrap("script", err, ErrNoScript)
 }
 
 // ActiveScript reads the script that runs at delivery; version changes with
 // the text, so it is a key for what was compiled from it. ErrNoScript.
-func (d *Directory) ActiveScript(ctx context.Context, user int64) (name, text, version string, err error) {
+func (d *Directory) ActiveScript(ctx context.Context, user int64, in Language) (name, text, version string, err error) {
 	err = d.db.View(ctx, func(tx *store.Tx) error {
-		return tx.QueryRow("SELECT name, text, version FROM script WHERE user = ? AND active", user).Scan(&name, &text, &version)
+		return tx.QueryRow("SELECT name, text, version FROM script WHERE user = ? AND language = ? AND active", user, in).Scan(&name, &text, &version)
 	})
 	return name, text, version, wrap("active script", err, ErrNoScript)
 }
 
 // ActivateScript makes a script the only active one; with "" none is.
-func (d *Directory) ActivateScript(ctx context.Context, user int64, name string) error {
+func (d *Directory) ActivateScript(ctx context.Context, user int64, in Language, name string) error {
 	return wrap("activate script", d.db.Update(ctx, func(tx *store.Tx) error {
-		if _, err := tx.Exec("UPDATE script SET active = 0 WHERE user = ? AND active", user); err != nil || name == "" {
+		if _, err := tx.Exec("UPDATE script SET active = 0 WHERE user = ? AND language = ? AND active", user, in); err != nil || name == "" {
 			return err
 		}
-		return one(tx.Exec("UPDATE script SET active = 1 WHERE user = ? AND name = ?", user, name))
+		return one(tx.Exec("UPDATE script SET active = 1 WHERE user = ? AND language = ? AND name = ?", user, in, name))
 	}), ErrNoScript)
 }
 
 // DeleteScript removes a script; the active one gives ErrInUse (RFC 5804,
 // 2.10).
-func (d *Directory) DeleteScript(ctx context.Context, user int64, name string) error {
+func (d *Directory) DeleteScript(ctx context.Context, user int64, in Language, name string) error {
 	return wrap("delete script", d.db.Update(ctx, func(tx *store.Tx) error {
 		var active bool
-		err := tx.QueryRow("SELECT active FROM script WHERE user = ? AND name = ?", user, name).Scan(&active)
+		err := tx.QueryRow("SELECT active FROM script WHERE user = ? AND language = ? AND name = ?", user, in, name).Scan(&active)
 		if err == nil && active {
 			return ErrInUse
 		}
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec("DELETE FROM script WHERE user = ? AND name = ?", user, name)
+		_, err = tx.Exec("DELETE FROM script WHERE user = ? AND language = ? AND name = ?", user, in, name)
 		return err
 	}), ErrNoScript)
 }
 
 // RenameScript gives a script another name (RFC 5804, 2.11.1). ErrExists.
-func (d *Directory) RenameScript(ctx context.Context, user int64, from, to string) error {
+func (d *Directory) RenameScript(ctx context.Context, user int64, in Language, from, to string) error {
 	if err := checkScriptName(to); err != nil {
 		return err
 	}
 	err := d.db.Update(ctx, func(tx *store.Tx) error {
-		return one(tx.Exec("UPDATE script SET name = ? WHERE user = ? AND name = ?", to, user, from))
+		return one(tx.Exec("UPDATE script SET name = ? WHERE user = ? AND language = ? AND name = ?", to, user, in, from))
 	})
 	if errors.Is(err, store.ErrUnique) {
 		return ErrExists

@@ -40,6 +40,9 @@ func (d *Directory) State(namespace string) (*State, error) {
 	return &State{d, namespace, maxStateKeys}, nil
 }
 
+// Limit is the same namespace with room for fewer keys.
+func (s *State) Limit(keys int) *State { return &State{s.d, s.namespace, min(keys, s.limit)} }
+
 func (s *State) expiry(ttl time.Duration) int64 {
 	if ttl <= 0 {
 		return never

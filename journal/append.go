@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"mtad/internal/crash"
+	"mtad/internal/invariants"
 	"mtad/message"
 )
 
@@ -213,6 +214,10 @@ func (j *Journal) write(p *pending) {
 		p.done <- err
 		return
 	}
+	// Invariant: header and directory entry are on disk before a record.
+	if invariants.Enabled && seg.file == nil {
+		invariants.Broken("journal: a record for %s, whose header is not on disk", seg.name)
+	}
 	p.seg = seg
 	p.head.salt, p.head.synced = seg.salt, seg.synced.Load()
 	p.place = Place{seg.seq, seg.off, p.size}
@@ -318,7 +323,7 @@ func (j *Journal) finish() {
 	}
 }
 
-// create makes the next segment. Invariant: header and directory entry are on
+// create makes the next segment. Header and directory entry are on
 // disk before the first record is written.
 func (j *Journal) create(room int64) (*active, error) {
 	var salt [8]byte
@@ -397,6 +402,10 @@ func (j *Journal) sync(s *active) error {
 func (j *Journal) settle(batch []*pending, err error) {
 	for _, p := range batch {
 		if err == nil {
+			// Invariant: what is acknowledged has no gap before it.
+			if at := p.seg.synced.Load(); invariants.Enabled && p.place.Offset != at {
+				invariants.Broken("journal: %s is acknowledged at %d behind %d: a replay would stop before", p.seg.name, p.place.Offset, at)
+			}
 			p.seg.synced.Store(p.place.Offset + p.size)
 			j.acknowledge(p)
 		}

@@ -3,6 +3,8 @@ package journal
 import (
 	"context"
 	"sync"
+
+	"mtad/internal/invariants"
 )
 
 // backlog knows which records are outstanding, in the order they stand in the
@@ -81,6 +83,10 @@ func (b *backlog) close() {
 func (b *backlog) add(p Place) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	// Invariant: outstanding records are in the order of the journal.
+	if n := len(b.items); invariants.Enabled && n > 0 && p.Start().Before(b.items[n-1].place.End()) {
+		invariants.Broken("journal: record at %v is outstanding after the one at %v", p, b.items[n-1].place)
+	}
 	b.index[p.Start()] = b.first + len(b.items)
 	b.items = append(b.items, outstanding{place: p})
 	b.last = p.End()

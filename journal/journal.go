@@ -96,7 +96,7 @@ func (j *Journal) recover() error {
 		return nil
 	}
 	j.next = last.seq + 1
-	// Invariant: what a replay sees is on disk. After a mere crash of the
+	// What a replay sees is on disk (crash_test.go). After a mere crash of the
 	// process the page cache still holds octets that never got there.
 	if err := j.fs.Dir().Sync(segmentName(last.seq)); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"mtad/internal/invariants"
 	"mtad/journal"
 	"mtad/message"
 	"mtad/store"
@@ -45,6 +46,12 @@ func insertEntry(tx *store.Tx, folder FolderID, e *Entry) (account AccountID, er
 	if uid >= 1<<32-1 {
 		return 0, ErrFull
 	}
+	// Invariant: UIDs only rise.
+	if invariants.Enabled {
+		if err := checkNext(tx, folder, uid); err != nil {
+			return 0, err
+		}
+	}
 	e.UID, e.ModSeq = UID(uid), ModSeq(modseq)
 	_, zone := e.Date.Zone()
 	var summary any // NULL where there is none
@@ -58,6 +65,19 @@ func insertEntry(tx *store.Tx, folder FolderID, e *Entry) (account AccountID, er
 		return 0, err
 	}
 	return AccountID(owner), tx.Ref(e.Message, 1)
+}
+
+// checkNext checks that a new message's UID is above all in the folder (RFC 3501,
+// 2.3.1.1).
+func checkNext(tx *store.Tx, folder FolderID, uid int64) error {
+	var top int64
+	if err := tx.QueryRow("SELECT coalesce(max(uid), 0) FROM entry WHERE folder = ?", int64(folder)).Scan(&top); err != nil {
+		return err
+	}
+	if uid <= top {
+		invariants.Broken("mailbox: UID %d after %d in folder %d", uid, top, folder)
+	}
+	return nil
 }
 
 func count(b bool) int {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"mtad/internal/invariants"
 	"mtad/store"
 )
 
@@ -153,7 +154,7 @@ func (s *Store) createAbove(tx *store.Tx, account AccountID, name string) error 
 	return nil
 }
 
-// insert adds one folder. Invariant: its UIDVALIDITY is above all earlier ones
+// insert adds one folder. Its UIDVALIDITY is above all earlier ones
 // of the account (RFC 3501, 2.3.1.1), so a name used again is told apart.
 func (s *Store) insert(tx *store.Tx, account AccountID, name, use string) error {
 	var validity int64
@@ -165,6 +166,16 @@ func (s *Store) insert(tx *store.Tx, account AccountID, name, use string) error 
 	}
 	if validity > 1<<32-1 {
 		return ErrFull
+	}
+	// Invariant: a name used again is told apart.
+	if invariants.Enabled {
+		var top int64
+		if err := tx.QueryRow("SELECT coalesce(max(validity), 0) FROM folder WHERE account = ?", account).Scan(&top); err != nil {
+			return err
+		}
+		if validity <= top {
+			invariants.Broken("mailbox: UIDVALIDITY %d after %d", validity, top)
+		}
 	}
 	_, err = tx.Exec("INSERT INTO folder (account, name, validity, use) VALUES (?, ?, ?, ?)", account, name, validity, use)
 	return err

@@ -4,12 +4,13 @@ import (
 	"context"
 
 	"mtad/dns"
+	"mtad/internal/invariants"
 )
 
 // Side by side: a step may be asked while an earlier one still is, where the
 // outcome can not be another than that of asking them one after the other.
 //
-// Invariant: a call that is begun ahead of its turn sees every fact that it reads
+// A call that is begun ahead of its turn sees every fact that it reads
 // as it will be at its turn, and has no effect but its verdict, which is retired
 // at its turn or, where an earlier step ends the stage, not at all.
 //
@@ -137,7 +138,7 @@ func (f *Flow) beginAhead(ctx context.Context, j int, s Stage, begun *ahead) {
 	}
 	c := &pending{view: v, begin: f.p.now(), asked: &dns.Recorder{}}
 	_, c.writes = f.access(j, s)
-	c.ctx, c.cancel = context.WithTimeout(dns.WithRecorder(ctx, c.asked), st.timeout(s))
+	c.ctx, c.cancel = context.WithTimeout(dns.WithRecorder(ctx, c.asked), st.TimeoutAt(s))
 	f.call(j, st, s, c)
 	begun.add(j, c)
 }
@@ -155,6 +156,19 @@ func (a *ahead) relied(i int) bool {
 		}
 	}
 	return false
+}
+
+// sawAsNow checks that a call which was begun ahead has seen what it would see at
+// its turn, which has come.
+func (f *Flow) sawAsNow(i int, s Stage, c *pending) {
+	// Invariant: what a call begun ahead saw is what it would see at its turn.
+	if !invariants.Enabled {
+		return
+	}
+	reads, _ := f.access(i, s)
+	if then, now := c.view.masked(reads).print(), f.View().masked(reads).print(); then != now {
+		invariants.Broken("pipeline: step %s was asked too early: it saw\n%s\nand would see\n%s", f.p.steps[i].Name, then, now)
+	}
 }
 
 // waste ends the calls after step i, which has ended the stage. The sessions in

@@ -269,7 +269,7 @@ func told(seed uint64, serial bool) (all string, most int) {
 		if transact(f, run) {
 			outcome = Accepted
 		}
-		state, err := json.Marshal(f.View())
+		state, err := json.Marshal(f.View().Stored())
 		fmt.Fprintf(&b, "%s %v %s\n", state, err, look(f.View()))
 		for _, e := range f.End(ctx, outcome).Events {
 			e.Err, _, _ = strings.Cut(e.Err, "\n") // a stack

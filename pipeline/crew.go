@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 )
@@ -17,8 +18,14 @@ const maxIdle = 32
 type crew struct {
 	mu     sync.Mutex
 	idle   []*hand // the last one to come back is the first to go
+	spare  int     // of them, how many no call has needed since the last look
+	calls  int     // since then
 	closed bool
 }
+
+// lookEvery is after how many calls those that none of them needed are sent home:
+// what a burst took does not stay for ever.
+const lookEvery = 256
 
 // hand is one goroutine. Whoever took it from the crew may give it one call, and
 // gives it back when the answer has come.
@@ -52,6 +59,7 @@ func (c *crew) take() *hand {
 	if n := len(c.idle); n > 0 {
 		h := c.idle[n-1]
 		c.idle = c.idle[:n-1]
+		c.spare = min(c.spare, n-1)
 		return h
 	}
 	h := &hand{calls: make(chan call, 1), got: make(chan answer, 1)}
@@ -68,6 +76,14 @@ func (c *crew) giveBack(h *hand) {
 		return
 	}
 	c.idle = append(c.idle, h)
+	if c.calls++; c.calls < lookEvery {
+		return
+	}
+	for _, h := range c.idle[:c.spare] {
+		close(h.calls)
+	}
+	c.idle = slices.Delete(c.idle, 0, c.spare)
+	c.calls, c.spare = 0, len(c.idle)
 }
 
 // close sends the idle ones home, and the others when they come back.
@@ -78,7 +94,7 @@ func (c *crew) close() {
 	for _, h := range c.idle {
 		close(h.calls)
 	}
-	c.idle = nil
+	c.idle, c.spare = nil, 0
 }
 
 func (h *hand) work() {

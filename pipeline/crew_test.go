@@ -38,6 +38,10 @@ func TestCrew(t *testing.T) {
 		p.crew.giveBack(h)
 	}
 	want(t, "after many at once", p.crew.waiting(), maxIdle)
+	for range 2 * lookEvery {
+		ask()
+	}
+	want(t, "long after many at once", p.crew.waiting(), 1)
 	late := p.crew.take()
 	if err := p.Close(); err != nil {
 		t.Error(err)

@@ -189,11 +189,7 @@ func (f *Flow) SetMessage(m *message.Message, trace [][]byte, hide func(message.
 // recipient's revision of the message and an empty plan. Run the stage Deliver
 // next.
 func (f *Flow) ForRcpt(id RcptID, mailbox smtp.Address) {
-	next := f.state.edit()
-	next.msg = next.messageFor(id)
-	next.forks = nil
-	next.rcpt, next.mailbox, next.plan = id, mailbox, Plan{}
-	f.state = next
+	f.state = f.View().AtRcpt(id, mailbox).state
 }
 
 // End ends the transaction: sessions are told, within CommandTimeout, and facts

@@ -107,3 +107,37 @@ func (v *View) WithField(raw []byte) *View {
 	}
 	return &View{state: s, reads: v.reads}
 }
+
+// AtRcpt is the View of one recipient at Deliver, who leads to a mailbox: its own
+// revision of the message, nothing planned yet.
+func (v *View) AtRcpt(id RcptID, mailbox smtp.Address) *View {
+	s := v.state.edit()
+	s.rcpt, s.mailbox, s.plan = id, mailbox, Plan{}
+	s.msg, s.forks = s.messageFor(id), nil
+	return &View{state: s, reads: v.reads}
+}
+
+// Sent is a View as another process is told it, the message apart.
+type Sent struct {
+	*Stored
+	Rcpt    RcptID       `json:"rcpt,omitempty"`
+	Mailbox smtp.Address `json:"mailbox,omitzero"`
+	Command string       `json:"command,omitempty"`
+	Plan    Plan         `json:"plan,omitzero"`
+}
+
+// Sent is what View makes a View of again.
+func (v *View) Sent() *Sent {
+	s := v.state
+	return &Sent{v.Stored(), s.rcpt, s.mailbox, s.command, s.plan}
+}
+
+// View makes it a View again. m is the message that belongs to it; nil before
+// there is one.
+func (in *Sent) View(m *message.Message) (*View, error) {
+	v, err := in.Stored.View(m)
+	if err == nil {
+		v.state.rcpt, v.state.mailbox, v.state.command, v.state.plan = in.Rcpt, in.Mailbox, in.Command, in.Plan
+	}
+	return v, err
+}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mtad/dns"
+	"mtad/internal/invariants"
 	"mtad/smtp"
 )
 
@@ -44,6 +45,8 @@ func (f *Flow) Run(ctx context.Context, s Stage) Fate {
 		c, asked := begun.take(i)
 		if !asked {
 			c = f.begin(ctx, i, st, s)
+		} else if c != nil {
+			f.sawAsNow(i, s, c)
 		}
 		if c == nil {
 			continue
@@ -96,7 +99,7 @@ func (f *Flow) begin(ctx context.Context, i int, st *Step, s Stage) *pending {
 		c.err = ErrBreakerOpen
 		return c
 	}
-	c.ctx, c.cancel = context.WithTimeout(dns.WithRecorder(ctx, c.asked), st.timeout(s))
+	c.ctx, c.cancel = context.WithTimeout(dns.WithRecorder(ctx, c.asked), st.TimeoutAt(s))
 	if c.err = st.acquire(c.ctx); c.err == nil {
 		f.call(i, st, s, c)
 	}
@@ -152,8 +155,8 @@ func (f *Flow) wait(i int, st *Step, s Stage, c *pending) (Verdict, error) {
 	defer c.cancel()
 	verdict, err := f.answer(i, st, s, c)
 	// A session that ended in the middle says nothing about the filter.
-	gone := err != nil && errors.Is(context.Cause(c.ctx), context.Canceled)
-	st.breaker.report(f.p.now(), err == nil || gone)
+	fine := err == nil || errors.Is(err, ErrOwn) || errors.Is(context.Cause(c.ctx), context.Canceled)
+	st.breaker.report(f.p.now(), fine)
 	return verdict, err
 }
 
@@ -174,7 +177,7 @@ func (f *Flow) answer(i int, st *Step, s Stage, c *pending) (Verdict, error) {
 		return f.settle(i, c, a)
 	case <-grace.C:
 		f.abandon(i, c.hand)
-		return Verdict{}, fmt.Errorf("%w: ignored its deadline of %v", ErrTimeout, st.timeout(s))
+		return Verdict{}, fmt.Errorf("%w: ignored its deadline of %v", ErrTimeout, st.TimeoutAt(s))
 	}
 }
 
@@ -348,6 +351,10 @@ func (f *Flow) edit(st *Step, v Verdict, ev *Event, apply bool) {
 	if len(v.Mods) == 0 && len(v.Rcpts) == 0 {
 		return
 	}
+	before := ""
+	if invariants.Enabled {
+		before = f.state.print()
+	}
 	next := f.state.edit()
 	next.step = st.Name
 	for _, m := range v.Mods {
@@ -365,6 +372,10 @@ func (f *Flow) edit(st *Step, v Verdict, ev *Event, apply bool) {
 		ev.Mods = append(ev.Mods, note)
 	}
 	if apply {
+		// Invariant: a revision that was shown never changes.
+		if invariants.Enabled {
+			f.state.same(before)
+		}
 		f.state = next
 	}
 }

@@ -1,8 +1,10 @@
 package pipeline
 
 import (
+	"encoding/json"
 	"slices"
 
+	"mtad/internal/invariants"
 	"mtad/message"
 	"mtad/smtp"
 )
@@ -39,6 +41,29 @@ func (s *state) edit() *state {
 	c := *s
 	c.auth, c.scores, c.tags = slices.Clip(c.auth), slices.Clip(c.scores), slices.Clip(c.tags)
 	return &c
+}
+
+// print is all that a View of this state shows, for the checks.
+func (s *state) print() string {
+	b, err := json.Marshal([]any{s.client, s.env, s.auth, s.scores, s.tags, s.plan, s.folder, s.mailbox, s.rcpt, len(s.forks)})
+	if err != nil {
+		return err.Error()
+	}
+	for _, m := range []*message.Message{s.msg, s.original} {
+		if m != nil {
+			for _, f := range m.Header().Fields() {
+				b = append(b, f.Raw...)
+			}
+		}
+	}
+	return string(b)
+}
+
+// same checks that the state is what print gave: filters may hold a View of it.
+func (s *state) same(before string) {
+	if now := s.print(); now != before {
+		invariants.Broken("pipeline: a revision was changed after it was shown:\n%s\n%s", before, now)
+	}
 }
 
 // envelope returns a copy of the envelope to change. The state must be an edit.

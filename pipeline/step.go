@@ -55,7 +55,13 @@ var (
 	ErrPanic       = errors.New("pipeline: filter panicked")
 )
 
-func (st *Step) timeout(s Stage) time.Duration {
+// ErrOwn is in the errors of a filter that are the fault of something that
+// belongs to one user, such as a script: on_error answers them like any other,
+// but they say nothing of the filter, and its breaker does not count them.
+var ErrOwn = errors.New("a user's own fault")
+
+// TimeoutAt is how long the step may take at a stage.
+func (st *Step) TimeoutAt(s Stage) time.Duration {
 	switch {
 	case st.Timeout > 0:
 		return st.Timeout

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"encoding/json"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -299,6 +300,23 @@ func (v *View) masked(reads Facts) *View {
 		return v
 	}
 	return &View{state: v.state, reads: reads}
+}
+
+// print is all that the View shows of facts, for the checks.
+func (v *View) print() string {
+	hold, quarantine := v.Held()
+	b, err := json.Marshal([]any{
+		v.Sender(), v.SenderParams(), v.Rcpts(), v.AuthResults(), v.Scores(), v.Tags(), hold, quarantine, v.Discarded(), v.Plan(), v.Folder(),
+	})
+	if err != nil {
+		return err.Error()
+	}
+	if m := v.Message(); m != nil {
+		for _, f := range m.Header().Fields() {
+			b = append(b, f.Raw...)
+		}
+	}
+	return string(b)
 }
 
 // Plan is what Deliver decided for one mailbox. It is stored with the message

@@ -19,6 +19,7 @@ import (
 // to describe them and to check a configuration.
 type Deps struct {
 	Scripts sieve.Scripts // the users' Sieve scripts
+	Lua     lua.Users     // their Lua scripts and state
 }
 
 // Kinds returns every kind of filter, in the order of the reference.
@@ -31,7 +32,7 @@ func Kinds(d Deps) []pipeline.Kind {
 		hygiene.Kind(),
 		milter.Kind(),
 		external.Kind(),
-		lua.Kind(),
+		lua.Kind(d.Lua),
 		sieve.Kind(d.Scripts),
 		thresholds.Kind(),
 	}

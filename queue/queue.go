@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"mtad/internal/invariants"
 	"mtad/message"
 	"mtad/store"
 )
@@ -82,6 +83,7 @@ type Queue struct {
 	mu      sync.Mutex
 	dests   map[string]*dest
 	loaded  map[int64]bool // in memory: waiting or under way
+	trying  map[int64]bool // under way; for the checks alone
 	active  int
 	again   bool           // rows were changed by hand: look at once
 	soonest time.Time      // when a row that was put off since the last look is due; zero: none was
@@ -175,6 +177,10 @@ func (q *Queue) offer(items []*Item) {
 func (q *Queue) push(it *Item) {
 	if q.loaded[it.ID] {
 		return
+	}
+	// Invariant: what came to an end is not tried for an old row's sake.
+	if invariants.Enabled && q.done[it.ID] {
+		invariants.Broken("queue: item %d is loaded by a row that was read before its end", it.ID)
 	}
 	q.loaded[it.ID] = true
 	d := q.dests[it.Dest]
@@ -297,7 +303,7 @@ func (q *Queue) load(ctx context.Context) (time.Duration, error) {
 			q.more = true
 			break
 		}
-		// Invariant: an item is in memory once. What came to an end since
+		// An item is in memory once. What came to an end since
 		// the rows were read must not be tried for their sake.
 		if q.done[it.ID] {
 			q.more = true
@@ -353,6 +359,10 @@ func (q *Queue) dispatch(ctx context.Context) {
 		if job == nil {
 			continue
 		}
+		// Invariant: nothing is under way twice.
+		if invariants.Enabled {
+			q.begins(job)
+		}
 		d.active++
 		q.active++
 		dead := d.reply
@@ -366,6 +376,25 @@ func (q *Queue) dispatch(ctx context.Context) {
 			}
 			q.finished(d, job)
 		})
+	}
+}
+
+// begins checks that nothing of a job is tried twice at once, and that the limits
+// hold. The lock is held.
+func (q *Queue) begins(job *Job) {
+	if q.trying == nil {
+		q.trying = map[int64]bool{}
+	}
+	for _, it := range job.Items {
+		switch {
+		case q.trying[it.ID]:
+			invariants.Broken("queue: item %d is tried twice at once", it.ID)
+		case !q.loaded[it.ID]:
+			invariants.Broken("queue: item %d is tried, and not known to be in memory", it.ID)
+		case it.Message != job.Message || it.Dest != job.Dest:
+			invariants.Broken("queue: item %d of %v to %s is in a job of %v to %s", it.ID, it.Message, it.Dest, job.Message, job.Dest)
+		}
+		q.trying[it.ID] = true
 	}
 }
 
@@ -438,6 +467,9 @@ func (q *Queue) finished(d *dest, job *Job) {
 	for _, it := range job.Items {
 		delete(q.loaded, it.ID)
 		q.note(it.ID)
+		if invariants.Enabled {
+			delete(q.trying, it.ID)
+		}
 	}
 	q.list(d)
 	if len(d.items) == 0 && d.active == 0 && !d.listed && q.dests[d.name] == d && !q.cfg.Now().Before(d.dead) {

@@ -7,7 +7,8 @@ function deliver(msg)
   local list = msg:header("List-Id")
   if list then
     local id = list:match("<([^>]+)>") or list
-    msg:fileinto("Lists/" .. id:match("^[%w_-]*"):lower())
+    local name = id:match("^[%w_-]+")
+    if name then msg:fileinto("Lists/" .. name:lower()) end
   elseif msg:header("List-Unsubscribe") and not msg:header("In-Reply-To") then
     msg:fileinto("Newsletters")
   end

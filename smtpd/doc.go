@@ -12,6 +12,6 @@
 // SMTPUTF8 (RFC 6531) and DSN (RFC 3461) are parsed, and offered when the
 // configuration says that relay and delivery honour them.
 //
-// Invariant: octets that came before STARTTLS are never read as commands after
+// Octets that came before STARTTLS are never read as commands after
 // it, and the end of data is CR LF . CR LF and nothing else.
 package smtpd

@@ -7,6 +7,7 @@ import (
 
 	"zombiezen.com/go/sqlite"
 
+	"mtad/internal/invariants"
 	"mtad/journal"
 	"mtad/message"
 )
@@ -58,6 +59,12 @@ func (tx *Tx) Ref(id message.ID, n int) error {
 	if r.Changes == 0 {
 		return fmt.Errorf("%w: %v", ErrNoMessage, id)
 	}
+	// Invariant: nobody gives up a reference that is another's.
+	if invariants.Enabled {
+		if err := tx.checkRefs(id); err != nil {
+			return err
+		}
+	}
 	if n < 0 {
 		_, err = tx.Exec("DELETE FROM message WHERE id = ? AND refs <= 0", id)
 	}
@@ -89,6 +96,12 @@ func (db *DB) saveApplied(group []*job) (places []journal.Place, above int, err 
 	}
 	tx, above := &Tx{conn: db.writer, write: true}, db.above
 	mark := db.journal.Mark(places)
+	// Invariant: a record is applied once.
+	if invariants.Enabled {
+		if err := tx.checkApplied(places, mark); err != nil {
+			return nil, 0, err
+		}
+	}
 	if _, err := tx.Exec("UPDATE journal_mark SET segment = ?, offset = ?", mark.Segment, mark.Offset); err != nil {
 		return nil, 0, err
 	}
@@ -110,6 +123,40 @@ func (db *DB) saveApplied(group []*job) (places []journal.Place, above int, err 
 		above += int(r.Changes)
 	}
 	return places, above, nil
+}
+
+// checkApplied checks that what a group of updates applied was not applied
+// before, and that the mark moves on.
+func (tx *Tx) checkApplied(places []journal.Place, mark journal.Position) error {
+	var old journal.Position
+	if err := tx.QueryRow("SELECT segment, offset FROM journal_mark").Scan(&old.Segment, &old.Offset); err != nil {
+		return err
+	}
+	if mark.Before(old) {
+		invariants.Broken("store: the mark goes back from %v to %v", old, mark)
+	}
+	seen := map[journal.Position]bool{}
+	for _, p := range places {
+		if done, err := tx.IsApplied(p); err != nil {
+			return err
+		} else if done || seen[p.Start()] {
+			invariants.Broken("store: the journal record at %v is applied twice", p)
+		}
+		seen[p.Start()] = true
+	}
+	return nil
+}
+
+// checkRefs checks that no more references were taken away than there were.
+func (tx *Tx) checkRefs(id message.ID) error {
+	var refs int
+	if err := tx.QueryRow("SELECT refs FROM message WHERE id = ?", id).Scan(&refs); err != nil {
+		return err
+	}
+	if refs < 0 {
+		invariants.Broken("store: message %v has %d references", id, refs)
+	}
+	return nil
 }
 
 func countAbove(c *conn) (n int, err error) {

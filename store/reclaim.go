@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"mtad/internal/invariants"
 	"mtad/journal"
 )
 
@@ -80,6 +81,22 @@ func (db *DB) move(ctx context.Context, seq uint64, moves []journal.Move) error 
 				return err
 			}
 		}
+		// Invariant: nothing is in a segment that goes.
+		if invariants.Enabled {
+			return tx.checkEmpty(seq)
+		}
 		return nil
 	})
+}
+
+// checkEmpty checks that no message is in a segment that is about to go.
+func (tx *Tx) checkEmpty(seq uint64) error {
+	var n int
+	if err := tx.QueryRow("SELECT count(*) FROM message WHERE segment = ?", seq).Scan(&n); err != nil {
+		return err
+	}
+	if n > 0 {
+		invariants.Broken("store: segment %d goes, and %d messages are in it", seq, n)
+	}
+	return nil
 }

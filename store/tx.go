@@ -75,7 +75,7 @@ func (tx *Tx) QueryRow(query string, args ...any) Row {
 }
 
 func (tx *Tx) prepare(query string, args []any) (*sqlite.Stmt, error) {
-	// Invariant: no statement of Update runs outside its transaction. After a
+	// No statement of Update runs outside its transaction. After a
 	// full disk SQLite has rolled back by itself, and each further statement
 	// would commit on its own.
 	if tx.write && tx.conn.AutocommitEnabled() {

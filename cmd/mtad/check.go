@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mtad/admin"
-	"mtad/plugins"
+	"mtad/plugins/lua/worker"
 )
 
 // finding is one line of `mtad check`.
@@ -81,13 +81,14 @@ func checkAll(ctx context.Context, g *global, path string) []finding {
 	}
 	found = append(found, checkCertificate(c, time.Now())...)
 	found = append(found, checkDir(c.top.DataDir)...)
+	found = append(found, checkWorkers(c)...)
 	return append(found, checkServer(ctx, g)...)
 }
 
 func checkConfig(path string) (*loaded, []finding) {
 	c, err := loadConfig(path)
 	if err == nil {
-		_, err = c.build(buildEnv{deps: plugins.Deps{Scripts: userScripts{}}}, nil)
+		_, err = c.build(offline(), nil)
 	}
 	if err != nil {
 		return nil, []finding{{"configuration", levelBad, err.Error(), "`mtad config check` shows the place; nothing else was looked at"}}
@@ -120,6 +121,22 @@ func checkCertificate(c *loaded, now time.Time) []finding {
 		f.Level, f.Do = levelWarn, "renew it, then run `mtad reload`"
 	}
 	return []finding{f}
+}
+
+// checkWorkers tells how far users' Lua scripts are locked in, if there may be any.
+func checkWorkers(c *loaded) []finding {
+	for _, p := range c.pipelines {
+		for _, b := range p.Blocks("filter") {
+			if b.Labels()[0] != "lua" || !b.Has("scripts") {
+				continue
+			}
+			if v := worker.Landlock(); v > 0 {
+				return []finding{{"lua", levelOK, fmt.Sprintf("users' scripts run behind Landlock (version %d)", v), ""}}
+			}
+			return []finding{{"lua", levelWarn, "this kernel has no Landlock: users' scripts run in processes of their own all the same, but only the language keeps them from files and network", "use a kernel from 5.13 on with landlock among its lsm="}}
+		}
+	}
+	return nil
 }
 
 // What data_dir should have free, and how long a synced write may take.

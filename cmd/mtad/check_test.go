@@ -14,7 +14,7 @@ func TestCheck(t *testing.T) {
 	r.want(t, "250 2.0.0", "smtp", "send", "--to", "alice@example.test", "--subject", "found-again")
 	r.await(t, "stored in INBOX")
 	out := r.want(t, "ok  ", "check")
-	for _, area := range []string{"configuration", "certificate", "disk", "server", "database", "journal", "queue", "postmaster"} {
+	for _, area := range []string{"configuration", "certificate", "disk", "server", "database", "journal", "queue", "postmaster", "lua"} {
 		if !strings.Contains(out, area) {
 			t.Errorf("no %s in\n%s", area, out)
 		}

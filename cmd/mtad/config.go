@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"mtad/config"
-	"mtad/plugins"
 )
 
 func newConfig(g *global) *cobra.Command {
@@ -26,7 +25,7 @@ func newConfigCheck(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if _, err := c.build(buildEnv{deps: plugins.Deps{Scripts: userScripts{}}}, nil); err != nil {
+			if _, err := c.build(offline(), nil); err != nil {
 				return err
 			}
 			if _, err := c.certificate(); err != nil {

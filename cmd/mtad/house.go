@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,6 +27,7 @@ import (
 	"mtad/mailbox"
 	"mtad/pipeline"
 	"mtad/plugins"
+	"mtad/plugins/lua"
 	"mtad/queue"
 	"mtad/smtp"
 	"mtad/smtpd"
@@ -59,7 +62,7 @@ type house struct {
 	mu    sync.Mutex // of reloads
 	built *built
 
-	// Invariant: whoever holds swap reads a configuration and its pipelines,
+	// Whoever holds swap reads a configuration and its pipelines,
 	// never one of each.
 	swap  sync.RWMutex
 	paths map[string]string // the pipeline of each SMTP listener that is served
@@ -161,7 +164,7 @@ func (h *house) buildEnv() buildEnv {
 	return buildEnv{
 		log: h.log, dns: h.resolver,
 		kv:   func(ns string) (pipeline.KV, error) { return h.directory.State(ns) },
-		deps: plugins.Deps{Scripts: userScripts{h.directory}},
+		deps: plugins.Deps{Scripts: userScripts{h.directory}, Lua: userScripts{h.directory}},
 	}
 }
 
@@ -319,17 +322,40 @@ func changedOnRestart(before, after *loaded) []string {
 
 var errNoListener = fmt.Errorf("the configuration has no listener: nothing would be served")
 
-// userScripts is the directory as filter "sieve" asks for scripts.
+// userScripts is the directory as filters "sieve" and "lua" ask for scripts.
 type userScripts struct{ directory *directory.Directory }
 
-// Script returns the active script of an account.
+// Script returns the active Sieve script of an account.
 func (u userScripts) Script(ctx context.Context, mailbox smtp.Address) (text, version string, ok bool, err error) {
+	s, ok, err := u.active(ctx, mailbox, directory.Sieve)
+	return s.Text, s.Version, ok, err
+}
+
+// LuaScript returns the active Lua script of an account.
+func (u userScripts) LuaScript(ctx context.Context, mailbox smtp.Address) (lua.Script, bool, error) {
+	return u.active(ctx, mailbox, directory.Lua)
+}
+
+// userKeys is how many keys of state an account's scripts can have.
+const userKeys = 10_000
+
+// LuaState is the account's own state.
+func (u userScripts) LuaState(mailbox smtp.Address) (pipeline.KV, error) {
+	sum := sha256.Sum256([]byte(mailbox.Key()))
+	s, err := u.directory.State("lua." + hex.EncodeToString(sum[:16]))
+	if err != nil {
+		return nil, err
+	}
+	return s.Limit(userKeys), nil
+}
+
+func (u userScripts) active(ctx context.Context, mailbox smtp.Address, in directory.Language) (s lua.Script, ok bool, err error) {
 	user, err := u.directory.User(ctx, mailbox.String())
 	if err == nil {
-		_, text, version, err = u.directory.ActiveScript(ctx, user.ID)
+		s.Name, s.Text, s.Version, err = u.directory.ActiveScript(ctx, user.ID, in)
 	}
 	if errors.Is(err, directory.ErrNoScript) || errors.Is(err, directory.ErrNoUser) {
-		return "", "", false, nil
+		return s, false, nil
 	}
-	return text, version, err == nil, err
+	return s, err == nil, err
 }

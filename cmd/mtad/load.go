@@ -205,6 +205,11 @@ type buildEnv struct {
 	deps plugins.Deps
 }
 
+// offline is for checking a configuration.
+func offline() buildEnv {
+	return buildEnv{deps: plugins.Deps{Scripts: userScripts{}, Lua: userScripts{}}}
+}
+
 // built is a configuration's pipelines, and the blocks they were made of.
 type built struct {
 	pipelines map[string]*pipeline.Pipeline
@@ -219,6 +224,15 @@ type builtStep struct {
 // build makes the pipelines. Steps whose configuration is that of old are taken
 // from there, with their pools, breakers and counters.
 func (c *loaded) build(env buildEnv, old *built) (*built, error) {
+	b, err := c.buildUnchecked(env, old)
+	if err == nil {
+		err = c.checkPatience(b)
+	}
+	return b, err
+}
+
+// buildUnchecked is build, whatever time the pipelines may take.
+func (c *loaded) buildUnchecked(env buildEnv, old *built) (*built, error) {
 	if env.log == nil {
 		env.log = slog.New(slog.DiscardHandler)
 	}

@@ -16,6 +16,7 @@ import (
 	"mtad/admin"
 	"mtad/config"
 	"mtad/monitor"
+	"mtad/plugins/lua/worker"
 )
 
 // Exit codes: 1 is a negative answer, the rest are those of sysexits.h.
@@ -48,6 +49,9 @@ func exitf(code int, format string, args ...any) error {
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == monitor.HelperArg {
 		os.Exit(monitor.Helper(os.Args[2:], os.Stdin, os.Stdout))
+	}
+	if len(os.Args) > 1 && os.Args[1] == worker.Arg {
+		os.Exit(worker.Main(os.Args[2:]))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -103,8 +107,8 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().StringVarP(&g.config, "config", "c", "", "configuration file (default: ./mtad-dev/mtad.hcl, then /etc/mtad/mtad.hcl)")
 	root.AddCommand(
 		newServe(g), newStatus(g), newReload(g), newStop(g), newConfig(g), newFilter(), newPlugin(g),
-		newQueue(g), newTrace(g), newDomain(g), newUser(g), newAlias(g), newRoute(g), newSieve(g),
-		newSMTP(g), newMilter(g), newDB(g), newMailbox(g), newCheck(g), newVersion(),
+		newQueue(g), newTrace(g), newDomain(g), newUser(g), newAlias(g), newRoute(g), newSieve(g), newLua(g),
+		newSMTP(g), newMilter(g), newPipeline(g), newDB(g), newMailbox(g), newCheck(g), newVersion(),
 	)
 	return root
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -52,12 +53,18 @@ func printOne(w io.Writer, f format, v any, fn func(io.Writer) error) error {
 
 // printList prints a list: as JSON one array, as ndjson a line each, else by fn.
 func printList[T any](w io.Writer, f format, list []T, fn func(io.Writer) error) error {
+	return printAny(w, f, list, fn)
+}
+
+// printAny is printList for a slice whose type is not known here.
+func printAny(w io.Writer, f format, list any, fn func(io.Writer) error) error {
 	switch f {
 	case "json":
 		return printJSON(w, list)
 	case "ndjson":
-		for i := range list {
-			if err := printLine(w, list[i]); err != nil {
+		v := reflect.ValueOf(list)
+		for i := range v.Len() {
+			if err := printLine(w, v.Index(i).Interface()); err != nil {
 				return err
 			}
 		}

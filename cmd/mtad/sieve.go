@@ -4,111 +4,35 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"mtad/admin"
+	"mtad/cmd/mtad/script"
+	"mtad/plugins/lua/worker"
 	"mtad/sieve"
 )
 
 func newSieve(g *global) *cobra.Command {
-	return noun("sieve", "Users' Sieve scripts",
-		newSieveList(g), newSieveGet(g), newSievePut(g), newSieveActivate(g), newSieveCheck(), newSieveDelete(g))
+	return noun("sieve", "Users' Sieve scripts", append(script.Stored("sieve", g.scriptEnv()), newSieveCheck())...)
 }
 
-func newSieveList(g *global) *cobra.Command {
-	cmd := &cobra.Command{Use: "list USER", Short: "List a user's scripts", Args: cobra.ExactArgs(1)}
-	f := addFormat(cmd)
-	cmd.RunE = g.withClient(func(ctx context.Context, c *admin.Client, cmd *cobra.Command, args []string) error {
-		scripts, err := c.Scripts(ctx, args[0])
-		if err != nil {
-			return err
-		}
-		return printList(cmd.OutOrStdout(), *f, scripts, func(w io.Writer) error {
-			var rows [][]string
-			for _, s := range scripts {
-				active := ""
-				if s.Active {
-					active = "active"
-				}
-				rows = append(rows, []string{s.Name, active, strconv.FormatInt(s.Size, 10), s.Changed.Local().Format(time.DateTime)})
-			}
-			return printTable(w, []string{"SCRIPT", "STATE", "OCTETS", "CHANGED"}, rows)
-		})
-	})
-	return cmd
+func newLua(g *global) *cobra.Command {
+	env := g.scriptEnv()
+	return noun("lua", "Lua scripts: users' own, and what helps to write any", append(script.Stored("lua", env), script.Lua(env)...)...)
 }
 
-func newSieveGet(g *global) *cobra.Command {
-	return &cobra.Command{
-		Use: "get USER NAME", Short: "Print a script", Args: cobra.ExactArgs(2),
-		RunE: g.withClient(func(ctx context.Context, c *admin.Client, cmd *cobra.Command, args []string) error {
-			s, err := c.Script(ctx, args[0], args[1])
-			if err != nil {
-				return err
+// scriptEnv is what the commands for scripts have from here.
+func (g *global) scriptEnv() *script.Env {
+	return &script.Env{
+		WithClient: g.withClient, Read: readArgument, Clean: clean, Fail: exitf,
+		Output: func(cmd *cobra.Command) func(io.Writer, any, []string, [][]string) error {
+			f := addFormat(cmd)
+			return func(w io.Writer, list any, head []string, rows [][]string) error {
+				return printAny(w, *f, list, func(w io.Writer) error { return printTable(w, head, rows) })
 			}
-			_, err = io.WriteString(cmd.OutOrStdout(), s.Text)
-			return err
-		}),
+		},
 	}
-}
-
-func newSievePut(g *global) *cobra.Command {
-	var activate bool
-	cmd := &cobra.Command{
-		Use: "put USER NAME [FILE]", Short: "Store a script from a file or standard input, if it is without errors", Args: cobra.RangeArgs(2, 3),
-		RunE: g.withClient(func(ctx context.Context, c *admin.Client, cmd *cobra.Command, args []string) error {
-			file := "-"
-			if len(args) == 3 {
-				file = args[2]
-			}
-			text, err := readArgument(file, cmd.InOrStdin())
-			if err != nil {
-				return err
-			}
-			if err := c.PutScript(ctx, args[0], args[1], string(text)); err != nil {
-				return err
-			}
-			done := "stored"
-			if activate {
-				done = "stored and activated"
-				if err := c.ActivateScript(ctx, args[0], args[1]); err != nil {
-					return err
-				}
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", done, clean(args[1]))
-			return nil
-		}),
-	}
-	cmd.Flags().BoolVar(&activate, "activate", false, "make it the one that runs")
-	return cmd
-}
-
-func newSieveActivate(g *global) *cobra.Command {
-	var off bool
-	cmd := &cobra.Command{
-		Use: "activate USER NAME", Short: "Make a script the one that runs; with --none, none runs", Args: cobra.RangeArgs(1, 2),
-		RunE: g.withClient(func(ctx context.Context, c *admin.Client, cmd *cobra.Command, args []string) error {
-			if off != (len(args) == 1) {
-				return exitf(exitUsage, "give the script's name, or --none")
-			}
-			name := optional(args[1:])
-			if err := c.ActivateScript(ctx, args[0], name); err != nil {
-				return err
-			}
-			if off {
-				fmt.Fprintln(cmd.OutOrStdout(), "no script runs")
-				return nil
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "activated %s\n", clean(name))
-			return nil
-		}),
-	}
-	cmd.Flags().BoolVar(&off, "none", false, "no script is to run")
-	return cmd
 }
 
 func newSieveCheck() *cobra.Command {
@@ -138,24 +62,18 @@ func newSieveCheck() *cobra.Command {
 	}
 }
 
-// checkScript is what is wrong with a script, "" if it can run.
-func checkScript(text string) string {
+// checkScript is what is wrong with a user's script, "" if it can run. Lua is
+// looked at in a worker: it is the user's.
+func checkScript(ctx context.Context, language, name, text string) string {
+	if language == "lua" {
+		if err := worker.Check(ctx, name, text); err != nil {
+			return err.Error()
+		}
+		return ""
+	}
 	script, problems := sieve.Compile(text, sieve.Options{})
 	if script != nil {
 		return ""
 	}
 	return strings.TrimSuffix(problems.String(), "\n")
-}
-
-func newSieveDelete(g *global) *cobra.Command {
-	return &cobra.Command{
-		Use: "delete USER NAME", Short: "Delete a script that is not active", Args: cobra.ExactArgs(2),
-		RunE: g.withClient(func(ctx context.Context, c *admin.Client, cmd *cobra.Command, args []string) error {
-			if err := c.DeleteScript(ctx, args[0], args[1]); err != nil {
-				return err
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "deleted %s\n", clean(args[1]))
-			return nil
-		}),
-	}
 }

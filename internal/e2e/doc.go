@@ -8,7 +8,7 @@
 //	go test -tags e2e ./internal/e2e
 //
 // A test whose program is not installed is skipped, and says which; `make peers`
-// installs them all (Debian, root). Only a private Postfix needs root.
+// installs them all (Debian, root). What needs root says so.
 //
 //	harness_test.go    the server, its ports, commands and processes
 //	mail_test.go       reading mailboxes, sending, a host that takes mail
@@ -36,6 +36,8 @@
 //	start_test.go      errors of the start
 //	root_test.go       root's monitor, systemd's sockets and readiness
 //	package_test.go    the Debian package
+//	systemd_test.go    the package under a systemd that is booted for it (machine_test.go)
+//	late_test.go       clients that leave at each boundary of acceptance
 //	modes_test.go      who may read what is written; the control socket
 //	secret_test.go     no secret in logs, traces or answers
 //	readme_test.go     the README's first minute

@@ -26,10 +26,15 @@ func startMarker(t *testing.T) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
+	serveMarker(t, l)
+	return l.Addr().String()
+}
+
+func serveMarker(t *testing.T, l net.Listener) {
+	t.Helper()
 	srv := &gomilter.Server{NewMilter: func() gomilter.Milter { return marker{} }, Actions: gomilter.OptAddHeader, Protocol: gomilter.OptNoBody}
 	go srv.Serve(l)
 	t.Cleanup(func() { srv.Close() })
-	return l.Addr().String()
 }
 
 const houseRule = `function message(msg)
@@ -85,7 +90,7 @@ func TestEveryKindOfFilter(t *testing.T) {
 	mustSay(t, field(msg, "X-Spam-Status"), "spf_fail=3", "house=0.5", "urlrep=2", "required=6.0")
 
 	out := s.do("trace", "last")
-	for _, step := range []string{"spf", "rbl", "dkim", "local", "house", "urlrep", "marker", "global", "thresholds", "sort", "user"} {
+	for _, step := range []string{"spf", "rbl", "dkim", "local", "house", "urlrep", "marker", "global", "thresholds", "sort", "user", "own"} {
 		if !strings.Contains(out, "  "+step+" ") {
 			t.Errorf("no step %q in\n%s", step, out)
 		}

@@ -8,9 +8,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/emersion/go-imap/v2/imapclient"
 
 	"mtad/internal/mtatest"
 )
@@ -64,6 +68,35 @@ func TestUnitCapabilities(t *testing.T) {
 	}
 }
 
+// makeDebs builds the package once for all tests, and of it one with a higher
+// version whose configuration file is another.
+var makeDebs = sync.OnceValues(func() (string, error) {
+	out := filepath.Join(filepath.Dir(mtadPath), "debs") // which goes with the tests
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return "", err
+	}
+	b, err := exec.Command("sh", "-euc", `VERSION=1.0 "$1" "$2" "$3"
+		cd "$2"
+		dpkg-deb -R mtad_1.0_*.deb tree
+		sed -i 's/^Version: .*/Version: 1.1/' tree/DEBIAN/control
+		echo '# version 1.1' >>tree/etc/mtad/mtad.hcl
+		dpkg-deb --root-owner-group -Zgzip -z1 --build tree mtad_1.1.deb
+		rm -r tree
+		mv mtad_1.0_*.deb mtad_1.0.deb`, "sh", filepath.Join(root, "packaging/deb/build.sh"), out, mtadPath).CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("build.sh: %w\n%s", err, b)
+	}
+	return out, err
+})
+
+func debs(t testing.TB) (older, newer string) {
+	t.Helper()
+	program(t, "dpkg-deb")
+	dir, err := makeDebs()
+	check(t, err)
+	return filepath.Join(dir, "mtad_1.0.deb"), filepath.Join(dir, "mtad_1.1.deb")
+}
+
 // scratch is a root of its own, with as much in it as the program needs.
 func scratch(t *testing.T) string {
 	t.Helper()
@@ -111,31 +144,53 @@ func hostState(t *testing.T) string {
 
 // The package installs into a root of its own, with its user, directory and
 // configuration; the program that is in it takes mail with that configuration,
-// changed in its ports only; and a purge leaves the mail.
+// changed in its ports only. An upgrade keeps what was changed and brings what was
+// not, with the mail; a downgrade finds a database that is newer, and leaves it;
+// a purge leaves the mail.
 func TestDebianPackage(t *testing.T) {
 	t.Parallel()
-	dpkg := program(t, "dpkg")
-	program(t, "dpkg-deb")
+	dpkg, sqlite := program(t, "dpkg"), program(t, "sqlite3")
 	program(t, "useradd")
 	mtatest.NeedRoot(t, "a package is installed, into a root of its own")
 	before := hostState(t)
-	out, dir := t.TempDir(), scratch(t)
-	must(t, filepath.Join(root, "packaging/deb/build.sh"), out, mtadPath)
-	debs, err := filepath.Glob(filepath.Join(out, "mtad_*.deb"))
-	if err != nil || len(debs) != 1 {
-		t.Fatalf("%v %v", debs, err)
-	}
-	mustSay(t, must(t, "dpkg-deb", "--info", debs[0]), "Package: mtad", "conffiles")
+	dir := scratch(t)
+	older, newer := debs(t)
+	mustSay(t, must(t, "dpkg-deb", "--info", older), "Package: mtad", "conffiles")
 	install := func(args ...string) {
 		t.Helper()
-		argv := []string{dpkg, "--root=" + dir, "--log=/dev/null", "--force-script-chrootless", "--force-depends"}
+		argv := []string{dpkg, "--root=" + dir, "--log=/dev/null", "--force-script-chrootless", "--force-depends", "--force-confdef"}
 		must(t, append(argv, args...)...)
 	}
-	install("-i", debs[0])
+	conf := filepath.Join(dir, "etc/mtad/mtad.hcl")
+	install("-i", older)
 	installed(t, dir)
-	install("-i", debs[0]) // again: an upgrade
+	install("-i", newer) // nobody changed the file: it is the new one
 	installed(t, dir)
-	servesInstalled(t, dir)
+	mustSay(t, read(t, conf), "# version 1.1")
+	install("-i", older)
+	installed(t, dir)
+	servesInstalled(t, dir, 1)
+	changed := read(t, conf)
+	check(t, os.WriteFile(filepath.Join(dir, "etc/mtad/conf.d/hostname.hcl"), []byte("hostname = \"other.test\"\n"), 0o640))
+	install("-i", newer)
+	installed(t, dir)
+	if read(t, conf) != changed || !strings.Contains(read(t, filepath.Join(dir, "etc/mtad/conf.d/hostname.hcl")), "other.test") {
+		t.Error("an upgrade has changed the configuration")
+	}
+	mustSay(t, read(t, conf+".dpkg-dist"), "# version 1.1")
+	servesInstalled(t, dir, 2)
+	// As if the newer program had changed the tables.
+	db := filepath.Join(dir, "var/lib/mtad/store/mtad.db")
+	must(t, sqlite, db, "UPDATE schema_version SET version = version + 1 WHERE name = 'mailbox'")
+	install("-i", older)
+	if out, code := inRoot(dir, "", "serve"); code != 78 {
+		t.Errorf("a downgrade: exit %d\n%s", code, out)
+	} else {
+		mustSay(t, out, "newer version of this program", "run the newer program, or restore a backup")
+	}
+	must(t, sqlite, db, "UPDATE schema_version SET version = version - 1 WHERE name = 'mailbox'")
+	install("-i", newer)
+	servesInstalled(t, dir, 3)
 	install("--purge", "mtad")
 	for p, there := range map[string]bool{"etc/mtad": false, "usr/bin/mtad": false, "var/lib/mtad/store": true} {
 		if _, err := os.Stat(filepath.Join(dir, p)); (err == nil) != there {
@@ -168,28 +223,31 @@ func installed(t *testing.T, dir string) {
 	}
 }
 
-// servesInstalled runs the installed server within its root.
-func servesInstalled(t *testing.T, dir string) {
+// inRoot runs the installed program within its root.
+func inRoot(dir, stdin string, args ...string) (string, int) {
+	cmd := exec.Command("/usr/bin/mtad", args...)
+	cmd.Dir, cmd.Stdin, cmd.SysProcAttr = "/", strings.NewReader(stdin), &syscall.SysProcAttr{Chroot: dir}
+	b, err := cmd.CombinedOutput()
+	if cmd.ProcessState == nil {
+		return err.Error(), -1
+	}
+	return string(b), cmd.ProcessState.ExitCode()
+}
+
+// servesInstalled runs the installed server within its root, sends alice a
+// message and finds that it is her nth.
+func servesInstalled(t *testing.T, dir string, n int) {
 	t.Helper()
-	chroot := &syscall.SysProcAttr{Chroot: dir}
 	mtad := func(stdin string, args ...string) string {
 		t.Helper()
-		cmd := exec.Command("/usr/bin/mtad", args...)
-		cmd.Dir, cmd.Stdin, cmd.SysProcAttr = "/", strings.NewReader(stdin), chroot
-		b, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("mtad %v: %v\n%s", args, err, b)
+		out, code := inRoot(dir, stdin, args...)
+		if code != 0 {
+			t.Fatalf("mtad %v: exit %d\n%s", args, code, out)
 		}
-		return string(b)
+		return out
 	}
 	mustSay(t, mtad("", "config", "check"), "is good")
-	path := filepath.Join(dir, "etc/mtad/mtad.hcl")
-	text, port := read(t, path), map[string]int{"25": freePort(t), "587": freePort(t), "143": freePort(t)}
-	text = regexp.MustCompile(`"[0-9.]*:(25|587|143)"`).ReplaceAllStringFunc(text, func(a string) string {
-		_, p, _ := strings.Cut(strings.Trim(a, `"`), ":")
-		return fmt.Sprintf("%q", local(port[p]))
-	})
-	check(t, os.WriteFile(path, []byte(text), 0o640)) // owner and mode stay
+	smtp, imap := ownPorts(t, filepath.Join(dir, "etc/mtad/mtad.hcl"))
 	p := &mtatest.Process{Cmd: exec.Command("/usr/bin/mtad", "serve"), Out: &mtatest.Buffer{}, Exited: make(chan struct{})}
 	null, err := os.Open(os.DevNull)
 	check(t, err)
@@ -197,13 +255,40 @@ func servesInstalled(t *testing.T, dir string) {
 	p.Cmd.Dir, p.Cmd.Stdin, p.Cmd.SysProcAttr = "/", null, &syscall.SysProcAttr{Chroot: dir}
 	p.Start(t, stopLimit)
 	p.Await(t, "msg=serving")
-	mtad("", "domain", "add", "example.test")
-	mtad("secret\n", "user", "add", "alice@example.test", "--password-stdin")
-	check(t, submit(t, local(port["25"]), "ann@good.test", []string{"alice@example.test"}, letter("ann@good.test", "alice@example.test", "hello", "x")))
-	eventually(t, "mail in the mailbox", timeLimit, func() bool { return strings.Contains(mtad("", "trace", "last"), "stored in INBOX") })
+	if n == 1 {
+		mtad("", "domain", "add", "example.test")
+		mtad("secret\n", "user", "add", "alice@example.test", "--password-stdin")
+	}
+	check(t, submit(t, local(smtp), "ann@good.test", []string{"alice@example.test"}, letter("ann@good.test", "alice@example.test", "hello", "x")))
+	c, err := imapclient.DialInsecure(local(imap), nil)
+	check(t, err)
+	defer c.Close()
+	box := &mailbox{c, t}
+	box.wait(box.Login("alice@example.test", "secret"))
+	box.await("INBOX", n)
 	mustSay(t, mtad("", "stop"), "stopped")
 	<-p.Exited
 	if code := p.Cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit %d", code)
 	}
+}
+
+// ownPorts gives the packaged configuration ports that are free here, once, and
+// returns them.
+func ownPorts(t *testing.T, path string) (smtp, imap int) {
+	t.Helper()
+	text := regexp.MustCompile(`"[0-9.]*:(25|587|143)"`).ReplaceAllStringFunc(read(t, path), func(string) string {
+		return fmt.Sprintf("%q", local(freePort(t)))
+	})
+	check(t, os.WriteFile(path, []byte(text), 0o640)) // owner and mode stay
+	var ports []int
+	for _, m := range regexp.MustCompile(`(?m)^  addr     = \["127\.0\.0\.1:(\d+)"\]`).FindAllStringSubmatch(text, -1) {
+		n, err := strconv.Atoi(m[1])
+		check(t, err)
+		ports = append(ports, n)
+	}
+	if len(ports) != 3 {
+		t.Fatalf("the packaged listeners have ports %v", ports)
+	}
+	return ports[0], ports[2]
 }

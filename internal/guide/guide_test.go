@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,8 @@ import (
 	"mtad/message"
 	"mtad/pipeline"
 	"mtad/plugins"
+	"mtad/plugins/lua"
+	"mtad/plugins/lua/worker"
 	lang "mtad/sieve"
 	"mtad/smtp"
 )
@@ -25,14 +28,14 @@ import (
 // page is PLUGINS.md, in the shape the tests need.
 type page struct {
 	files   map[string]string // by the name in the first line
-	filters map[string]string // the inside of filter blocks, by kind
+	filters map[string]string // the inside of filter blocks, by kind; of a second one by kind and name
 	blocks  int
 }
 
 var (
 	fence     = regexp.MustCompile("(?s)\n```(\\w+)\n(.*?)\n```")
 	firstLine = regexp.MustCompile(`^(?://|--|#) (\S+\.\w+)\n\n`)
-	block     = regexp.MustCompile(`(?s)^filter "(\w+)"[^{]*\{\n(.*)\n\}$`)
+	block     = regexp.MustCompile(`(?s)^filter "(\w+)"(?: "(\w+)")? \{\n(.*)\n\}$`)
 )
 
 func readPage(t *testing.T) page {
@@ -50,7 +53,11 @@ func readPage(t *testing.T) page {
 			if f == nil {
 				t.Fatalf("not one filter block:\n%s", text)
 			}
-			p.filters[f[1]] = f[2]
+			key := f[1]
+			if p.filters[key] != "" {
+				key += " " + f[2]
+			}
+			p.filters[key] = f[3]
 			continue
 		}
 		name := firstLine.FindStringSubmatch(text)
@@ -125,14 +132,15 @@ func mail(t *testing.T, text string) *pipeline.View {
 	}, m)
 }
 
-// step makes a running pipeline of the page's filter of that kind.
-func (p page) step(t *testing.T, kind string) *pipeline.Pipeline {
+// step makes a running pipeline of the page's filter of that kind, or kind and name.
+func (p page) step(t *testing.T, key string) *pipeline.Pipeline {
 	t.Helper()
-	for _, k := range plugins.Kinds(plugins.Deps{Scripts: scripts(p.files["alice.sieve"])}) {
+	kind, _, _ := strings.Cut(key, " ")
+	for _, k := range plugins.Kinds(plugins.Deps{Scripts: scripts(p.files["alice.sieve"]), Lua: luaScripts{p.files["alice.lua"], state{}}}) {
 		if k.Name != kind {
 			continue
 		}
-		b, diags := config.ParseBlock(p.filters[kind], config.BlockType{Name: "filter", Options: k.Options})
+		b, diags := config.ParseBlock(p.filters[key], config.BlockType{Name: "filter", Options: k.Options})
 		if diags != nil {
 			t.Fatal(diags)
 		}
@@ -182,6 +190,45 @@ func (s scripts) Script(context.Context, smtp.Address) (text, version string, ok
 	return string(s), "1", true, nil
 }
 
+// luaScripts is every account's Lua script, and its state.
+type luaScripts struct {
+	text string
+	kv   state
+}
+
+func (s luaScripts) LuaScript(context.Context, smtp.Address) (lua.Script, bool, error) {
+	return lua.Script{Name: "main", Text: s.text, Version: "1"}, true, nil
+}
+
+func (s luaScripts) LuaState(smtp.Address) (pipeline.KV, error) { return s.kv, nil }
+
+// state is a KV in memory.
+type state map[string]string
+
+func (s state) Get(_ context.Context, key string) ([]byte, bool, error) {
+	v, ok := s[key]
+	return []byte(v), ok, nil
+}
+
+func (s state) Set(_ context.Context, key string, value []byte, _ time.Duration) error {
+	s[key] = string(value)
+	return nil
+}
+
+func (s state) Add(_ context.Context, key string, delta int64, _ time.Duration) (int64, error) {
+	n, _ := strconv.ParseInt(s[key], 10, 64)
+	s[key] = strconv.FormatInt(n+delta, 10)
+	return n + delta, nil
+}
+
+// TestMain makes the test's own program a worker, as mtad's main does.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == worker.Arg {
+		os.Exit(worker.Main(os.Args[2:]))
+	}
+	os.Exit(m.Run())
+}
+
 func wants(t *testing.T, got string, want ...string) {
 	t.Helper()
 	for _, w := range want {
@@ -198,6 +245,16 @@ func TestLua(t *testing.T) {
 	pl := p.step(t, "lua")
 	wants(t, run(t, pl, pipeline.Deliver, "List-Id: Go <golang-nuts.example>\n\nx\n"), "continue", "Lists/golang-nuts")
 	wants(t, run(t, pl, pipeline.Message, "Content-Type: application/octet-stream; name=\"a.EXE\"\n\nx\n"), "reject 550", "Programs are not taken: a.EXE")
+}
+
+func TestUsersLua(t *testing.T) {
+	pl := readPage(t).step(t, "lua own")
+	wants(t, run(t, pl, pipeline.Deliver, "From: bob@example.test\nSubject: family\n\nAunt@far.test\n"), "continue")
+	wants(t, run(t, pl, pipeline.Deliver, "From: aunt@far.test\n\nx\n"), "continue", `file-into "Family" (\Flagged)`)
+	for range 3 {
+		wants(t, run(t, pl, pipeline.Deliver, "From: ann@shop.test\n\nx\n"), "continue", "[]")
+	}
+	wants(t, run(t, pl, pipeline.Deliver, "From: ann@shop.test\n\nx\n"), `file-into "Noise/shop.test"`)
 }
 
 func TestSieve(t *testing.T) {
@@ -305,13 +362,14 @@ func TestServer(t *testing.T) {
 	build(t, filepath.Join(dir, "linkrep"), "./examples/linkrep", map[string]string{main: p.write(t, dir, main)})
 	p.files["mtad.hcl"] = "hostname = \"mx.example.test\"\n" +
 		"pipeline \"inbound\" {\n" + p.block("lua") + p.block("external") + p.block("milter") + p.block("crowd") + "}\n" +
-		"pipeline \"delivery\" {\n" + p.block("lua") + p.block("sieve") + "}\n"
+		"pipeline \"delivery\" {\n" + p.block("lua") + p.block("lua own") + p.block("sieve") + "}\n"
 	wants(t, ask(t, mtad, "config", "check", "--config", p.write(t, dir, "mtad.hcl")), "is good")
 }
 
 // block is a filter block of the page.
-func (p page) block(kind string) string {
-	return fmt.Sprintf("filter %q \"a%[1]s\" {\n%s\n}\n", kind, p.filters[kind])
+func (p page) block(key string) string {
+	kind, name, _ := strings.Cut(key, " ")
+	return fmt.Sprintf("filter %q \"a%[1]s%s\" {\n%s\n}\n", kind, name, p.filters[key])
 }
 
 // ask runs a program that was built here and returns what it said.
@@ -327,7 +385,7 @@ func ask(t *testing.T, program string, args ...string) string {
 // Nothing on the page is left untested.
 func TestPage(t *testing.T) {
 	p := readPage(t)
-	if len(p.files) != 5 || len(p.filters) != 5 || p.blocks != 10 {
+	if len(p.files) != 6 || len(p.filters) != 6 || p.blocks != 12 {
 		t.Errorf("%d files, %d filters in %d blocks: a test for the new ones?", len(p.files), len(p.filters), p.blocks)
 	}
 }

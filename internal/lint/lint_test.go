@@ -55,6 +55,9 @@ func TestBadImport(t *testing.T) {
 		{"plugins/spf", "dns", false},
 		{"plugins/spf", "plugins/dkim", true},
 		{"plugins/sieve", "store", true},
+		{"plugins/lua", "plugins/lua/engine", false},
+		{"plugins/lua/engine", "plugins/sieve", true},
+		{"cmd/mtad", "plugins/lua/worker", false},
 		{"sieve", "message", true},
 		{"pipeline", "deliver", true},
 		{"nowhere", "smtp", true},
@@ -173,6 +176,21 @@ func TestRFCs(t *testing.T) {
 	for n := range index {
 		if !cited[n] {
 			t.Errorf("RFC %s is in docs/rfc.txt and cited nowhere", n)
+		}
+	}
+}
+
+// An invariant that a comment states has a check, which tests have compiled in.
+func TestInvariantsAreChecked(t *testing.T) {
+	for _, f := range files(t) {
+		lines := strings.Split(f.text, "\n")
+		for i, l := range lines {
+			if f.test || f.dir() == "internal/lint" || !strings.Contains(l, "// Invariant:") {
+				continue
+			}
+			if !strings.Contains(strings.Join(lines[i:min(i+4, len(lines))], "\n"), "invariants.Enabled") {
+				t.Errorf("%s:%d: an invariant without a check behind invariants.Enabled", f.path, i+1)
+			}
 		}
 	}
 }

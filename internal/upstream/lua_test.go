@@ -47,3 +47,13 @@ func TestLuaNoHeapLimit(t *testing.T) {
 		}
 	}
 }
+
+// string.format hands its format to Go's fmt: one argument becomes many, which
+// no bound on the arguments sees.
+func TestLuaFormatIsGo(t *testing.T) {
+	l := lua.NewState()
+	defer l.Close()
+	if err := l.DoString(`assert(#string.format("%[1]s%[1]s%[1]s", ("x"):rep(1000)) == 3000)`); err != nil {
+		reconsider(t, gopherLua, "string.format takes the verbs of Lua only: "+err.Error())
+	}
+}

@@ -1,5 +1,6 @@
-// Package lua runs a Lua script (Lua 5.1, yuin/gopher-lua) as a filter: at any
-// stage of a session, and as a delivery rule for each recipient.
+// Package lua runs Lua scripts as a filter: one of the configuration, at any
+// stage of a session and as a delivery rule for each recipient, or each
+// recipient's own.
 //
 // A script defines functions named after stages; those that are there are
 // called. Each gets the message as its argument:
@@ -8,9 +9,7 @@
 //	  if msg.subject:find("invoice") then msg:fileinto("Invoices") end
 //	end
 //
-// What scripts may do is one table, api.go; the reference in README.md is
-// checked against it. Scripts run in a sandbox: no files, no processes, no
-// loading of code; time, stack and the work of string functions are bounded.
-// Globals are sealed after the script has been loaded, so that nothing leaks
-// from one message into the next.
+// What scripts may do, and in which bounds, is engine. The configuration's
+// scripts run in the server, users' own in processes apart (worker). Here is
+// what both are offered: tables, hosts, commands, state.
 package lua

@@ -2,11 +2,16 @@ package lua
 
 import (
 	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -15,183 +20,74 @@ import (
 	"mtad/internal/mtatest"
 	"mtad/message"
 	"mtad/pipeline"
+	"mtad/plugins/lua/engine"
+	"mtad/plugins/lua/worker"
 	"mtad/smtp"
 )
 
-const mail = "From: Ann <Ann@Good.test>\r\nTo: bob@example.test\r\nSubject: =?utf-8?q?Invoice_=E2=82=AC42?=\r\n" +
-	"X-A: one\r\nX-A: two\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" +
-	"--b\r\nContent-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nGr=FC=DFe\r\n" +
-	"--b\r\nContent-Type: application/x-msdownload; name=\"setup.exe\"\r\nContent-Transfer-Encoding: base64\r\n\r\nTVo=\r\n--b--\r\n"
+var update = flag.Bool("update", false, "write the reference of README.md anew")
 
-// run runs a script at a stage over the sample mail.
-func run(t *testing.T, script string, s pipeline.Stage) (pipeline.Verdict, error) {
-	t.Helper()
-	return runFor(t, script, s, time.Second)
-}
-
-func runFor(t *testing.T, script string, s pipeline.Stage, cpu time.Duration) (pipeline.Verdict, error) {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "test.lua")
-	if err := os.WriteFile(path, []byte(script), 0o600); err != nil {
-		t.Fatal(err)
+// TestMain makes the test's own program a worker, as mtad's main does.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == worker.Arg {
+		os.Exit(worker.Main(os.Args[2:]))
 	}
-	src, err := openSource(path, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return pipeline.Verdict{}, err
-	}
-	f := &filter{settings: settings{Script: "test.lua", CPU: cpu}, source: src, log: slog.New(slog.DiscardHandler)}
-	return f.Filter(context.Background(), s, view(t))
+	os.Exit(m.Run())
 }
 
 func view(t testing.TB) *pipeline.View {
 	t.Helper()
-	m, err := message.Parse(message.FromBytes([]byte(mail)))
+	m, err := message.Parse(message.FromBytes([]byte("From: ann@good.test\r\nTo: bob@example.test\r\nSubject: hi\r\n\r\nbody\r\n")))
 	if err != nil {
 		t.Fatal(err)
 	}
-	rcpt := pipeline.Recipient{ID: 1, Addr: smtp.Address{Local: "bob", Domain: "example.test"}, Class: pipeline.Local}
-	c := pipeline.Client{Protocol: "smtp", Helo: "mx.good.test", Auth: &pipeline.Login{User: "ann@good.test"}}
-	return pipeline.NewView(c, pipeline.Mailing{ID: 7, Sender: smtp.Address{Local: "ann", Domain: "good.test"}, Rcpts: []pipeline.Recipient{rcpt}}, m)
+	bob, cy := smtp.Address{Local: "bob", Domain: "example.test"}, smtp.Address{Local: "cy", Domain: "example.test"}
+	return pipeline.NewView(pipeline.Client{Protocol: "smtp"}, pipeline.Mailing{ID: 7, Sender: smtp.Address{Local: "ann", Domain: "good.test"},
+		Rcpts: []pipeline.Recipient{{ID: 1, Addr: bob, Class: pipeline.Local}, {ID: 2, Addr: cy, Class: pipeline.Local}}}, m)
 }
 
-func TestVerdicts(t *testing.T) {
-	for _, c := range []struct{ stage, body, want string }{
-		{"message", ``, "continue"},
-		{"message", `msg:reject("no way")`, "reject 550 5.7.1 no way"},
-		{"message", `msg:reject("no\r\nway", 554)`, "reject 554 5.7.1 no way"},
-		{"message", `msg:tempfail("later")`, "tempfail 451 4.7.1 later"},
-		{"message", `msg:discard()`, "discard"},
-		{"mail", `msg:done()`, "done"},
-		{"message", `msg:add_score(4, "x", "why")`, `continue; add-score x 4.0 "why"`},
-		{"message", `msg:set_tag("vip") msg:set_tag("a", "b")`, "continue; tag vip; tag a=b"},
-		{"message", `msg:add_header("X-B", "c") msg:insert_header("X-C", "d") msg:set_header("X-A", "e") msg:remove_header("X-A")`, "continue; add-header X-B: c; insert-header 0 X-C: d; set-header X-A: e; remove-header X-A"},
-		{"message", `msg:set_sender("") msg:add_rcpt("c@d") msg:remove_rcpt("bob@example.test")`, "continue; set-sender <>; add-rcpt <c@d>; remove-rcpt <bob@example.test>"},
-		{"message", `msg:hold("h") msg:quarantine("q") msg:set_folder("Junk")`, `continue; hold "h"; quarantine "q"; set-folder "Junk"`},
-		{"deliver", `msg:fileinto("A", {"\\Seen", "work"}) msg:keep() msg:redirect("c@d")`, `continue; file-into "A" (\Seen work); file-into "INBOX"; redirect <c@d>`},
-		{"deliver", `msg:set_flags("\\Flagged")`, `continue; set-flags (\Flagged)`},
-		{"message", `if msg.subject == "Invoice €42" and msg.from == "ann@good.test" and msg.sender == "ann@good.test" then msg:discard() end`, "discard"},
-		{"message", `if msg:header("x-a") == "one" and #msg:headers("X-A") == 2 and msg:header("X-None") == nil then msg:discard() end`, "discard"},
-		{"message", `if msg:body() == "Grüße" and #msg:body(3) <= 3 then msg:discard() end`, "discard"},
-		{"message", `local p = msg:parts() if #p == 2 and p[2].filename == "setup.exe" and p[2].type == "application/x-msdownload" then msg:discard() end`, "discard"},
-		{"message", `if msg.client.helo == "mx.good.test" and msg.client.user == "ann@good.test" and not msg.client.trusted then msg:discard() end`, "discard"},
-		{"message", `if re.match(msg.subject, "Invoice .(\\d+)") == "42" and re.replace("aXb", "X", "-") == "a-b" then msg:discard() end`, "discard"},
-		{"message", `if msg:tag("none") == nil and msg:result("spf") == nil and msg.score == 0 and msg.rcpts[1] == "bob@example.test" and msg.size > 100 then msg:discard() end`, "discard"},
+// build makes a filter of the inside of a block, in a folder with these files.
+func build(t testing.TB, body string, u Users, files map[string]string) (pipeline.Filter, error) {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(dir)
+	kind := Kind(u)
+	b, diags := config.ParseBlock(body, config.BlockType{Name: "filter", Options: kind.Options})
+	if diags != nil {
+		return nil, diags
+	}
+	f, err := kind.New(b, pipeline.Env{Now: time.Now})
+	if err == nil {
+		t.Cleanup(func() { f.(pipeline.Runner).Close() })
+	}
+	return f, err
+}
+
+func ask(t testing.TB, body string, files map[string]string) (pipeline.Verdict, error) {
+	t.Helper()
+	f, err := build(t, body, nil, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f.Filter(t.Context(), pipeline.Message, view(t))
+}
+
+func TestBadBlocks(t *testing.T) {
+	good := map[string]string{"a.lua": "function message(msg) end", "bad.lua": "function message(", "map": ""}
+	for body, want := range map[string]string{
+		``: "wants script or scripts", `script = "none.lua"`: "no such file", `script = "bad.lua"`: "bad.lua:1: syntax error",
+		`scripts = store()`: "no store", "script = \"a.lua\"\nscripts = store()": "exclude each other", `scripts = "file:x"`: "in store() only",
+		"script = \"a.lua\"\nmaps = { x = \"none\" }": "no such file", "script = \"a.lua\"\nhttp_hosts = [\"http://x\"]": "no host",
+		"script = \"a.lua\"\ncommands = { x = \"rm -rf\" }": "whole path", "script = \"a.lua\"\ncommands = { x = \"/nonexistent\" }": "no program",
+		"script = \"a.lua\"\nmemory = 1 * KB": "64", "script = \"a.lua\"\ncpu = \"2h\"": "1m",
 	} {
-		s, _ := pipeline.ParseStage(c.stage)
-		v, err := run(t, "function "+c.stage+"(msg) "+c.body+" end", s)
-		if err != nil || v.String() != c.want {
-			t.Errorf("%s %s: %v, %v; want %s", c.stage, c.body, v, err, c.want)
-		}
-	}
-}
-
-func TestErrors(t *testing.T) {
-	for _, c := range []struct{ body, want string }{
-		{`msg:rejct("x")`, `no field or method "rejct"`},
-		{`msg.subject = "x"`, "use a method"},
-		{`counter = 1`, "globals can't be set"},
-		{`local x = nil; x.y = 1`, "test.lua:2:"},
-		{`msg:reject("x", 250)`, "class"},
-		{`msg:fileinto("A")`, "only at deliver"},
-		{`msg:add_header("Bad Name", "x")`, "not a header field name"},
-		{`msg:add_rcpt("no address")`, "not an address"},
-		{`msg.reject("x")`, "with a colon"},
-		{`for i = 1, 2000 do msg:set_tag("x") end`, "more than 1000 edits"},
-		{`re.match("x", "(")`, "re:"},
-		{`string.leak = 1`, "library string can't be changed"},
-		{`getmetatable("").__index = nil`, "non-table"},
-		{`msg:reject(rawset == nil and missing.x or "")`, "nil"},
-		{`setmetatable(msg, {})`, "protected metatable"},
-	} {
-		_, err := run(t, "function message(msg)\n"+c.body+"\nend", pipeline.Message)
-		if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v; want %q in it", c.body, err, c.want)
-		}
-	}
-}
-
-// What leads out of the sandbox is not there, and what has no bound has one.
-func TestSandbox(t *testing.T) {
-	for _, name := range append([]string{"io", "os", "debug", "package", "coroutine", "string.dump"}, removed...) {
-		v, err := run(t, "function message(msg) if "+name+" == nil then msg:discard() end end", pipeline.Message)
-		if err != nil || v.Action != pipeline.Discard {
-			t.Errorf("%s is there: %v %v", name, v, err)
-		}
-	}
-	for _, body := range []string{
-		`while true do end`,
-		`local s = ("a"):rep(1000) s:find(".-.-.-.-.-.-b")`,
-		`("x"):rep(1e9)`,
-		`local s = ("x"):rep(1e6) s:gsub(".", ("y"):rep(100))`,
-		`local function f() return f() + 1 end f()`,
-		`string.format("%999999999d", 1)`,
-		`local t = {} for i = 1, 20 do t[i] = ("x"):rep(1e6) end table.concat(t)`,
-		`local t = {} for i = 1, 1e9 do t[i] = i end`,
-		`local s = ("x"):rep(1e6) s:gsub(".*", ("%0"):rep(100))`,
-		`re.replace(("x"):rep(1e6), "(.*)", ("$1"):rep(100))`,
-		`local s = ("a"):rep(1e6) s:find("^(.-)%1b")`,
-	} {
-		begin := time.Now()
-		_, err := runFor(t, "function message(msg) "+body+" end", pipeline.Message, 200*time.Millisecond)
-		if err == nil {
-			t.Errorf("%s: no error", body)
-		}
-		if d := time.Since(begin); d > 20*time.Second {
-			t.Errorf("%s: took %v", body, d)
-		}
-	}
-}
-
-// A number from a message, taken for an index, must not become an array.
-func TestSparseTable(t *testing.T) {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	v, err := run(t, "function message(msg) local seen = {} seen[60000000] = true if seen[60000000] then msg:discard() end end", pipeline.Message)
-	runtime.ReadMemStats(&after)
-	if err != nil || v.Action != pipeline.Discard {
-		t.Errorf("%v %v", v, err)
-	}
-	if used := after.TotalAlloc - before.TotalAlloc; used > 64<<20 {
-		t.Errorf("one assignment took %d octets", used)
-	}
-}
-
-func TestReplace(t *testing.T) {
-	for call, want := range map[string]string{
-		`re.replace("a1b22", "[0-9]+", "<$0>")`:         "a<1>b<22>",
-		`re.replace("key=v", "(\\w+)=(\\w+)", "$2=$1")`: "v=key",
-		`re.replace("abc", "x*", "-")`:                  "-a-b-c-",
-		`re.replace("", "^", "x")`:                      "x",
-		`re.replace("none", "z", "x")`:                  "none",
-	} {
-		v, err := run(t, "function message(msg) msg:note("+call+") end", pipeline.Message)
-		if err != nil || v.Note != want {
-			t.Errorf("%s: %q %v; want %q", call, v.Note, err, want)
-		}
-	}
-}
-
-// Nothing of one call is there in the next.
-func TestCallsAreApart(t *testing.T) {
-	script := `local n = {} function message(msg) msg:set_tag("x") end`
-	for range 3 {
-		v, err := run(t, script, pipeline.Message)
-		if err != nil || len(v.Mods) != 1 {
-			t.Fatalf("%v %v", v, err)
-		}
-	}
-}
-
-func TestLoadErrors(t *testing.T) {
-	for script, want := range map[string]string{
-		"function message(msg": "test.lua",
-		"x = 1":                "no function named after a stage",
-		"error('at load')":     "at load",
-		"while true do end":    "deadline",
-		"function message() end" + strings.Repeat(" ", maxScript): "at most",
-	} {
-		if _, err := run(t, script, pipeline.Message); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%.30s: %v; want %q in it", script, err, want)
+		if _, err := build(t, body, nil, good); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v; want %q", body, err, want)
 		}
 	}
 }
@@ -213,37 +109,241 @@ func TestReload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	src.checked = now
 	write("function mail(msg) end", now.Add(time.Second))
-	if got := src.current(now); got.stages != pipeline.At(pipeline.Message) {
-		t.Errorf("looked at the file too soon: %s", got.stages)
+	if got := src.current(now); got.Stages != pipeline.At(pipeline.Message) {
+		t.Errorf("looked at the file too soon: %s", got.Stages)
 	}
-	if got := src.current(now.Add(time.Minute)); got.stages != pipeline.At(pipeline.Mail) {
-		t.Errorf("after the change: %s", got.stages)
+	if got := src.current(now.Add(time.Minute)); got.Stages != pipeline.At(pipeline.Mail) {
+		t.Errorf("after the change: %s", got.Stages)
 	}
 	write("function broken(", now.Add(2*time.Second))
-	if got := src.current(now.Add(2 * time.Minute)); got.stages != pipeline.At(pipeline.Mail) {
-		t.Errorf("a broken script replaced a good one: %s", got.stages)
+	if got := src.current(now.Add(2 * time.Minute)); got.Stages != pipeline.At(pipeline.Mail) {
+		t.Errorf("a broken script replaced a good one: %s", got.Stages)
 	}
 }
 
-// README.md names every field and method of the API, and its examples load.
+// A session keeps its script until its transaction has ended, with what that one
+// declares.
+func TestSession(t *testing.T) {
+	f, err := build(t, `script = "a.lua"`, nil, map[string]string{"a.lua": "function message(msg) msg:note(msg.subject) end"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := f.(pipeline.Opener).Open(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := f.(*filter).Script
+	if err := os.WriteFile(path, []byte("function data(msg) msg:set_tag('x') end -- longer than before"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	later := time.Now().Add(time.Hour)
+	f.(*filter).source.current(later)
+	r, w := s.(pipeline.Access).Access(pipeline.Message)
+	v, err := s.Filter(t.Context(), pipeline.Message, view(t))
+	if r != pipeline.Header || w != 0 || err != nil || v.Note != "hi" {
+		t.Errorf("reads %s, writes %s, %v, %v", r, w, v, err)
+	}
+	if err := s.End(t.Context(), pipeline.Accepted); err != nil {
+		t.Fatal(err)
+	}
+	if _, w = s.(pipeline.Access).Access(pipeline.Data); w != pipeline.Tags || !s.Stages().Has(pipeline.Data) {
+		t.Errorf("after its end: writes %s at %s", w, s.Stages())
+	}
+}
+
+func TestMaps(t *testing.T) {
+	f, err := build(t, "script = \"a.lua\"\nmaps = { vips = \"vips\" }", nil, map[string]string{
+		"a.lua": `function message(msg) msg:note(tostring(map.address("vips", "Ann@x.Good.test")) .. tostring(map.get("vips", "bare"))) end`,
+		"vips":  "# people\nANN@x.good.test  gold card\n.good.test\tsilver\nbare\n",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := f.Filter(t.Context(), pipeline.Message, view(t))
+	if err != nil || v.Note != "gold card" {
+		t.Errorf("%q %v", v.Note, err)
+	}
+	if err := os.WriteFile("vips", []byte("x.good.test copper"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.(*filter).tables["vips"].checked = time.Time{}
+	if v, err = f.Filter(t.Context(), pipeline.Message, view(t)); err != nil || v.Note != "coppernil" {
+		t.Errorf("after a change: %q %v", v.Note, err)
+	}
+}
+
+func TestHTTP(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/away":
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
+		case "/large":
+			w.Write(make([]byte, engine.MaxFetch+10))
+		default:
+			b, _ := io.ReadAll(r.Body)
+			fmt.Fprintf(w, "%s %s %s %s", r.Method, r.Header.Get("X-Key"), b, r.Host)
+		}
+	}))
+	defer srv.Close()
+	host := strings.TrimPrefix(srv.URL, "http://")
+	body := fmt.Sprintf("script = \"a.lua\"\nhttp_hosts = [%q]", host)
+	for script, want := range map[string]string{
+		`select(2, http.get(u, { ["X-Key"] = "k", Host = "evil" }))`: "GET k  " + host,
+		`select(2, http.post(u .. "/x", "data"))`:                    "POST  data " + host,
+		`http.get(u .. "/away")`:                                     "302",
+		`#select(2, http.get(u .. "/large"))`:                        fmt.Sprint(engine.MaxFetch),
+		`select(2, http.get("http://127.0.0.1:1/"))`:                 "127.0.0.1:1: not allowed by the configuration",
+		`select(2, http.get("http://x@` + host + `/"))`:              host + ": not allowed by the configuration",
+		`select(2, http.get("file:///etc/passwd"))`:                  ": not allowed by the configuration",
+		`select(2, http.get("http://[::"))`:                          "not a URL",
+	} {
+		v, err := ask(t, body, map[string]string{"a.lua": "function message(msg) local u = " + fmt.Sprintf("%q", srv.URL) + " msg:note(tostring((" + script + "))) end"})
+		if err != nil || v.Note != strings.Join(strings.Fields(want), " ") {
+			t.Errorf("%s: %q %v; want %q", script, v.Note, err, want)
+		}
+	}
+}
+
+func TestCommands(t *testing.T) {
+	files := map[string]string{
+		"count.sh": "#!/bin/sh\nwc -c; echo \"$@\"; env; exit 3\n",
+		"deaf.sh":  "#!/bin/sh\nexit 0\n",
+		"slow.sh":  "#!/bin/sh\nsleep 1000 & sleep 1000\n",
+		"loud.sh":  "#!/bin/sh\nhead -c 3000000 /dev/zero\n",
+		"a.lua":    `function message(msg) local status, out = msg:pipe(msg:tag("which") or "count") msg:note(status .. " " .. #out .. " " .. out) end`,
+	}
+	dir := t.TempDir()
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func(name string, timeout time.Duration) (engine.Output, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), timeout)
+		defer cancel()
+		return runCommand(ctx, []string{filepath.Join(dir, name), "a b", "c"}, message.FromBytes([]byte("0123456789")))
+	}
+	out, err := run("count.sh", time.Minute)
+	if err != nil || out.Status != 3 || !strings.Contains(out.Text, "10\na b c\n") || strings.Contains(out.Text, "HOME=") || !strings.Contains(out.Text, "PATH=/usr/local/bin") {
+		t.Errorf("%+v %v", out, err)
+	}
+	if out, err = run("deaf.sh", time.Minute); err != nil || out.Status != 0 {
+		t.Errorf("%+v %v", out, err)
+	}
+	if out, err = run("loud.sh", time.Minute); err != nil || len(out.Text) != engine.MaxOutput {
+		t.Errorf("%d octets, %v", len(out.Text), err)
+	}
+	if _, err = run("slow.sh", 200*time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+	v, err := ask(t, fmt.Sprintf("script = \"a.lua\"\ncommands = { count = %q }", filepath.Join(dir, "count.sh")+" --quiet"), files)
+	if err != nil || !strings.HasPrefix(v.Note, "3 ") || !strings.Contains(v.Note, "--quiet") {
+		t.Errorf("%q %v", v.Note, err)
+	}
+}
+
+// people are users with a script each.
+type people map[string]string
+
+func (p people) LuaScript(_ context.Context, mailbox smtp.Address) (Script, bool, error) {
+	text, ok := p[mailbox.Local]
+	if text == "broken store" {
+		return Script{}, false, errors.New("no database")
+	}
+	return Script{Name: "main", Text: text, Version: text}, ok, nil
+}
+
+func (people) LuaState(smtp.Address) (pipeline.KV, error) { return nil, nil }
+
+// Users' scripts see their own recipient alone, and a fault of one is that user's.
+func TestUsers(t *testing.T) {
+	f, err := build(t, "scripts = store()", people{
+		"bob": `function deliver(msg) msg:note(#msg.rcpts .. msg.rcpt .. msg.mailbox .. msg.subject) msg:fileinto("A") end`,
+		"eve": `function deliver(msg) error("eve's own") end`,
+		"mal": `function deliver(msg) msg:add_rcpt("x@y.test") end`,
+		"dan": "broken store",
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deliver := func(local string) (pipeline.Verdict, error) {
+		v := view(t).AtRcpt(1, smtp.Address{Local: local, Domain: "example.test"})
+		return f.Filter(t.Context(), pipeline.Deliver, v)
+	}
+	if v, err := deliver("bob"); err != nil || v.String() != `continue; file-into "A"` || v.Note != "1bob@example.testbob@example.testhi" {
+		t.Errorf("%v %q %v", v, v.Note, err)
+	}
+	if v, err := deliver("nobody"); err != nil || len(v.Mods) != 0 {
+		t.Errorf("%v %v", v, err)
+	}
+	if _, err := deliver("eve"); err == nil || !errors.Is(err, pipeline.ErrOwn) || !strings.Contains(err.Error(), "eve@example.test/main:1: eve's own") {
+		t.Error(err)
+	}
+	if _, err := deliver("mal"); err == nil || !strings.Contains(err.Error(), "only at") {
+		t.Error(err)
+	}
+	if _, err := deliver("dan"); err == nil || errors.Is(err, pipeline.ErrOwn) {
+		t.Error(err)
+	}
+}
+
+// One user's broken script opens no breaker for the others.
+func TestBreakerIsSpared(t *testing.T) {
+	f, err := build(t, "scripts = store()", people{"eve": `function deliver(msg) error("x") end`, "bob": `function deliver(msg) msg:fileinto("A") end`}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := pipeline.New("delivery", []*pipeline.Step{{Name: "user", Kind: "lua", Filter: f, OnError: pipeline.Continue}}, pipeline.Env{Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	deliver := func(local string) *pipeline.Flow {
+		flow := p.OpenView(view(t))
+		flow.ForRcpt(1, smtp.Address{Local: local, Domain: "example.test"})
+		flow.Run(t.Context(), pipeline.Deliver)
+		return flow
+	}
+	for range 20 {
+		deliver("eve").Close()
+	}
+	flow := deliver("bob")
+	defer flow.Close()
+	if plan := flow.View().Plan(); len(plan.Files) != 1 {
+		t.Errorf("%+v after another's faults", plan)
+	}
+}
+
+// The reference of README.md is made of the table that binds the API.
+func TestReference(t *testing.T) {
+	b, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const begin, end = "<!-- reference: go test ./plugins/lua -update -->\n", "<!-- end of reference -->"
+	before, rest, ok1 := strings.Cut(string(b), begin)
+	old, after, ok2 := strings.Cut(rest, end)
+	if !ok1 || !ok2 {
+		t.Fatal("README.md has no place for the reference")
+	}
+	want := "\n" + engine.Reference() + "\n"
+	if old == want {
+		return
+	}
+	if !*update {
+		t.Fatal("the reference in README.md is not that of the API: run `go test ./plugins/lua -update`")
+	}
+	if err := os.WriteFile("README.md", []byte(before+begin+want+end+after), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The examples of README.md load.
 func TestReadme(t *testing.T) {
 	text := mtatest.Readme(t, nil)
-	for _, f := range fields {
-		if want := "| `msg." + f.name + "` | " + f.doc + " |"; !strings.Contains(text, want) {
-			t.Errorf("README.md lacks %s", want)
-		}
-	}
-	for _, m := range methods {
-		if want := "| `msg:" + m.name + "(" + m.args + ")` | " + m.doc + " |"; !strings.Contains(text, want) {
-			t.Errorf("README.md lacks %s", want)
-		}
-	}
-	if n := strings.Count(text, "\n| `msg"); n != len(fields)+len(methods) {
-		t.Errorf("README.md documents %d names, there are %d", n, len(fields)+len(methods))
-	}
 	for _, ex := range regexp.MustCompile("(?s)```lua\n(.*?)```").FindAllStringSubmatch(text, -1) {
-		if _, err := compile("README.md", []byte(ex[1])); err != nil {
+		if _, err := engine.Compile("README.md", []byte(ex[1])); err != nil {
 			t.Errorf("example %s: %v", ex[1], err)
 		}
 	}
@@ -256,27 +356,5 @@ func TestReadme(t *testing.T) {
 func TestOptions(t *testing.T) {
 	if err := config.CheckStruct(options, &settings{}); err != nil {
 		t.Error(err)
-	}
-}
-
-func BenchmarkFiveHeaderRule(b *testing.B) {
-	prog, err := compile("bench.lua", []byte(`function message(msg)
-		if msg:header("X-A") == "three" or msg:header("Subject"):find("lottery", 1, true) or msg:header("From"):match("spammer")
-			or msg:header("X-None") or msg:header("To") == "x" then msg:reject("no") end
-	end`))
-	if err != nil {
-		b.Fatal(err)
-	}
-	v, log, ctx := view(b), slog.New(slog.DiscardHandler), context.Background()
-	b.ReportAllocs()
-	for b.Loop() {
-		st, err := prog.take()
-		if err != nil {
-			b.Fatal(err)
-		}
-		if _, err := st.run(ctx, pipeline.Message, v, log); err != nil {
-			b.Fatal(err)
-		}
-		prog.put(st)
 	}
 }

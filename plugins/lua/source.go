@@ -1,7 +1,6 @@
 package lua
 
 import (
-	"bytes"
 	"fmt"
 	"log/slog"
 	"os"
@@ -10,25 +9,18 @@ import (
 	"sync/atomic"
 	"time"
 
-	lua "github.com/yuin/gopher-lua"
-	"github.com/yuin/gopher-lua/parse"
-
-	"mtad/pipeline"
+	"mtad/plugins/lua/engine"
 )
 
-// Bounds of a script and its states.
-const (
-	maxScript  = 1 << 20 // octets
-	maxStack   = 200     // nested calls
-	maxValues  = 256 << 10
-	checkEvery = 10 * time.Millisecond // looks at the file: the message after a change meets it
-)
+// checkEvery is how often a script's file is looked at: the message after a
+// change meets it.
+const checkEvery = 10 * time.Millisecond
 
 // source is a script file and the program made of it.
 type source struct {
 	path string
 	log  *slog.Logger
-	prog atomic.Pointer[program]
+	prog atomic.Pointer[engine.Program]
 
 	mu      sync.Mutex
 	checked time.Time
@@ -65,7 +57,7 @@ func openSource(path string, log *slog.Logger) (*source, error) {
 
 // current is the program of the file as it is, or was when last it had no error
 // in it.
-func (s *source) current(now time.Time) *program {
+func (s *source) current(now time.Time) *engine.Program {
 	if !s.mu.TryLock() {
 		return s.prog.Load() // somebody is looking already
 	}
@@ -84,71 +76,27 @@ func (s *source) current(now time.Time) *program {
 		s.log.Error("lua: the changed script has an error; the one before stays in force", "script", s.path, "err", err)
 		return s.prog.Load()
 	}
-	s.log.Info("lua: script changed", "script", s.path, "stages", p.stages.String())
+	s.log.Info("lua: script changed", "script", s.path, "stages", p.Stages.String())
 	s.prog.Store(p)
 	return p
 }
 
-// program is a compiled script. Its states are pooled: making one costs more
-// than a call.
-type program struct {
-	name   string
-	proto  *lua.FunctionProto
-	stages pipeline.Stages
-	pool   sync.Pool
+func readProgram(path string) (*engine.Program, error) {
+	text, err := readFile(path, engine.MaxScript)
+	if err != nil {
+		return nil, err
+	}
+	return engine.Compile(filepath.Base(path), text)
 }
 
-func readProgram(path string) (*program, error) {
+// readFile reads a file that has no more octets than that.
+func readFile(path string, limit int64) ([]byte, error) {
 	fi, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
-	if fi.Size() > maxScript {
-		return nil, fmt.Errorf("%s has %d octets; a script has at most %d", path, fi.Size(), maxScript)
+	if fi.Size() > limit {
+		return nil, fmt.Errorf("%s has %d octets; at most %d are read", path, fi.Size(), limit)
 	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	return compile(filepath.Base(path), text)
-}
-
-// compile parses a script, runs its top level once, and sees which stages it has
-// functions for.
-func compile(name string, text []byte) (*program, error) {
-	chunk, err := parse.Parse(bytes.NewReader(text), name)
-	if err != nil {
-		return nil, err
-	}
-	proto, err := lua.Compile(chunk, name)
-	if err != nil {
-		return nil, err
-	}
-	p := &program{name: name, proto: proto}
-	st, err := newState(p)
-	if err != nil {
-		return nil, scriptError(err)
-	}
-	for s := pipeline.Connect; s <= pipeline.Queued; s++ {
-		if st.env.RawGetString(s.String()).Type() == lua.LTFunction {
-			p.stages |= pipeline.At(s)
-		}
-	}
-	if p.stages == 0 {
-		return nil, fmt.Errorf("%s defines no function named after a stage: %s", name, pipeline.ListenerStages|pipeline.DeliveryStages)
-	}
-	p.put(st)
-	return p, nil
-}
-
-func (p *program) take() (*state, error) {
-	if st, ok := p.pool.Get().(*state); ok {
-		return st, nil
-	}
-	return newState(p)
-}
-
-func (p *program) put(st *state) {
-	st.L.SetTop(0)
-	p.pool.Put(st)
+	return os.ReadFile(path)
 }

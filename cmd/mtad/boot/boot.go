@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/coreos/go-systemd/v22/activation"
@@ -121,11 +122,11 @@ func (s *Start) Listen(name string, addrs ...string) (out []net.Listener, err er
 		return out, nil
 	}
 	for _, addr := range addrs {
-		l, err := s.listen(addr)
+		ls, err := s.listen(addr)
+		out = append(out, ls...)
 		if err != nil {
 			return out, &AddrError{addr, err}
 		}
-		out = append(out, l)
 	}
 	return out, nil
 }
@@ -139,13 +140,29 @@ type AddrError struct {
 func (e *AddrError) Error() string { return e.Addr + ": " + e.Err.Error() }
 func (e *AddrError) Unwrap() error { return e.Err }
 
-func (s *Start) listen(addr string) (net.Listener, error) {
+// listen returns one socket, or for an address without a host all that were
+// passed for its port: one a family.
+func (s *Start) listen(addr string) (out []net.Listener, err error) {
 	found := s.take(func(p passed) bool { return sameAddr(p.addr, addr) })
 	if len(found) == 0 {
-		return net.Listen(family(addr), addr)
+		l, err := net.Listen(family(addr), addr)
+		if err != nil {
+			return nil, err
+		}
+		return []net.Listener{l}, nil
 	}
-	s.passed = append(s.passed, found[1:]...)
-	return found[0].listener()
+	if !strings.HasPrefix(addr, ":") {
+		s.passed = append(s.passed, found[1:]...)
+		found = found[:1]
+	}
+	for _, p := range found {
+		l, err := p.listener()
+		if err != nil {
+			return out, err
+		}
+		out = append(out, l)
+	}
+	return out, nil
 }
 
 // family keeps 0.0.0.0 from meaning IPv6 too, and [::] from meaning IPv4, as they
@@ -191,10 +208,10 @@ func (p passed) listener() (net.Listener, error) {
 // sameAddr reports whether a socket bound to one address is what another asks
 // for.
 func sameAddr(bound, addr string) bool {
-	if strings.HasPrefix(addr, ":") {
-		addr = "[::]" + addr // everywhere, as net.Listen has it
-	}
 	a, errA := netip.ParseAddrPort(bound)
+	if port, everywhere := strings.CutPrefix(addr, ":"); everywhere {
+		return errA == nil && a.Addr().IsUnspecified() && strconv.Itoa(int(a.Port())) == port
+	}
 	b, errB := netip.ParseAddrPort(addr)
 	return errA == nil && errB == nil && a == b
 }

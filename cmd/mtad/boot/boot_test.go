@@ -73,10 +73,20 @@ func TestListenBothFamilies(t *testing.T) {
 	six.Close()
 	port := mtatest.FreePort(t)
 	ls, err := (&Start{}).Listen("mx", fmt.Sprintf("0.0.0.0:%d", port), fmt.Sprintf("[::]:%d", port))
-	if err != nil {
-		t.Fatal(err)
-	}
+	mtatest.Check(t, err)
+	// Passed as the two, they are what a listener of the port alone means.
+	s := &Start{}
 	for _, l := range ls {
+		f, err := l.(*net.TCPListener).File()
+		mtatest.Check(t, err)
+		s.passed = append(s.passed, passed{"mtad.socket", l.Addr().String(), f})
+		l.Close()
+	}
+	both, err := s.Listen("mx", fmt.Sprintf(":%d", port))
+	if err != nil || len(both) != 2 || s.Unused() != nil {
+		t.Errorf("%d sockets, %v, %v", len(both), err, s.Unused())
+	}
+	for _, l := range both {
 		l.Close()
 	}
 }
@@ -88,6 +98,9 @@ func TestSameAddr(t *testing.T) {
 	}{
 		{"127.0.0.1:25", "127.0.0.1:25", true},
 		{"[::]:25", ":25", true},
+		{"0.0.0.0:25", ":25", true},
+		{"0.0.0.0:26", ":25", false},
+		{"127.0.0.1:25", ":25", false},
 		{"[::]:25", "0.0.0.0:25", false},
 		{"127.0.0.1:25", "127.0.0.1:26", false},
 		{"127.0.0.1:25", "localhost:25", false},

@@ -157,15 +157,18 @@ func (w *world) report() {
 	w.t.Logf("\n%s\n%s", b, w.mail.summary())
 }
 
-// The program that is released has no crash points.
+// The program that is released has no crash points and no checks of invariants.
 func TestNoPoints(t *testing.T) {
-	for name, tags := range map[string][]string{"released": nil, "with points": {"crashpoints"}} {
+	for name, tags := range map[string][]string{"released": nil, "with points": {"crashpoints"}, "with checks": {"invariants"}} {
 		path := filepath.Join(t.TempDir(), "mtad")
 		mtatest.Check(t, mtatest.Build(root, path, "./cmd/mtad", tags...))
 		b, err := os.ReadFile(path)
 		mtatest.Check(t, err)
 		if has := strings.Contains(string(b), variable); has != slices.Contains(tags, "crashpoints") {
 			t.Errorf("%s: %s in the program: %v", name, variable, has)
+		}
+		if has := strings.Contains(string(b), "is tried twice at once"); has != slices.Contains(tags, "invariants") {
+			t.Errorf("%s: checks in the program: %v", name, has)
 		}
 	}
 }

@@ -49,7 +49,7 @@ func newWorld(t *testing.T) *world {
 	for _, k := range kinds() {
 		w.tallies[k] = &tally{}
 	}
-	mtatest.Check(t, mtatest.Build(root, w.mtad, "./cmd/mtad", "crashpoints"))
+	mtatest.Check(t, mtatest.Build(root, w.mtad, "./cmd/mtad", "crashpoints", "invariants"))
 	mtatest.DependOn(t, root)
 	w.hop = mtatest.StartHop(t, "127.0.0.1:0", nil)
 	w.config = strings.Replace(mtatest.DevConfig(t, root, w.Ports), `["`+mtatest.Local(w.Sink)+`"]`, `["`+w.hop.Addr+`"]`, 1)

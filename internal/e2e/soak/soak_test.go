@@ -92,7 +92,7 @@ func (w *world) reload(from, to time.Time) {
 			text = strings.Replace(text, "junk   = 6", "junk   = 7", 1)
 		}
 		w.gate.RLock()
-		mtatest.Write(w.t, filepath.Join(w.dir, "mtad.hcl"), text)
+		w.put("mtad.hcl", text)
 		if out, code := w.try("reload"); code != 0 {
 			w.mail.fault("reload: exit %d\n%s", code, out)
 		}

@@ -136,7 +136,9 @@ func newWorld(t *testing.T) *world {
 // put writes a file of the server's directory.
 func (w *world) put(name, text string) {
 	w.t.Helper()
-	mtatest.Write(w.t, filepath.Join(w.dir, name), text)
+	path := filepath.Join(w.dir, name)
+	mtatest.Write(w.t, path+".new", text) // a command may read it at any time
+	mtatest.Check(w.t, os.Rename(path+".new", path))
 }
 
 // startMilter runs this program again, as a milter.

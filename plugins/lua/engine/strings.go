@@ -1,8 +1,7 @@
-package lua
+package engine
 
 import (
 	"regexp"
-	"strconv"
 	"strings"
 
 	lua "github.com/yuin/gopher-lua"
@@ -257,85 +256,34 @@ func rep(L *lua.LState) int {
 	return 1
 }
 
-// boundFormat keeps string.format from widths that Lua 5.1 refuses too.
+// boundFormat keeps string.format to what Lua 5.1 takes: gopher-lua hands the
+// format to Go's fmt, which can name an argument again and again (%[1]s) and
+// take a width from one (%*d).
 func boundFormat(format lua.LGFunction) lua.LGFunction {
 	return func(L *lua.LState) int {
-		if wideVerb.MatchString(L.CheckString(1)) {
-			L.RaiseError("format: width or precision is too large")
+		f := L.CheckString(1)
+		size := len(f)
+		for i := 0; i < len(f); i++ {
+			if f[i] != '%' {
+				continue
+			}
+			verb := formatVerb.FindString(f[i:min(len(f), i+12)])
+			if verb == "" {
+				L.RaiseError("format: invalid option near %q", f[i:min(len(f), i+6)])
+			}
+			i += len(verb) - 1
+			size += 120
+		}
+		for i := 2; i <= L.GetTop(); i++ {
+			if s, ok := L.Get(i).(lua.LString); ok {
+				size += 4 * len(s) // as %q may have it
+			}
+		}
+		if size > 4*maxString {
+			L.RaiseError("format: result is longer than %d octets", maxString)
 		}
 		return format(L)
 	}
 }
 
-var wideVerb = regexp.MustCompile(`%[-+ #0]*[0-9]{3,}|%[-+ #0]*[0-9]*\.[0-9]{3,}`)
-
-// regexps is the library re: regular expressions in time linear in the text
-// (RE2). Compiled ones are kept.
-type regexps struct{ compiled map[string]*regexp.Regexp }
-
-// Bounds of the library re.
-const (
-	maxRegexp  = 1000 // octets of an expression
-	maxRegexps = 200  // kept
-)
-
-func (r *regexps) get(L *lua.LState, expr string) *regexp.Regexp {
-	if re := r.compiled[expr]; re != nil {
-		return re
-	}
-	if len(expr) > maxRegexp {
-		L.RaiseError("re: expression is longer than %d octets", maxRegexp)
-	}
-	re, err := regexp.Compile(expr)
-	if err != nil {
-		L.RaiseError("re: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
-	}
-	if len(r.compiled) >= maxRegexps {
-		clear(r.compiled)
-	}
-	r.compiled[expr] = re
-	return re
-}
-
-// match is re.match(text, expression): the captures, the whole match if there
-// are none, nil if nothing matches.
-func (r *regexps) match(L *lua.LState) int {
-	text := L.CheckString(1)
-	m := r.get(L, L.CheckString(2)).FindStringSubmatch(text)
-	if m == nil {
-		L.Push(lua.LNil)
-		return 1
-	}
-	if len(m) > 1 {
-		m = m[1:]
-	}
-	if len(m) > patternCaptures {
-		L.RaiseError("re: more than %s captures", strconv.Itoa(patternCaptures))
-	}
-	for _, s := range m {
-		L.Push(lua.LString(s))
-	}
-	return len(m)
-}
-
-// replace is re.replace(text, expression, replacement); $1 is the first capture.
-func (r *regexps) replace(L *lua.LState) int {
-	text, with := L.CheckString(1), L.CheckString(3)
-	re := r.get(L, L.CheckString(2))
-	refs := strings.Count(with, "$")
-	var out []byte
-	at := 0
-	for _, m := range re.FindAllStringSubmatchIndex(text, maxString/max(len(with), 1)+1) {
-		// No capture is longer than what was matched.
-		if len(out)+m[0]-at+len(with)+refs*(m[1]-m[0]) > maxString {
-			L.RaiseError("re: result is longer than %d octets", maxString)
-		}
-		out = re.ExpandString(append(out, text[at:m[0]]...), with, text, m)
-		at = m[1]
-	}
-	if len(out)+len(text)-at > maxString {
-		L.RaiseError("re: result is longer than %d octets", maxString)
-	}
-	L.Push(lua.LString(append(out, text[at:]...)))
-	return 1
-}
+var formatVerb = regexp.MustCompile(`^%(?:%|[-+ #0]{0,5}[0-9]{0,2}(?:\.[0-9]{0,2})?[cdiouxXeEfgGqs])`)

@@ -1,4 +1,4 @@
-package lua
+package engine
 
 import "errors"
 
@@ -8,7 +8,7 @@ import "errors"
 
 // Bounds of one call of a pattern function.
 const (
-	patternBudget   = 2_000_000 // single-character steps
+	patternBudget   = 8_000_000 // single-character steps
 	patternDepth    = 200       // nested matches
 	patternCaptures = 32
 )
