@@ -25,6 +25,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 PROTOCOL = 2
 PULL = 128 << 10
+SESSIONS = 1000  # at once; more wait
 
 # filter.proto, compiled; a test in mtad's tree compares the two.
 DESCRIPTOR = """
@@ -247,7 +248,8 @@ def serve(name, version, stages, open, reads=None, writes=(), options=(), pure=F
         done.set()
         return b""
 
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=64))
+    # A session keeps a thread as long as it lasts; threads are made as needed.
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=SESSIONS))
     server.add_generic_rpc_handlers((
         grpc.method_handlers_generic_handler("mtad.filter.v1.Filter", {
             "Describe": grpc.unary_unary_rpc_method_handler(
