@@ -13,6 +13,7 @@
 //     Sieve script for each
 //   - relay: until smtp-sink has the last message
 //   - latency of one transaction on one connection
+//   - accept and latency with 0, 1 and 3 milters that do nothing
 //   - processor time a message, memory (PSS), time to the first banner
 //
 // It prints medians, the median of the rounds' ratios, and their spread. It needs
@@ -35,7 +36,7 @@ func main() {
 	flag.StringVar(&b.binary, "mtad", "./mtad", "the binary")
 	flag.IntVar(&b.messages, "messages", 1000, "messages a round")
 	flag.IntVar(&b.rounds, "rounds", 3, "rounds of each server")
-	flag.StringVar(&only, "only", "", "the rows of one kind: accept, mailbox, relay, latency or start")
+	flag.StringVar(&only, "only", "", "the rows of one kind: accept, mailbox, relay, latency, milter or start")
 	flag.Parse()
 	if err := b.run(only); err != nil {
 		fmt.Fprintln(os.Stderr, "sidebyside:", err)
@@ -105,6 +106,11 @@ func (b *bench) run(only string) error {
 			continue
 		}
 		if err := b.compare(m, only); err != nil {
+			return err
+		}
+	}
+	if only == "" || only == "milter" {
+		if err := b.milters(); err != nil {
 			return err
 		}
 	}

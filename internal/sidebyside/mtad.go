@@ -28,7 +28,7 @@ listener "imap" {
   addr     = ["127.0.0.1:%d"]
 }
 pipeline "inbound" {
-}
+%s}
 pipeline "generated" {
 }
 pipeline "delivery" {
@@ -45,8 +45,9 @@ elsif address :is "from" "boss@example.test" { keep; }
 `,
 }
 
-// startMtad starts the binary with one account.
-func startMtad(dir, binary string, m mode) (*system, error) {
+// startMtad starts the binary with one account. The milters that listen on these
+// sockets are filters.
+func startMtad(dir, binary string, m mode, milters ...string) (*system, error) {
 	smtp, err := freePort()
 	if err != nil {
 		return nil, err
@@ -56,7 +57,7 @@ func startMtad(dir, binary string, m mode) (*system, error) {
 		return nil, err
 	}
 	s := &system{name: "mtad", addr: fmt.Sprintf("127.0.0.1:%d", smtp), mode: m, count: func() (int, error) { return 0, nil }}
-	config, text := filepath.Join(dir, "mtad.hcl"), fmt.Sprintf(mtadHCL, smtp, imap)
+	config, text := filepath.Join(dir, "mtad.hcl"), fmt.Sprintf(mtadHCL, smtp, imap, milterFilters(milters))
 	var to *sink
 	switch m {
 	case mailbox:
@@ -109,6 +110,14 @@ func startMtad(dir, binary string, m mode) (*system, error) {
 		return nil, fmt.Errorf("%w\n%s", err, said)
 	}
 	return s, nil
+}
+
+func milterFilters(sockets []string) string {
+	var b strings.Builder
+	for i, socket := range sockets {
+		fmt.Fprintf(&b, "  filter \"milter\" \"null%d\" {\n    connect = \"unix:%s\"\n    pure = true\n  }\n", i, socket)
+	}
+	return b.String()
 }
 
 // addBox makes the account.

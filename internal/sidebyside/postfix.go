@@ -56,8 +56,9 @@ anvil unix - - n - 1 anvil
 postlog unix-dgram n - n - 1 postlogd
 `
 
-// startPostfix starts an instance of its own.
-func startPostfix(dir string, m mode) (*system, error) {
+// startPostfix starts an instance of its own, which asks the milters that listen
+// on these sockets.
+func startPostfix(dir string, m mode, milters ...string) (*system, error) {
 	owner, err := user.Lookup("postfix")
 	if err != nil {
 		return nil, err
@@ -68,6 +69,9 @@ func startPostfix(dir string, m mode) (*system, error) {
 	}
 	s := &system{name: "postfix", addr: fmt.Sprintf("127.0.0.1:%d", port), mode: m, count: func() (int, error) { return 0, nil }}
 	text := fmt.Sprintf(mainCF, dir)
+	for i, socket := range milters {
+		text += map[bool]string{true: "smtpd_milters =\n", false: ""}[i == 0] + "  unix:" + socket + "\n"
+	}
 	etc, mail := filepath.Join(dir, "etc"), filepath.Join(dir, "mail")
 	var to *sink
 	switch m {

@@ -1,0 +1,99 @@
+package main
+
+import (
+	_ "embed"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+//go:embed testdata/nullmilter.c
+var nullMilter []byte
+
+// milterLoads are those that both servers take with milters in front.
+var milterLoads = []load{
+	{name: "20 sessions, reused", args: []string{"-s", "20", "-d"}},
+}
+
+// milters compares acceptance with milters that do nothing, written with
+// Sendmail's library: the same processes serve both.
+func (b *bench) milters() error {
+	bin, err := b.buildMilter()
+	if err != nil {
+		fmt.Printf("\nmilters: skipped: %v (Debian: gcc, libmilter-dev)\n", err)
+		return nil
+	}
+	for _, n := range []int{0, 1, 3} {
+		if err := b.withMilters(bin, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) buildMilter() (string, error) {
+	source, bin := filepath.Join(b.dir, "nullmilter.c"), filepath.Join(b.dir, "nullmilter")
+	if err := os.WriteFile(source, nullMilter, 0o644); err != nil {
+		return "", err
+	}
+	if out, err := exec.Command("cc", "-O2", "-o", bin, source, "-lmilter", "-lpthread").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("cc: %w: %.200s", err, out)
+	}
+	return bin, nil
+}
+
+func (b *bench) withMilters(bin string, n int) error {
+	var sockets []string
+	for i := range n {
+		socket := filepath.Join(b.dir, fmt.Sprintf("null-%d-%d.sock", n, i))
+		stop, err := startMilter(bin, socket)
+		if err != nil {
+			return err
+		}
+		defer stop()
+		sockets = append(sockets, socket)
+	}
+	pf, err := startPostfix(filepath.Join(b.dir, fmt.Sprint("postfix-milter-", n)), discard, sockets...)
+	if err != nil {
+		return err
+	}
+	defer pf.stop()
+	mt, err := startMtad(filepath.Join(b.dir, fmt.Sprint("mtad-milter-", n)), b.binary, discard, sockets...)
+	if err != nil {
+		return err
+	}
+	defer mt.stop()
+	fmt.Printf("\n%-36s %10s %10s   %-20s %s\n", fmt.Sprintf("accept, milters in front: %d", n), "postfix/s", "mtad/s", "ratio (spread)", "CPU ms a message: postfix, mtad")
+	for _, l := range milterLoads {
+		if err := b.row(l, pf, mt); err != nil {
+			return err
+		}
+	}
+	return b.latency(pf, mt)
+}
+
+// startMilter starts one that everybody may connect to.
+func startMilter(bin, socket string) (stop func(), err error) {
+	cmd := exec.Command(bin, "local:"+socket)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	stop = func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	}
+	for range 100 {
+		c, err := net.Dial("unix", socket)
+		if err == nil {
+			c.Close()
+			return stop, os.Chmod(socket, 0o666)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	stop()
+	return nil, fmt.Errorf("%s does not listen on %s", bin, socket)
+}
