@@ -5,7 +5,7 @@ GO ?= go
 # A program of tools/go.mod, built once into .cache.
 TOOLS = $(CURDIR)/.cache/bin
 
-.PHONY: build test test-long crash lint bench peers fuzz proto deb clean
+.PHONY: build test test-long crash lint bench peers fuzz deb clean
 
 build:
 	$(GO) build -o mtad ./cmd/mtad
