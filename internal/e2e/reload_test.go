@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,12 +20,15 @@ import (
 func TestReloadUnderLoad(t *testing.T) {
 	t.Parallel()
 	source := program(t, "smtp-source")
+	maps := [2]string{"even.json", "odd.json"}
 	s := start(t, func(s *server, text string) string {
 		check(t, mtatest.Build(root, filepath.Join(s.dir, "urlrep"), "./examples/urlrep"))
-		write(t, filepath.Join(s.dir, "urls.json"), `{"bad.example": 2}`)
+		for _, name := range maps {
+			write(t, filepath.Join(s.dir, name), `{"bad.example": 2}`)
+		}
 		return replace(`filter "thresholds" {`, `filter "external" "urlrep" {
     path   = "urlrep"
-    config = { map = "`+filepath.Join(s.dir, "urls.json")+`", run = "0" }
+    config = { map = "`+filepath.Join(s.dir, maps[0])+`" }
   }
   filter "thresholds" {`)(s, text)
 	})
@@ -48,7 +50,7 @@ func TestReloadUnderLoad(t *testing.T) {
 				t.Errorf("smtp-source: %v\n%s", err, out)
 			}
 		case <-tick.C:
-			s.change("mtad.hcl", fmt.Sprintf("run = %q", strconv.Itoa(reloads)), fmt.Sprintf("run = %q", strconv.Itoa(reloads+1)))
+			s.change("mtad.hcl", maps[reloads%2], maps[(reloads+1)%2])
 			mustSay(t, s.do("reload"), "reloaded")
 			reloads++
 		}
