@@ -299,16 +299,3 @@ func TestReadme(t *testing.T) {
 	})
 	mtatest.Check(t, config.CheckStruct(options, &settings{}))
 }
-
-func BenchmarkMessage(b *testing.B) {
-	p, err := start(b, fmt.Sprintf("path = %q", build(b, "./testdata/odd")))
-	if err != nil {
-		b.Fatal(err)
-	}
-	f := p.Open(pipeline.Client{})
-	defer f.Close()
-	b.ReportAllocs()
-	for b.Loop() {
-		send(b, f, "nothing", "hello\r\n")
-	}
-}

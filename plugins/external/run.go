@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
@@ -56,7 +57,7 @@ func (p *process) begin(ctx context.Context) (*run, *manifest, error) {
 		RunnerFunc:  func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) { return r.prepare(p, cmd) },
 		SkipHostEnv: true, AutoMTLS: p.MTLS, StartTimeout: startTime,
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: dir},
-		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC}, GRPCDialOptions: dialOptions(),
 		Logger:           newHclog(p.log), Stderr: io.Discard, SyncStdout: io.Discard, SyncStderr: io.Discard,
 	}
 	r.client = plugin.NewClient(cfg)
@@ -69,6 +70,20 @@ func (p *process) begin(ctx context.Context) (*run, *manifest, error) {
 		return nil, nil, err
 	}
 	return r, m, nil
+}
+
+// maxReply is the most that a program says at once: a verdict with a body that is
+// new, or its manifest. More is a fault: it would be held in memory.
+const maxReply = 4 << 20
+
+// dialOptions bound what is received, which go-plugin does not, and set the flow
+// control's windows: those that gRPC finds by itself cost a ping and its answer for
+// each message of the stream.
+func dialOptions() []grpc.DialOption {
+	return []grpc.DialOption{
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReply)),
+		grpc.WithInitialWindowSize(sdk.Window), grpc.WithInitialConnWindowSize(sdk.Window),
+	}
 }
 
 // prepare makes the process of the command that go-plugin has given its variables.
@@ -126,8 +141,8 @@ func (r *run) describe(ctx context.Context, p *process, cfg *plugin.ClientConfig
 		return nil, err
 	}
 	service, ok := raw.(mtadpb.FilterClient)
-	over, grpc := rpc.(*plugin.GRPCClient)
-	if !ok || !grpc {
+	over, isGRPC := rpc.(*plugin.GRPCClient)
+	if !ok || !isGRPC {
 		return nil, errors.New("the plugin serves something else")
 	}
 	r.service, r.probe = service, grpc_health_v1.NewHealthClient(over.Conn)

@@ -452,9 +452,12 @@ func (*FromPlugin_Verdict) isFromPlugin_Kind() {}
 func (*FromPlugin_Pull) isFromPlugin_Kind() {}
 
 type Ask struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stage         string                 `protobuf:"bytes,1,opt,name=stage,proto3" json:"stage,omitempty"`
-	View          *View                  `protobuf:"bytes,2,opt,name=view,proto3" json:"view,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Stage string                 `protobuf:"bytes,1,opt,name=stage,proto3" json:"stage,omitempty"`
+	View  *View                  `protobuf:"bytes,2,opt,name=view,proto3" json:"view,omitempty"`
+	// The first octets of the message, header and all, at most 32 KiB, for a filter
+	// that reads the body: short messages need no Pull.
+	Start         []byte `protobuf:"bytes,3,opt,name=start,proto3" json:"start,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -499,6 +502,13 @@ func (x *Ask) GetStage() string {
 func (x *Ask) GetView() *View {
 	if x != nil {
 		return x.View
+	}
+	return nil
+}
+
+func (x *Ask) GetStart() []byte {
+	if x != nil {
+		return x.Start
 	}
 	return nil
 }
@@ -2007,10 +2017,11 @@ const file_filter_proto_rawDesc = "" +
 	"FromPlugin\x123\n" +
 	"\averdict\x18\x01 \x01(\v2\x17.mtad.filter.v1.VerdictH\x00R\averdict\x12*\n" +
 	"\x04pull\x18\x02 \x01(\v2\x14.mtad.filter.v1.PullH\x00R\x04pullB\x06\n" +
-	"\x04kind\"E\n" +
+	"\x04kind\"[\n" +
 	"\x03Ask\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\tR\x05stage\x12(\n" +
-	"\x04view\x18\x02 \x01(\v2\x14.mtad.filter.v1.ViewR\x04view\"6\n" +
+	"\x04view\x18\x02 \x01(\v2\x14.mtad.filter.v1.ViewR\x04view\x12\x14\n" +
+	"\x05start\x18\x03 \x01(\fR\x05start\"6\n" +
 	"\x04Pull\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x16\n" +
 	"\x06length\x18\x02 \x01(\x03R\x06length\"C\n" +

@@ -40,49 +40,49 @@ A2RvYxgCIAEoCVIDZG9jEhoKCHJlcXVpcmVkGAMgASgIUghyZXF1aXJlZCKTAQoIVG9QbHVnaW4SJwoD
 ZC5maWx0ZXIudjEuQXNrSABSA2FzaxItCgVjaHVuaxgCIAEoCzIVLm10YWQuZmlsdGVyLnYxLkNodW5rSABSBWNodW5rEicKA2Vu
 ZBgDIAEoCzITLm10YWQuZmlsdGVyLnYxLkVuZEgAUgNlbmRCBgoEa2luZCJ1CgpGcm9tUGx1Z2luEjMKB3ZlcmRpY3QYASABKAsy
 Fy5tdGFkLmZpbHRlci52MS5WZXJkaWN0SABSB3ZlcmRpY3QSKgoEcHVsbBgCIAEoCzIULm10YWQuZmlsdGVyLnYxLlB1bGxIAFIE
-cHVsbEIGCgRraW5kIkUKA0FzaxIUCgVzdGFnZRgBIAEoCVIFc3RhZ2USKAoEdmlldxgCIAEoCzIULm10YWQuZmlsdGVyLnYxLlZp
-ZXdSBHZpZXciNgoEUHVsbBIWCgZvZmZzZXQYASABKANSBm9mZnNldBIWCgZsZW5ndGgYAiABKANSBmxlbmd0aCJDCgVDaHVuaxIS
-CgRkYXRhGAEgASgMUgRkYXRhEhAKA2VvZhgCIAEoCFIDZW9mEhQKBWVycm9yGAMgASgJUgVlcnJvciIfCgNFbmQSGAoHb3V0Y29t
-ZRgBIAEoCVIHb3V0Y29tZSLSAwoEVmlldxIOCgJpZBgBIAEoCVICaWQSLgoGY2xpZW50GAIgASgLMhYubXRhZC5maWx0ZXIudjEu
-Q2xpZW50UgZjbGllbnQSFgoGc2VuZGVyGAMgASgJUgZzZW5kZXISLwoFcmNwdHMYBCADKAsyGS5tdGFkLmZpbHRlci52MS5SZWNp
-cGllbnRSBXJjcHRzEhIKBHJjcHQYBSABKA1SBHJjcHQSGAoHbWFpbGJveBgGIAEoCVIHbWFpbGJveBItCgZoZWFkZXIYByADKAsy
-FS5tdGFkLmZpbHRlci52MS5GaWVsZFIGaGVhZGVyEhIKBHNpemUYCCABKANSBHNpemUSHwoLaGVhZGVyX3NpemUYCSABKANSCmhl
-YWRlclNpemUSPQoMYXV0aF9yZXN1bHRzGAogAygLMhoubXRhZC5maWx0ZXIudjEuQXV0aFJlc3VsdFILYXV0aFJlc3VsdHMSLQoG
-c2NvcmVzGAsgAygLMhUubXRhZC5maWx0ZXIudjEuU2NvcmVSBnNjb3JlcxInCgR0YWdzGAwgAygLMhMubXRhZC5maWx0ZXIudjEu
-VGFnUgR0YWdzEhgKB2NvbW1hbmQYDSABKAlSB2NvbW1hbmQitgIKBkNsaWVudBIYCgdzZXNzaW9uGAEgASgJUgdzZXNzaW9uEhoK
-CGxpc3RlbmVyGAIgASgJUghsaXN0ZW5lchIaCghwcm90b2NvbBgDIAEoCVIIcHJvdG9jb2wSGgoIaG9zdG5hbWUYBCABKAlSCGhv
-c3RuYW1lEhIKBGFkZHIYBSABKAlSBGFkZHISEgoEcG9ydBgGIAEoDVIEcG9ydBISCgRuYW1lGAcgASgJUgRuYW1lEhgKB3JldmVy
-c2UYCCABKAlSB3JldmVyc2USEgoEaGVsbxgJIAEoCVIEaGVsbxIQCgN0bHMYCiABKAlSA3RscxISCgR1c2VyGAsgASgJUgR1c2Vy
-EhgKB3RydXN0ZWQYDCABKAhSB3RydXN0ZWQSFAoFZWFybHkYDSABKAhSBWVhcmx5IkUKCVJlY2lwaWVudBIOCgJpZBgBIAEoDVIC
-aWQSEgoEYWRkchgCIAEoCVIEYWRkchIUCgVjbGFzcxgDIAEoCVIFY2xhc3MiKQoFRmllbGQSDgoCaWQYASABKAVSAmlkEhAKA3Jh
-dxgCIAEoDFIDcmF3IssBCgpBdXRoUmVzdWx0EhYKBm1ldGhvZBgBIAEoCVIGbWV0aG9kEhYKBnJlc3VsdBgCIAEoCVIGcmVzdWx0
-EhYKBnJlYXNvbhgDIAEoCVIGcmVhc29uEjsKBXByb3BzGAQgAygLMiUubXRhZC5maWx0ZXIudjEuQXV0aFJlc3VsdC5Qcm9wc0Vu
-dHJ5UgVwcm9wcxo4CgpQcm9wc0VudHJ5EhAKA2tleRgBIAEoCVIDa2V5EhQKBXZhbHVlGAIgASgJUgV2YWx1ZToCOAEiXwoFU2Nv
-cmUSEgoEc3RlcBgBIAEoCVIEc3RlcBISCgRuYW1lGAIgASgJUgRuYW1lEhYKBnBvaW50cxgDIAEoAVIGcG9pbnRzEhYKBmRldGFp
-bBgEIAEoCVIGZGV0YWlsIi8KA1RhZxISCgRuYW1lGAEgASgJUgRuYW1lEhQKBXZhbHVlGAIgASgJUgV2YWx1ZSLdAQoHVmVyZGlj
-dBIWCgZhY3Rpb24YASABKAlSBmFjdGlvbhIrCgVyZXBseRgCIAEoCzIVLm10YWQuZmlsdGVyLnYxLlJlcGx5UgVyZXBseRIwCgRt
-b2RzGAMgAygLMhwubXRhZC5maWx0ZXIudjEuTW9kaWZpY2F0aW9uUgRtb2RzEjEKBXJjcHRzGAQgAygLMhsubXRhZC5maWx0ZXIu
-djEuUmNwdFZlcmRpY3RSBXJjcHRzEhIKBG5vdGUYBSABKAlSBG5vdGUSFAoFZXJyb3IYBiABKAlSBWVycm9yIksKBVJlcGx5EhIK
-BGNvZGUYASABKAVSBGNvZGUSGgoIZW5oYW5jZWQYAiABKAlSCGVuaGFuY2VkEhIKBHRleHQYAyABKAlSBHRleHQimAEKC1JjcHRW
-ZXJkaWN0EhIKBHJjcHQYASABKA1SBHJjcHQSFgoGYWN0aW9uGAIgASgJUgZhY3Rpb24SKwoFcmVwbHkYAyABKAsyFS5tdGFkLmZp
-bHRlci52MS5SZXBseVIFcmVwbHkSMAoEbW9kcxgEIAMoCzIcLm10YWQuZmlsdGVyLnYxLk1vZGlmaWNhdGlvblIEbW9kcyLKBgoM
-TW9kaWZpY2F0aW9uEh8KCnNldF9zZW5kZXIYASABKAlIAFIJc2V0U2VuZGVyEhsKCGFkZF9yY3B0GAIgASgJSABSB2FkZFJjcHQS
-IQoLcmVtb3ZlX3JjcHQYAyABKAlIAFIKcmVtb3ZlUmNwdBI7CgphZGRfaGVhZGVyGAQgASgLMhoubXRhZC5maWx0ZXIudjEuSGVh
-ZGVyRWRpdEgAUglhZGRIZWFkZXISQQoNaW5zZXJ0X2hlYWRlchgFIAEoCzIaLm10YWQuZmlsdGVyLnYxLkhlYWRlckVkaXRIAFIM
-aW5zZXJ0SGVhZGVyEjsKCnNldF9oZWFkZXIYBiABKAsyGi5tdGFkLmZpbHRlci52MS5IZWFkZXJFZGl0SABSCXNldEhlYWRlchJB
-Cg1yZW1vdmVfaGVhZGVyGAcgASgLMhoubXRhZC5maWx0ZXIudjEuSGVhZGVyRWRpdEgAUgxyZW1vdmVIZWFkZXISIwoMcmVwbGFj
-ZV9ib2R5GAggASgMSABSC3JlcGxhY2VCb2R5EhQKBGhvbGQYCSABKAlIAFIEaG9sZBIgCgpxdWFyYW50aW5lGAogASgJSABSCnF1
-YXJhbnRpbmUSNAoJYWRkX3Njb3JlGAsgASgLMhUubXRhZC5maWx0ZXIudjEuU2NvcmVIAFIIYWRkU2NvcmUSRAoPYWRkX2F1dGhf
-cmVzdWx0GAwgASgLMhoubXRhZC5maWx0ZXIudjEuQXV0aFJlc3VsdEgAUg1hZGRBdXRoUmVzdWx0EicKA3RhZxgNIAEoCzITLm10
-YWQuZmlsdGVyLnYxLlRhZ0gAUgN0YWcSHwoKc2V0X2ZvbGRlchgOIAEoCUgAUglzZXRGb2xkZXISNwoJZmlsZV9pbnRvGA8gASgL
-MhgubXRhZC5maWx0ZXIudjEuRmlsZUludG9IAFIIZmlsZUludG8SIQoLY2FuY2VsX2tlZXAYECABKAhIAFIKY2FuY2VsS2VlcBI0
-CglzZXRfZmxhZ3MYESABKAsyFS5tdGFkLmZpbHRlci52MS5GbGFnc0gAUghzZXRGbGFncxIcCghyZWRpcmVjdBgSIAEoCUgAUghy
-ZWRpcmVjdEIGCgRraW5kIm4KCkhlYWRlckVkaXQSFAoFZmllbGQYASABKAVSBWZpZWxkEhIKBG5hbWUYAiABKAlSBG5hbWUSEAoD
-bnRoGAMgASgFUgNudGgSFAoFdmFsdWUYBCABKAlSBXZhbHVlEg4KAmF0GAUgASgFUgJhdCJMCghGaWxlSW50bxIWCgZmb2xkZXIY
-ASABKAlSBmZvbGRlchIUCgVmbGFncxgCIAMoCVIFZmxhZ3MSEgoEY29weRgDIAEoCFIEY29weSIdCgVGbGFncxIUCgVmbGFncxgB
-IAMoCVIFZmxhZ3MyiQEKBkZpbHRlchI6CghEZXNjcmliZRIULm10YWQuZmlsdGVyLnYxLkhvc3QaGC5tdGFkLmZpbHRlci52MS5N
-YW5pZmVzdBJDCgdTZXNzaW9uEhgubXRhZC5maWx0ZXIudjEuVG9QbHVnaW4aGi5tdGFkLmZpbHRlci52MS5Gcm9tUGx1Z2luKAEw
-AUIRWg9tdGFkL3Nkay9tdGFkcGJiBnByb3RvMw==
+cHVsbEIGCgRraW5kIlsKA0FzaxIUCgVzdGFnZRgBIAEoCVIFc3RhZ2USKAoEdmlldxgCIAEoCzIULm10YWQuZmlsdGVyLnYxLlZp
+ZXdSBHZpZXcSFAoFc3RhcnQYAyABKAxSBXN0YXJ0IjYKBFB1bGwSFgoGb2Zmc2V0GAEgASgDUgZvZmZzZXQSFgoGbGVuZ3RoGAIg
+ASgDUgZsZW5ndGgiQwoFQ2h1bmsSEgoEZGF0YRgBIAEoDFIEZGF0YRIQCgNlb2YYAiABKAhSA2VvZhIUCgVlcnJvchgDIAEoCVIF
+ZXJyb3IiHwoDRW5kEhgKB291dGNvbWUYASABKAlSB291dGNvbWUi0gMKBFZpZXcSDgoCaWQYASABKAlSAmlkEi4KBmNsaWVudBgC
+IAEoCzIWLm10YWQuZmlsdGVyLnYxLkNsaWVudFIGY2xpZW50EhYKBnNlbmRlchgDIAEoCVIGc2VuZGVyEi8KBXJjcHRzGAQgAygL
+MhkubXRhZC5maWx0ZXIudjEuUmVjaXBpZW50UgVyY3B0cxISCgRyY3B0GAUgASgNUgRyY3B0EhgKB21haWxib3gYBiABKAlSB21h
+aWxib3gSLQoGaGVhZGVyGAcgAygLMhUubXRhZC5maWx0ZXIudjEuRmllbGRSBmhlYWRlchISCgRzaXplGAggASgDUgRzaXplEh8K
+C2hlYWRlcl9zaXplGAkgASgDUgpoZWFkZXJTaXplEj0KDGF1dGhfcmVzdWx0cxgKIAMoCzIaLm10YWQuZmlsdGVyLnYxLkF1dGhS
+ZXN1bHRSC2F1dGhSZXN1bHRzEi0KBnNjb3JlcxgLIAMoCzIVLm10YWQuZmlsdGVyLnYxLlNjb3JlUgZzY29yZXMSJwoEdGFncxgM
+IAMoCzITLm10YWQuZmlsdGVyLnYxLlRhZ1IEdGFncxIYCgdjb21tYW5kGA0gASgJUgdjb21tYW5kIrYCCgZDbGllbnQSGAoHc2Vz
+c2lvbhgBIAEoCVIHc2Vzc2lvbhIaCghsaXN0ZW5lchgCIAEoCVIIbGlzdGVuZXISGgoIcHJvdG9jb2wYAyABKAlSCHByb3RvY29s
+EhoKCGhvc3RuYW1lGAQgASgJUghob3N0bmFtZRISCgRhZGRyGAUgASgJUgRhZGRyEhIKBHBvcnQYBiABKA1SBHBvcnQSEgoEbmFt
+ZRgHIAEoCVIEbmFtZRIYCgdyZXZlcnNlGAggASgJUgdyZXZlcnNlEhIKBGhlbG8YCSABKAlSBGhlbG8SEAoDdGxzGAogASgJUgN0
+bHMSEgoEdXNlchgLIAEoCVIEdXNlchIYCgd0cnVzdGVkGAwgASgIUgd0cnVzdGVkEhQKBWVhcmx5GA0gASgIUgVlYXJseSJFCglS
+ZWNpcGllbnQSDgoCaWQYASABKA1SAmlkEhIKBGFkZHIYAiABKAlSBGFkZHISFAoFY2xhc3MYAyABKAlSBWNsYXNzIikKBUZpZWxk
+Eg4KAmlkGAEgASgFUgJpZBIQCgNyYXcYAiABKAxSA3JhdyLLAQoKQXV0aFJlc3VsdBIWCgZtZXRob2QYASABKAlSBm1ldGhvZBIW
+CgZyZXN1bHQYAiABKAlSBnJlc3VsdBIWCgZyZWFzb24YAyABKAlSBnJlYXNvbhI7CgVwcm9wcxgEIAMoCzIlLm10YWQuZmlsdGVy
+LnYxLkF1dGhSZXN1bHQuUHJvcHNFbnRyeVIFcHJvcHMaOAoKUHJvcHNFbnRyeRIQCgNrZXkYASABKAlSA2tleRIUCgV2YWx1ZRgC
+IAEoCVIFdmFsdWU6AjgBIl8KBVNjb3JlEhIKBHN0ZXAYASABKAlSBHN0ZXASEgoEbmFtZRgCIAEoCVIEbmFtZRIWCgZwb2ludHMY
+AyABKAFSBnBvaW50cxIWCgZkZXRhaWwYBCABKAlSBmRldGFpbCIvCgNUYWcSEgoEbmFtZRgBIAEoCVIEbmFtZRIUCgV2YWx1ZRgC
+IAEoCVIFdmFsdWUi3QEKB1ZlcmRpY3QSFgoGYWN0aW9uGAEgASgJUgZhY3Rpb24SKwoFcmVwbHkYAiABKAsyFS5tdGFkLmZpbHRl
+ci52MS5SZXBseVIFcmVwbHkSMAoEbW9kcxgDIAMoCzIcLm10YWQuZmlsdGVyLnYxLk1vZGlmaWNhdGlvblIEbW9kcxIxCgVyY3B0
+cxgEIAMoCzIbLm10YWQuZmlsdGVyLnYxLlJjcHRWZXJkaWN0UgVyY3B0cxISCgRub3RlGAUgASgJUgRub3RlEhQKBWVycm9yGAYg
+ASgJUgVlcnJvciJLCgVSZXBseRISCgRjb2RlGAEgASgFUgRjb2RlEhoKCGVuaGFuY2VkGAIgASgJUghlbmhhbmNlZBISCgR0ZXh0
+GAMgASgJUgR0ZXh0IpgBCgtSY3B0VmVyZGljdBISCgRyY3B0GAEgASgNUgRyY3B0EhYKBmFjdGlvbhgCIAEoCVIGYWN0aW9uEisK
+BXJlcGx5GAMgASgLMhUubXRhZC5maWx0ZXIudjEuUmVwbHlSBXJlcGx5EjAKBG1vZHMYBCADKAsyHC5tdGFkLmZpbHRlci52MS5N
+b2RpZmljYXRpb25SBG1vZHMiygYKDE1vZGlmaWNhdGlvbhIfCgpzZXRfc2VuZGVyGAEgASgJSABSCXNldFNlbmRlchIbCghhZGRf
+cmNwdBgCIAEoCUgAUgdhZGRSY3B0EiEKC3JlbW92ZV9yY3B0GAMgASgJSABSCnJlbW92ZVJjcHQSOwoKYWRkX2hlYWRlchgEIAEo
+CzIaLm10YWQuZmlsdGVyLnYxLkhlYWRlckVkaXRIAFIJYWRkSGVhZGVyEkEKDWluc2VydF9oZWFkZXIYBSABKAsyGi5tdGFkLmZp
+bHRlci52MS5IZWFkZXJFZGl0SABSDGluc2VydEhlYWRlchI7CgpzZXRfaGVhZGVyGAYgASgLMhoubXRhZC5maWx0ZXIudjEuSGVh
+ZGVyRWRpdEgAUglzZXRIZWFkZXISQQoNcmVtb3ZlX2hlYWRlchgHIAEoCzIaLm10YWQuZmlsdGVyLnYxLkhlYWRlckVkaXRIAFIM
+cmVtb3ZlSGVhZGVyEiMKDHJlcGxhY2VfYm9keRgIIAEoDEgAUgtyZXBsYWNlQm9keRIUCgRob2xkGAkgASgJSABSBGhvbGQSIAoK
+cXVhcmFudGluZRgKIAEoCUgAUgpxdWFyYW50aW5lEjQKCWFkZF9zY29yZRgLIAEoCzIVLm10YWQuZmlsdGVyLnYxLlNjb3JlSABS
+CGFkZFNjb3JlEkQKD2FkZF9hdXRoX3Jlc3VsdBgMIAEoCzIaLm10YWQuZmlsdGVyLnYxLkF1dGhSZXN1bHRIAFINYWRkQXV0aFJl
+c3VsdBInCgN0YWcYDSABKAsyEy5tdGFkLmZpbHRlci52MS5UYWdIAFIDdGFnEh8KCnNldF9mb2xkZXIYDiABKAlIAFIJc2V0Rm9s
+ZGVyEjcKCWZpbGVfaW50bxgPIAEoCzIYLm10YWQuZmlsdGVyLnYxLkZpbGVJbnRvSABSCGZpbGVJbnRvEiEKC2NhbmNlbF9rZWVw
+GBAgASgISABSCmNhbmNlbEtlZXASNAoJc2V0X2ZsYWdzGBEgASgLMhUubXRhZC5maWx0ZXIudjEuRmxhZ3NIAFIIc2V0RmxhZ3MS
+HAoIcmVkaXJlY3QYEiABKAlIAFIIcmVkaXJlY3RCBgoEa2luZCJuCgpIZWFkZXJFZGl0EhQKBWZpZWxkGAEgASgFUgVmaWVsZBIS
+CgRuYW1lGAIgASgJUgRuYW1lEhAKA250aBgDIAEoBVIDbnRoEhQKBXZhbHVlGAQgASgJUgV2YWx1ZRIOCgJhdBgFIAEoBVICYXQi
+TAoIRmlsZUludG8SFgoGZm9sZGVyGAEgASgJUgZmb2xkZXISFAoFZmxhZ3MYAiADKAlSBWZsYWdzEhIKBGNvcHkYAyABKAhSBGNv
+cHkiHQoFRmxhZ3MSFAoFZmxhZ3MYASADKAlSBWZsYWdzMokBCgZGaWx0ZXISOgoIRGVzY3JpYmUSFC5tdGFkLmZpbHRlci52MS5I
+b3N0GhgubXRhZC5maWx0ZXIudjEuTWFuaWZlc3QSQwoHU2Vzc2lvbhIYLm10YWQuZmlsdGVyLnYxLlRvUGx1Z2luGhoubXRhZC5m
+aWx0ZXIudjEuRnJvbVBsdWdpbigBMAFCEVoPbXRhZC9zZGsvbXRhZHBiYgZwcm90bzM=
 """
 
 
@@ -108,12 +108,24 @@ pb = _Messages()
 class Message:
     """What a filter sees. It is valid during the call it was given to."""
 
-    def __init__(self, view, pull):
+    def __init__(self, view, start, pull):
         self.view = view
+        self._start = start
         self._pull = pull
 
     @property
+    def id(self):
+        """The transaction's, as in replies and traces."""
+        return self.view.id
+
+    @property
+    def client(self):
+        """The session: addr, name, helo, tls, user and the others of pb.Client."""
+        return self.view.client
+
+    @property
     def sender(self):
+        """The reverse-path, "" for bounces."""
         return self.view.sender
 
     @property
@@ -128,9 +140,20 @@ class Message:
                 return re.sub(b"[\r\n]", b"", value).strip().decode("utf-8", "replace")
         return None
 
+    def body(self):
+        """What follows the header, fetched piece by piece: bytes of an iterator."""
+        skip = self.view.header_size
+        for piece in self.raw():
+            yield piece[skip:]
+            skip = max(0, skip - len(piece))
+
     def raw(self):
         """The whole message, fetched piece by piece: bytes of an iterator."""
-        offset = 0
+        offset = len(self._start)  # sent unasked
+        if offset:
+            yield self._start
+            if offset >= self.view.size:
+                return
         while True:
             data, eof = self._pull(offset)
             yield data
@@ -170,8 +193,47 @@ class Verdict:
         h = self.pb.mods.add().add_header
         h.name, h.value = name, value
 
+    def insert_header(self, at, name, value):
+        """Adds a field before position at, 0 being the top."""
+        h = self.pb.mods.add().insert_header
+        h.at, h.name, h.value = at, name, value
+
+    def set_header(self, name, value):
+        """Changes the first field of that name, or adds one."""
+        h = self.pb.mods.add().set_header
+        h.name, h.nth, h.value = name, 1, value
+
+    def remove_header(self, name):
+        """Removes every field of that name."""
+        self.pb.mods.add().remove_header.name = name
+
+    def replace_body(self, body):
+        """Replaces what follows the header: bytes, at most 3 MiB."""
+        self.pb.mods.add().replace_body = body
+
     def quarantine(self, reason):
         self.pb.mods.add().quarantine = reason
+
+    def hold(self, reason):
+        self.pb.mods.add().hold = reason
+
+    def file_into(self, folder, *flags):
+        """Stores the message in a folder, at deliver."""
+        f = self.pb.mods.add().file_into
+        f.folder = folder
+        f.flags.extend(flags)
+
+    def redirect(self, address):
+        """Sends the message on, at deliver."""
+        self.pb.mods.add().redirect = address
+
+    def discard(self):
+        """Takes the message and drops it."""
+        self.pb.action = "discard"
+
+    def done(self):
+        """Asks not to be called again for this transaction."""
+        self.pb.action = "done"
 
 
 class _Server:
@@ -213,7 +275,7 @@ def _answer(judge, ask, incoming):
     def work():
         verdict = Verdict()
         try:
-            judge(ask.stage, Message(ask.view, pull), verdict)
+            judge(ask.stage, Message(ask.view, ask.start, pull), verdict)
             answer = verdict.pb
         except Exception as e:  # a fault, which on_error answers
             answer = pb.Verdict(error="%s: %s" % (type(e).__name__, e))
