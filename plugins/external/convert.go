@@ -72,10 +72,20 @@ func authOut(r pipeline.AuthResult) *mtadpb.AuthResult {
 	return out
 }
 
+// maxEdits are the most of one verdict.
+const maxEdits = 10_000
+
 // verdictIn reads a verdict. What is malformed is the filter's fault.
 func verdictIn(in *mtadpb.Verdict) (pipeline.Verdict, error) {
 	if in.GetError() != "" {
 		return pipeline.Verdict{}, fmt.Errorf("filter: %.500s", in.GetError())
+	}
+	edits := len(in.GetMods())
+	for _, r := range in.GetRcpts() {
+		edits += len(r.GetMods())
+	}
+	if edits > maxEdits {
+		return pipeline.Verdict{}, fmt.Errorf("a verdict with %d edits; %d are the most", edits, maxEdits)
 	}
 	action, err := actionIn(in.GetAction())
 	if err != nil {

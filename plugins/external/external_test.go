@@ -232,9 +232,14 @@ func TestSessionsWaitWithinTheirTime(t *testing.T) {
 	}
 }
 
+// sum is the checksum of a program.
+func sum(b []byte) string {
+	s := sha256.Sum256(b)
+	return hex.EncodeToString(s[:])
+}
+
 func TestStartErrors(t *testing.T) {
 	odd := build(t, "./testdata/odd")
-	sum := sha256.Sum256([]byte("something else"))
 	text := filepath.Join(t.TempDir(), "text")
 	if err := os.WriteFile(text, []byte("no program"), 0o600); err != nil {
 		t.Fatal(err)
@@ -244,12 +249,12 @@ func TestStartErrors(t *testing.T) {
 		config = { fail = "map is missing" }`, odd): "map is missing",
 		fmt.Sprintf(`path = %q
 		config = { color = "red" }`, odd): `"color", which the manifest does not declare; it declares: fail`,
-		fmt.Sprintf("path = %q", build(t, "../../examples/urlrep")):            "its config needs map: The file of hosts",
-		fmt.Sprintf("path = %q\nsha256 = %q", odd, hex.EncodeToString(sum[:])): "checksum",
-		fmt.Sprintf("path = %q\nsha256 = \"zz\"", odd):                         "64 hexadecimal digits",
-		fmt.Sprintf("path = %q", text):                                         "can not be executed",
-		`path = "/bin/true"`:                                                   "start /bin/true",
-		`path = "/nonexistent"`:                                                "no such file",
+		fmt.Sprintf("path = %q", build(t, "../../examples/urlrep")):               "its config needs map: The file of hosts",
+		fmt.Sprintf("path = %q\nsha256 = %q", odd, sum([]byte("something else"))): "checksum",
+		fmt.Sprintf("path = %q\nsha256 = \"zz\"", odd):                            "64 hexadecimal digits",
+		fmt.Sprintf("path = %q", text):                                            "can not be executed",
+		`path = "/bin/true"`:                                                      "start /bin/true",
+		`path = "/nonexistent"`:                                                   "no such file",
 	} {
 		if _, err := start(t, body); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v; want %q in it", body, err, want)

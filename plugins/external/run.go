@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -32,9 +33,12 @@ type run struct {
 	service mtadpb.FilterClient
 	probe   grpc_health_v1.HealthClient
 	dir     string // for its socket
+	voice   io.WriteCloser
+	over    chan struct{} // closed at the run's end
 	started time.Time
 	silent  int // times in a row that it did not say it is well
 
+	ended   sync.Once
 	mu      sync.Mutex
 	users   int // streams
 	retired bool
@@ -43,6 +47,9 @@ type run struct {
 
 // begin starts the program and asks what it is.
 func (p *process) begin(ctx context.Context) (*run, *manifest, error) {
+	if err := checkSafe(p.Path); err != nil {
+		return nil, nil, err
+	}
 	if err := checkSum(p.Path, p.sum); err != nil {
 		return nil, nil, err
 	}
@@ -51,20 +58,23 @@ func (p *process) begin(ctx context.Context) (*run, *manifest, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	r := &run{dir: dir, started: time.Now(), empty: make(chan struct{})}
+	r := &run{dir: dir, started: time.Now(), empty: make(chan struct{}), over: make(chan struct{})}
+	r.voice = newVoice(p.log, r.over)
 	cfg := &plugin.ClientConfig{
 		HandshakeConfig: sdk.Handshake(), Plugins: plugin.PluginSet{sdk.PluginName: &sdk.Plugin{}},
 		RunnerFunc:  func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) { return r.prepare(p, cmd) },
 		SkipHostEnv: true, AutoMTLS: p.MTLS, StartTimeout: startTime,
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: dir},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC}, GRPCDialOptions: dialOptions(),
-		Logger:           newHclog(p.log), Stderr: io.Discard, SyncStdout: io.Discard, SyncStderr: io.Discard,
+		Logger: newHclog(p.log), Stderr: io.Discard, SyncStdout: r.voice, SyncStderr: r.voice,
 	}
 	r.client = plugin.NewClient(cfg)
 	m, err := r.describe(ctx, p, cfg)
 	if err != nil {
-		if r.child != nil && r.child.cause() != nil {
-			err = r.child.cause()
+		if r.child != nil {
+			if why := r.child.cause(); why != nil && !errors.Is(why, errStopped) {
+				err = why
+			}
 		}
 		r.end()
 		return nil, nil, err
@@ -94,12 +104,37 @@ func (r *run) prepare(p *process, with *exec.Cmd) (runner.Runner, error) {
 		// A Go program then collects its garbage in time.
 		cmd.Env = append(cmd.Env, fmt.Sprintf("GOMEMLIMIT=%d", p.Memory/10*8))
 	}
-	c, err := newChild(cmd, limits{p.Memory, p.CPUTime, p.Files})
+	c, err := newChild(cmd, limits{p.Memory, p.CPUTime, p.Files}, r.dir)
 	if err != nil {
 		return nil, err
 	}
 	r.child = c
 	return c, nil
+}
+
+// checkSafe refuses a program that everybody on this machine can put another in the
+// place of: itself, or a folder above it or above a symbolic link to it.
+func checkSafe(path string) error {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return err
+	}
+	for _, p := range []string{real, path} {
+		for last := ""; p != last; last, p = p, filepath.Dir(p) {
+			fi, err := os.Lstat(p)
+			switch {
+			case err != nil:
+				return err
+			case fi.Mode()&os.ModeSymlink != 0:
+				continue // it has no mode of its own
+			}
+			// In a folder with the sticky bit everybody has only what is theirs.
+			if fi.Mode()&0o002 != 0 && (!fi.IsDir() || fi.Mode()&os.ModeSticky == 0) {
+				return fmt.Errorf("everybody may write to %s: `chmod o-w %s` first", p, p)
+			}
+		}
+	}
+	return nil
 }
 
 // checkSum compares a program with its checksum.
@@ -163,7 +198,9 @@ func (r *run) end() {
 		r.child.kill(errStopped) // or go-plugin would ask it to go, and wait
 	}
 	r.client.Kill()
-	// Nobody looks there again.
+	r.ended.Do(func() { close(r.over) })
+	// Nobody looks there again, nor listens.
+	_ = r.voice.Close()
 	_ = os.RemoveAll(r.dir)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"mtad/message"
 	"mtad/pipeline"
@@ -153,11 +154,18 @@ func chunk(m *message.Message, reads pipeline.Facts, p *mtadpb.Pull) *mtadpb.Chu
 	return &mtadpb.Chunk{Data: data, Eof: p.GetOffset()+int64(len(data)) >= b.Size()}
 }
 
+// endTime is how long a program has to take the news of a transaction's end.
+const endTime = time.Second
+
 // End tells the program how the transaction ended.
-func (s *session) End(_ context.Context, o pipeline.Outcome) error {
+func (s *session) End(ctx context.Context, o pipeline.Outcome) error {
 	if s.stream == nil {
 		return nil
 	}
+	// It waits for a program that does not read, but not long.
+	ctx, cancel := context.WithTimeout(ctx, endTime)
+	defer cancel()
+	defer context.AfterFunc(ctx, s.cancel)()
 	err := s.stream.Send(&mtadpb.ToPlugin{Kind: &mtadpb.ToPlugin_End{End: &mtadpb.End{Outcome: o.String()}}})
 	if err != nil || s.run.replaced() {
 		s.drop() // the next transaction begins a stream with the run in force
