@@ -83,6 +83,11 @@ type lines struct {
 func (l *lines) add(one Line) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	// Later than any that a reader has been given.
+	one.Time = time.Now()
+	if n := len(l.last); n > 0 && !one.Time.After(l.last[n-1].Time) {
+		one.Time = l.last[n-1].Time.Add(1)
+	}
 	if len(l.last) == maxLines {
 		l.last = append(l.last[:0], l.last[1:]...)
 	}
@@ -115,7 +120,7 @@ func (t tee) Handle(ctx context.Context, r slog.Record) error {
 			b.WriteString(" " + a.Key + "=" + a.Value.String())
 			return true
 		})
-		t.kept.add(Line{r.Time, r.Level.String(), b.String()})
+		t.kept.add(Line{Level: r.Level.String(), Text: b.String()})
 	}
 	if !t.Handler.Enabled(ctx, r.Level) {
 		return nil
