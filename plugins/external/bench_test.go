@@ -2,6 +2,7 @@ package external
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,14 +15,24 @@ import (
 // time is that of the whole transaction, whose rest is BenchmarkMessage/none.
 func BenchmarkMessage(b *testing.B) {
 	path := build(b, "./testdata/odd")
+	python, err := filepath.Abs("../../examples/zippeek/zippeek.py")
+	if err != nil {
+		b.Fatal(err)
+	}
 	body := strings.Repeat("0123456789abcdef0123456789abcdef0123456789abcdef\r\n", 10<<10/50)
-	for _, c := range []struct{ name, reads, subject string }{
-		{"none", "", "nothing"}, {"header", `"header"`, "nothing"}, {"body", `"header", "body"`, "size"},
+	for _, c := range []struct{ name, step, subject string }{
+		{"none", "", "nothing"},
+		{"header", fmt.Sprintf("path = %q\nargs = [%q]", path, "header"), "nothing"},
+		{"body", fmt.Sprintf("path = %q\nargs = [%q, %q]", path, "header", "body"), "size"},
+		{"python", fmt.Sprintf("path = %q\nmtls = false", python), "nothing"},
 	} {
 		b.Run(c.name, func(b *testing.B) {
+			if c.name == "python" {
+				needPython(b)
+			}
 			p, err := pipeline.New("test", nil, pipeline.Env{})
-			if c.reads != "" {
-				p, err = start(b, fmt.Sprintf("path = %q\nargs = [%s]", path, c.reads))
+			if c.step != "" {
+				p, err = start(b, c.step)
 			}
 			if err != nil {
 				b.Fatal(err)

@@ -158,14 +158,12 @@ func chunk(m *message.Message, reads pipeline.Facts, p *mtadpb.Pull) *mtadpb.Chu
 const endTime = time.Second
 
 // End tells the program how the transaction ended.
-func (s *session) End(ctx context.Context, o pipeline.Outcome) error {
+func (s *session) End(_ context.Context, o pipeline.Outcome) error {
 	if s.stream == nil {
 		return nil
 	}
 	// It waits for a program that does not read, but not long.
-	ctx, cancel := context.WithTimeout(ctx, endTime)
-	defer cancel()
-	defer context.AfterFunc(ctx, s.cancel)()
+	defer time.AfterFunc(endTime, s.cancel).Stop()
 	err := s.stream.Send(&mtadpb.ToPlugin{Kind: &mtadpb.ToPlugin_End{End: &mtadpb.End{Outcome: o.String()}}})
 	if err != nil || s.run.replaced() {
 		s.drop() // the next transaction begins a stream with the run in force
