@@ -298,7 +298,7 @@ func TestURLRep(t *testing.T) {
 }
 
 func TestReadme(t *testing.T) {
-	mtatest.Examples(t, mtatest.Readme(t, nil), func(_, body string) error {
+	mtatest.Examples(t, mtatest.Readme(t, options), func(_, body string) error {
 		_, diags := config.ParseBlock(body, config.BlockType{Options: options})
 		return diags.Err()
 	})

@@ -341,7 +341,7 @@ func TestReference(t *testing.T) {
 
 // The examples of README.md load.
 func TestReadme(t *testing.T) {
-	text := mtatest.Readme(t, nil)
+	text := mtatest.Readme(t, options)
 	for _, ex := range regexp.MustCompile("(?s)```lua\n(.*?)```").FindAllStringSubmatch(text, -1) {
 		if _, err := engine.Compile("README.md", []byte(ex[1])); err != nil {
 			t.Errorf("example %s: %v", ex[1], err)
