@@ -139,6 +139,9 @@ func (s *server) Describe(_ context.Context, h *mtadpb.Host) (*mtadpb.Manifest, 
 		return out, nil
 	}
 	s.filter = f
+	_, opens := f.(Opener)
+	_, ends := f.(Ender)
+	out.NoEnd = !opens && !ends
 	return out, nil
 }
 

@@ -3,6 +3,7 @@ package external
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -209,5 +210,25 @@ func TestUpgradeUnderChecksum(t *testing.T) {
 	mtatest.Eventually(t, "the reason", 20*time.Second, func() bool { return strings.Contains(plugin.Status().Down, "its checksum is") })
 	if fate, _, _ := send(t, f, "nothing", ""); fate.Action != pipeline.TempFail {
 		t.Errorf("none: %v", fate)
+	}
+}
+
+// A program that ends again and again is started ever less often, until it has run
+// for a while.
+func TestPauses(t *testing.T) {
+	t.Parallel()
+	p := newProcess(settings{}, "p", nil, slog.New(slog.DiscardHandler))
+	p.down = errDown
+	now := time.Now()
+	for _, want := range []time.Duration{firstPause, 2 * firstPause, 4 * firstPause, 8 * firstPause} {
+		if p.wait(now); p.pause != want || !p.next.Equal(now.Add(want)) {
+			t.Errorf("a pause of %v, want %v", p.pause, want)
+		}
+	}
+	for range 10 {
+		p.wait(now)
+	}
+	if p.pause != lastPause {
+		t.Errorf("a pause of %v in the end, want %v", p.pause, lastPause)
 	}
 }

@@ -20,6 +20,7 @@ type manifest struct {
 	stages        pipeline.Stages
 	reads, writes pipeline.Facts
 	pure          bool
+	ends          bool // it is told how transactions end
 }
 
 // access is what the pipeline may rely on. A program that does not say that it is
@@ -83,7 +84,7 @@ func readManifest(in *mtadpb.Manifest, config map[string]string) (*manifest, err
 	if err := absurd(in); err != nil {
 		return nil, err
 	}
-	m := &manifest{name: in.GetName(), version: in.GetVersion(), protocol: in.GetProtocol()}
+	m := &manifest{name: in.GetName(), version: in.GetVersion(), protocol: in.GetProtocol(), ends: !in.GetNoEnd()}
 	if m.protocol >= 2 {
 		m.pure = in.GetPure()
 		if err := checkConfig(in.GetOptions(), config); err != nil {

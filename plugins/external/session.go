@@ -159,14 +159,20 @@ const endTime = time.Second
 
 // End tells the program how the transaction ended.
 func (s *session) End(_ context.Context, o pipeline.Outcome) error {
-	if s.stream == nil {
+	switch {
+	case s.stream == nil:
+		return nil
+	case s.run.replaced():
+		defer s.drop() // the next transaction begins a stream with the run in force
+	}
+	if !s.filter.proc.manifest.Load().ends {
 		return nil
 	}
 	// It waits for a program that does not read, but not long.
 	defer time.AfterFunc(endTime, s.cancel).Stop()
 	err := s.stream.Send(&mtadpb.ToPlugin{Kind: &mtadpb.ToPlugin_End{End: &mtadpb.End{Outcome: o.String()}}})
-	if err != nil || s.run.replaced() {
-		s.drop() // the next transaction begins a stream with the run in force
+	if err != nil {
+		s.drop()
 	}
 	return nil // a program that died since has nothing to be told
 }

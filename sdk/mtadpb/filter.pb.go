@@ -113,6 +113,7 @@ type Manifest struct {
 	// Protocol 2. The plugin does nothing but judge: it learns nothing, counts
 	// nothing, keeps no copy. It may then be asked while earlier filters are.
 	Pure          bool `protobuf:"varint,9,opt,name=pure,proto3" json:"pure,omitempty"`
+	NoEnd         bool `protobuf:"varint,10,opt,name=no_end,json=noEnd,proto3" json:"no_end,omitempty"` // it is not told how transactions end: nothing of it asks
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -206,6 +207,13 @@ func (x *Manifest) GetOptions() []*Option {
 func (x *Manifest) GetPure() bool {
 	if x != nil {
 		return x.Pure
+	}
+	return false
+}
+
+func (x *Manifest) GetNoEnd() bool {
+	if x != nil {
+		return x.NoEnd
 	}
 	return false
 }
@@ -1993,7 +2001,7 @@ const file_filter_proto_rawDesc = "" +
 	"\x06config\x18\x04 \x03(\v2 .mtad.filter.v1.Host.ConfigEntryR\x06config\x1a9\n" +
 	"\vConfigEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x83\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9a\x02\n" +
 	"\bManifest\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -2003,7 +2011,9 @@ const file_filter_proto_rawDesc = "" +
 	"\x06writes\x18\x06 \x03(\tR\x06writes\x12!\n" +
 	"\fconfig_error\x18\a \x01(\tR\vconfigError\x120\n" +
 	"\aoptions\x18\b \x03(\v2\x16.mtad.filter.v1.OptionR\aoptions\x12\x12\n" +
-	"\x04pure\x18\t \x01(\bR\x04pure\"J\n" +
+	"\x04pure\x18\t \x01(\bR\x04pure\x12\x15\n" +
+	"\x06no_end\x18\n" +
+	" \x01(\bR\x05noEnd\"J\n" +
 	"\x06Option\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03doc\x18\x02 \x01(\tR\x03doc\x12\x1a\n" +

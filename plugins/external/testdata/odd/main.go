@@ -26,8 +26,18 @@ func main() {
 		if config["fail"] != "" {
 			return nil, errors.New(config["fail"])
 		}
+		if len(os.Args) > 1 {
+			return plain{}, nil
+		}
 		return opener{}, nil
 	})
+}
+
+// plain has no sessions.
+type plain struct{}
+
+func (plain) Filter(ctx context.Context, stage string, m *sdk.Message) (*sdk.Verdict, error) {
+	return new(session).Filter(ctx, stage, m)
 }
 
 type opener struct{}
