@@ -36,7 +36,7 @@ func TestHostileAnswers(t *testing.T) {
 	} {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
-			p, err := hostile(t, how, "memory = 4 * GB")
+			p, err := hostile(t, how, "memory = 1 * GB")
 			mtatest.Check(t, err)
 			p.Steps()[0].Timeout = 20 * time.Second
 			if how == "deaf" {

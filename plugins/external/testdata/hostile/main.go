@@ -98,7 +98,7 @@ func (server) Session(stream mtadpb.Filter_SessionServer) error {
 		v := &mtadpb.Verdict{}
 		switch how() {
 		case "huge":
-			v.Mods = []*mtadpb.Modification{{Kind: &mtadpb.Modification_ReplaceBody{ReplaceBody: make([]byte, 512<<20)}}}
+			v.Mods = []*mtadpb.Modification{{Kind: &mtadpb.Modification_ReplaceBody{ReplaceBody: make([]byte, 64<<20)}}}
 		case "edits":
 			for range 20_000 {
 				v.Mods = append(v.Mods, &mtadpb.Modification{Kind: &mtadpb.Modification_AddHeader{AddHeader: &mtadpb.HeaderEdit{Name: "X", Value: "y"}}})
