@@ -1,4 +1,4 @@
-package sieve
+package sieve_test
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mtad/sieve"
 )
 
 // Where Pigeonhole 0.5.19 departs from the RFCs the table keeps away from it: its
@@ -98,14 +100,14 @@ func TestAgainstPigeonhole(t *testing.T) {
 			t.Run(fmt.Sprintf("%d/%s", i, name), func(t *testing.T) {
 				t.Parallel()
 				want, ok := peer.run(t, i, text, name)
-				script, problems := Compile(text, Options{})
+				script, problems := sieve.Compile(text, sieve.Options{})
 				if (script != nil) != ok {
 					t.Fatalf("%s\npigeonhole accepts it: %v, here:\n%s", text, ok, problems.String())
 				}
 				if !ok {
 					return
 				}
-				r, err := script.Run(context.Background(), Env{parseRaw(t, message), Envelope{addr("sender@example.net"), addr("user+box@example.org")}})
+				r, err := script.Run(context.Background(), sieve.Env{Message: parseRaw(t, message), Envelope: sieve.Envelope{From: addr("sender@example.net"), To: addr("user+box@example.org")}})
 				if err != nil {
 					t.Fatalf("%s: %v", text, err)
 				}
@@ -118,22 +120,22 @@ func TestAgainstPigeonhole(t *testing.T) {
 }
 
 // peerForm is a result in the words of pigeonhole.run.
-func peerForm(r Result) string {
+func peerForm(r sieve.Result) string {
 	var b strings.Builder
 	for _, a := range r.Actions {
 		if a.Implicit {
 			b.WriteString("implicit ")
 		}
 		switch a.Kind {
-		case Keep:
+		case sieve.Keep:
 			b.WriteString("store INBOX\n")
-		case FileInto:
+		case sieve.FileInto:
 			b.WriteString("store " + a.Mailbox + "\n")
-		case Redirect:
+		case sieve.Redirect:
 			b.WriteString("redirect " + a.Address.String() + "\n")
-		case Discard:
+		case sieve.Discard:
 			b.WriteString("discard\n")
-		case Reject:
+		case sieve.Reject:
 			b.WriteString("reject " + strings.ReplaceAll(a.Reason, "\r\n", "??") + "\n")
 		}
 		flags := slices.Clone(a.Flags)
