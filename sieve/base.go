@@ -59,7 +59,7 @@ var fileinto = extension{
 // copying is the tag :copy (RFC 3894).
 var copying = extension{
 	name: "copy", rfc: "3894",
-	tags: []tagRow{{name: "copy", on: []string{"fileinto", "redirect"}, apply: func(_ *machine, _ value, a *Action) error {
+	tags: []tagRow{{name: "copy", on: []string{"fileinto", "redirect", "pipe"}, apply: func(_ *machine, _ value, a *Action) error {
 		a.Copy = true
 		return nil
 	}}},

@@ -104,30 +104,43 @@ func contentType(want, typ, subtype string) bool {
 	return first == typ && second == subtype
 }
 
-// htmlText is the text of an HTML document: without tags, comments, scripts and
-// styles, with references to characters resolved.
+// htmlText is the text of an HTML document as a reader sees it: without tags,
+// comments, scripts and styles, references to characters resolved, white space
+// joined.
 func htmlText(s string) string {
 	var b strings.Builder
+	at := byte('\n') // what was written last
+	words := func(s string) {
+		for _, c := range []byte(html.UnescapeString(s)) {
+			if c == '\t' || c == '\r' || c == '\n' {
+				c = ' '
+			}
+			if c == ' ' && (at == ' ' || at == '\n') {
+				continue
+			}
+			b.WriteByte(c)
+			at = c
+		}
+	}
 	for s != "" {
 		i := strings.IndexByte(s, '<')
 		if i < 0 {
-			b.WriteString(html.UnescapeString(s))
+			words(s)
 			break
 		}
-		b.WriteString(html.UnescapeString(s[:i]))
-		s = s[i:]
-		tag, rest := htmlTag(s)
-		if tag == "" {
-			b.WriteByte('<')
-			s = rest
-			continue
-		}
+		words(s[:i])
+		tag, rest := htmlTag(s[i:])
 		s = rest
 		switch tag {
+		case "":
+			words("&lt;")
 		case "script", "style":
 			s = htmlSkip(s, tag)
 		case "br", "p", "/p", "div", "/div", "tr", "/tr", "li", "h1", "h2", "h3", "h4", "h5", "h6", "td", "/td", "blockquote":
-			b.WriteByte('\n')
+			if at != '\n' {
+				b.WriteByte('\n')
+				at = '\n'
+			}
 		}
 	}
 	return b.String()

@@ -14,10 +14,6 @@ var (
 		name: "vnd.dovecot.pipe", rfc: extprograms,
 		commands: []commandRow{{signature: programSignature("pipe"), build: buildPipe}},
 		tags: []tagRow{
-			{name: "copy", on: []string{"pipe"}, apply: func(_ *machine, _ value, a *Action) error {
-				a.Copy = true
-				return nil
-			}},
 			{name: "try", on: []string{"pipe"}},
 		},
 	}

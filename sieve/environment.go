@@ -32,16 +32,19 @@ func (m *machine) environment(item string) (string, bool) {
 	return strings.ToValidUTF8(s, "\uFFFD"), ok
 }
 
+// buildEnvironment compares an item. One that is not known makes the test fail,
+// whatever the match type (RFC 5183, 4).
 func buildEnvironment(c *checker, b *bound) test {
 	item, q := b.vals[0].texts[0], c.matcher(b, b.vals[1])
-	return q.test(func(m *machine, to *seeker) error {
+	return func(m *machine) (bool, error) {
 		name, err := item.value(m)
 		if err != nil {
-			return err
+			return false, err
 		}
-		if s, ok := m.environment(name); ok {
-			return to.one(subject{text: s})
+		s, ok := m.environment(name)
+		if !ok {
+			return false, nil
 		}
-		return nil
-	})
+		return q.seek(m, func(_ *machine, to *seeker) error { return to.one(subject{text: s}) })
+	}
 }

@@ -15,8 +15,11 @@ import (
 // seeds are the scripts of the other tests.
 func seeds(f *testing.F) []string {
 	f.Helper()
-	out := append([]string{exampleScript}, peerScripts...)
-	files, err := filepath.Glob("testdata/rfc*")
+	out := []string{exampleScript}
+	for _, s := range peerScripts(f) {
+		out = append(out, s.text)
+	}
+	files, err := filepath.Glob("testdata/golden/*")
 	if err != nil {
 		f.Fatal(err)
 	}

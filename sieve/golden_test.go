@@ -46,7 +46,7 @@ func outcome(r sieve.Result, err error) string {
 	return b.String()
 }
 
-// TestGolden runs the scripts of testdata. Commands:
+// TestGolden runs the scripts of testdata/golden. Commands:
 //
 //	message NAME            a message
 //	run NAME... [from= to=] run a script over messages
@@ -54,7 +54,7 @@ func outcome(r sieve.Result, err error) string {
 //	check                   what sieve.Compile says of a script
 //	string [require=]       what a string of the script stands for
 func TestGolden(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+	datadriven.Walk(t, "testdata/golden", func(t *testing.T, path string) {
 		g := &golden{messages: map[string]*mail.Message{}}
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			switch d.Cmd {

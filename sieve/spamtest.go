@@ -1,9 +1,6 @@
 package sieve
 
-import (
-	"math"
-	"strconv"
-)
+import "strconv"
 
 // spamtest, spamtestplus and virustest are RFC 5235.
 var (
@@ -36,8 +33,8 @@ func buildSpamTest(c *checker, b *bound) test {
 		if m.env.Spam != nil {
 			if p, ok := m.env.Spam(); ok {
 				p = min(max(p, 0), 100)
-				if value = int(math.Round(p)); !percent {
-					value = 1 + int(math.Round(p*9/100))
+				if value = int(p + 1e-9); !percent {
+					value = 1 + int(p*9/100+1e-9)
 				}
 			}
 		}

@@ -2,6 +2,7 @@ package sieve
 
 import (
 	"errors"
+	"strconv"
 	"time"
 	"unicode/utf8"
 )
@@ -46,7 +47,7 @@ type Vacation struct {
 	From      string        // as in a From field; "" is the owner
 	Addresses []string      // of the owner, beside those that the host knows
 	MIME      bool          // Reason is a MIME entity with its header
-	Handle    string        // tells replies apart; made of what is said if none is given
+	Handle    string        // tells replies apart; made of what is said if the script gives none
 	Reason    string
 }
 
@@ -126,7 +127,9 @@ func buildVacation(c *checker, b *bound) action {
 		if !utf8.ValidString(s) {
 			return errReason
 		}
-		v.Reason = s
+		if v.Reason = s; v.Handle == "" {
+			v.Handle = markID("vacation", v.Subject, v.From, strconv.FormatBool(isMIME), s) // RFC 5230, 4.2
+		}
 		return b.perform(m, Action{Kind: Vacate, Vacation: v})
 	}
 }

@@ -43,14 +43,13 @@ func formatField(name, value string) []byte {
 
 // DeleteFields removes fields of a name.
 func (m *Message) DeleteFields(name string, places []int) (sieve.Message, error) {
-	i := -1
-	return m.with(m.m.Header().Without(func(f message.Field) bool {
-		if !f.Is(name) {
-			return false
+	h := m.m.Header()
+	for i, f := range h.All(name) {
+		if slices.Contains(places, i) {
+			h, _ = h.Remove(f.ID)
 		}
-		i++
-		return slices.Contains(places, i)
-	})), nil
+	}
+	return m.with(h), nil
 }
 
 // replacement is an entity in the place of a part. Offsets count from the start

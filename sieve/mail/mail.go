@@ -151,11 +151,40 @@ func aroundParts(of *message.Message, p *message.Part, limit int) ([]byte, error
 }
 
 func header(h *message.Header, name string) []string {
-	values := h.Values(name)
+	values := unfolded(h, name)
 	for i, v := range values {
 		values[i] = message.DecodeText(v)
 	}
 	return values
+}
+
+// unfolded are the values of the fields of that name. A fold, with all white
+// space that belongs to it, is one space, as scripts' authors expect it.
+func unfolded(h *message.Header, name string) []string {
+	var out []string
+	for _, f := range h.Fields() {
+		if !f.Is(name) {
+			continue
+		}
+		v := f.Value()
+		if strings.IndexByte(v, '\t') >= 0 || strings.Contains(v, "  ") {
+			v = unfold(f.RawValue())
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+func unfold(s string) string {
+	var b strings.Builder
+	for i, line := range strings.Split(strings.Trim(s, " \t\r\n"), "\n") {
+		if i > 0 {
+			b.WriteByte(' ')
+			line = strings.TrimLeft(line, " \t")
+		}
+		b.WriteString(strings.TrimRight(line, "\r"))
+	}
+	return b.String()
 }
 
 // addresses reads fields. An address without a domain is not valid (RFC 5322,
@@ -164,9 +193,12 @@ func addresses(h *message.Header, name string) [][]sieve.Address {
 	var out [][]sieve.Address
 	for _, v := range h.Values(name) {
 		var list []sieve.Address
-		for _, a := range message.ParseAddressList(v) {
+		parsed := message.ParseAddressList(v)
+		for _, a := range parsed {
 			switch {
 			case a.Mark != message.Mailbox:
+			case len(parsed) == 1 && (a.Local == "" || a.Domain == ""):
+				list = append(list, sieve.Address{Invalid: v})
 			case a.Local == "" || a.Domain == "":
 				list = append(list, sieve.Address{Invalid: a.String()})
 			default:
