@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"mtad/config"
+	"mtad/internal/command"
 	"mtad/internal/mtatest"
 	"mtad/message"
 	"mtad/pipeline"
@@ -223,7 +224,7 @@ func TestCommands(t *testing.T) {
 	run := func(name string, timeout time.Duration) (engine.Output, error) {
 		ctx, cancel := context.WithTimeout(t.Context(), timeout)
 		defer cancel()
-		return runCommand(ctx, []string{filepath.Join(dir, name), "a b", "c"}, message.FromBytes([]byte("0123456789")))
+		return output(command.Run(ctx, []string{filepath.Join(dir, name), "a b", "c"}, strings.NewReader("0123456789"), true))
 	}
 	out, err := run("count.sh", time.Minute)
 	if err != nil || out.Status != 3 || !strings.Contains(out.Text, "10\na b c\n") || strings.Contains(out.Text, "HOME=") || !strings.Contains(out.Text, "PATH=/usr/local/bin") {

@@ -1,7 +1,6 @@
 package lua
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,25 +9,20 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"mtad/dns"
-	"mtad/message"
 	"mtad/plugins/lua/engine"
 )
 
 // Bounds of what scripts reach outside.
 const (
-	fetchTime   = 10 * time.Second
-	commandTime = 30 * time.Second
-	graceTime   = time.Second
-	maxTable    = 16 << 20 // octets of a table's file
-	tableEvery  = time.Second
+	fetchTime  = 10 * time.Second
+	maxTable   = 16 << 20 // octets of a table's file
+	tableEvery = time.Second
 )
 
 // table is a file of keys and values, read again when it changes.
@@ -156,46 +150,4 @@ func (f *filter) dial(ctx context.Context, network, addr string) (net.Conn, erro
 		}
 	}
 	return nil, err
-}
-
-// runCommand gives a command a message and waits for it, in bounds of time and
-// output. What it started is killed with it when its time is over.
-func runCommand(ctx context.Context, argv []string, m message.Bytes) (engine.Output, error) {
-	ctx, cancel := context.WithTimeout(ctx, commandTime)
-	defer cancel()
-	out := &bounded{left: engine.MaxOutput}
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin"}
-	cmd.Dir = "/"
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = message.NewReader(m), out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = graceTime
-	err := cmd.Run()
-	var exit *exec.ExitError
-	switch {
-	case ctx.Err() != nil:
-		return engine.Output{}, fmt.Errorf("it was killed: %w", ctx.Err())
-	case err == nil || errors.As(err, &exit) || errors.Is(err, exec.ErrWaitDelay):
-		status := cmd.ProcessState.ExitCode()
-		if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-			status = 128 + int(ws.Signal())
-		}
-		return engine.Output{Status: status, Text: out.b.String()}, nil
-	}
-	return engine.Output{}, err
-}
-
-// bounded keeps the beginning of what is written.
-type bounded struct {
-	b    bytes.Buffer
-	left int
-}
-
-// Write takes everything and keeps what fits.
-func (w *bounded) Write(p []byte) (int, error) {
-	n := min(len(p), w.left)
-	w.left -= n
-	w.b.Write(p[:n])
-	return len(p), nil
 }
