@@ -182,7 +182,7 @@ func (m *machine) take(a Action) error {
 	}
 	// RFC 5228, 2.10.4
 	if redirects >= m.limits.Redirects && (a.Kind == Redirect || a.Kind == Notify || a.Kind == SendReport) {
-		return fmt.Errorf("more than %d redirects, notifications and reports: %w", m.limits.Redirects, ErrLimit)
+		return fmt.Errorf("more than %d redirects and other messages: %w", m.limits.Redirects, ErrLimit)
 	}
 	if len(m.actions) >= m.limits.Actions {
 		return fmt.Errorf("more than %d actions: %w", m.limits.Actions, ErrLimit)

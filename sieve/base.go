@@ -77,8 +77,15 @@ func buildRequire(c *checker, b *bound) action {
 	return nil
 }
 
+// brings are the capabilities that bring others along (RFC 6131, 2; RFC 5235,
+// 3.2).
+var brings = map[string]string{"vacation-seconds": "vacation", "spamtestplus": "spamtest"}
+
 // require notes that a capability may be used from here on.
 func (c *checker) require(capability string) {
+	if other := brings[capability]; other != "" {
+		c.required[other] = true
+	}
 	if !c.required[capability] {
 		c.required[capability] = true
 		c.requires = append(c.requires, capability)

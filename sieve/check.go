@@ -119,7 +119,7 @@ func (c *checker) command(n *node, row, before *commandRow) (action, []text) {
 		c.errorf(n.at, "%s without an if before it", n.name) // RFC 5228, 3.1
 	}
 	c.begun = c.begun || !row.first
-	usable := c.has(n.at, row.ext, n.name, row.also...)
+	usable := c.has(n.at, row.ext, n.name)
 	if row.loop {
 		c.loops = append(c.loops, loop{name: loopName(n)})
 	}
@@ -182,7 +182,7 @@ func (c *checker) test(n *node) test {
 		c.inside(n)
 		return nil
 	}
-	usable := c.has(n.at, row.ext, n.name, row.also...)
+	usable := c.has(n.at, row.ext, n.name)
 	b, ok := c.bind(n, &row.signature)
 	if !ok || !usable {
 		return nil
@@ -200,8 +200,8 @@ func (c *checker) test(n *node) test {
 }
 
 // has reports whether a capability was required (RFC 5228, 2.10.5).
-func (c *checker) has(at span, capability, what string, also ...string) bool {
-	if capability == "" || c.required[capability] || slices.ContainsFunc(also, func(s string) bool { return c.required[s] }) {
+func (c *checker) has(at span, capability, what string) bool {
+	if capability == "" || c.required[capability] {
 		return true
 	}
 	p := c.errorf(at, "%s needs the extension %s", what, capability)

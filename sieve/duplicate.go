@@ -46,7 +46,7 @@ func buildDuplicate(c *checker, b *bound) test {
 			}
 			id = values[0].text
 		}
-		mark := Mark{ID: markID(handle, kind, asciiLower(field), id), For: keep}
+		mark := Mark{ID: Digest(handle, kind, asciiLower(field), id), For: keep}
 		seen := false
 		if m.env.Seen != nil {
 			var err error
@@ -62,8 +62,8 @@ func buildDuplicate(c *checker, b *bound) test {
 	}
 }
 
-// markID is a short name for what makes a message unique.
-func markID(parts ...string) string {
+// Digest is a short name for several strings: 32 hexadecimal digits.
+func Digest(parts ...string) string {
 	h := sha256.New()
 	io.WriteString(h, strings.Join(parts, "\x00")) //nolint:errcheck // a hash takes everything
 	return hex.EncodeToString(h.Sum(nil)[:16])

@@ -38,9 +38,8 @@ type signature struct {
 	name   string
 	groups []group // tags of these groups may stand with it
 	params []param
-	tests  int      // none, one or some
-	block  bool     // it ends with a block
-	also   []string // other capabilities that bring it
+	tests  int  // none, one or some
+	block  bool // it ends with a block
 }
 
 // How many tests a command or test takes.

@@ -23,7 +23,7 @@ var imap4flags = extension{
 		},
 		build: buildHasFlag,
 	}},
-	tags: []tagRow{{name: "flags", on: []string{"keep", "fileinto"}, takes: kindList, apply: func(m *machine, v value, a *Action) error {
+	tags: []tagRow{{name: "flags", on: []string{"keep", "fileinto", "vacation", "notify"}, takes: kindList, apply: func(m *machine, v value, a *Action) error {
 		list, err := values(m, v.texts)
 		if err != nil {
 			return err

@@ -24,8 +24,9 @@ type Options struct {
 // Script is a compiled script, with those that it includes. It is immutable.
 type Script struct {
 	unit
-	globals int
-	opts    Options
+	globals  int
+	opts     Options
+	included []Included
 }
 
 // unit is one script: the main one, or one that is included.
@@ -52,7 +53,7 @@ func Compile(script string, opts Options) (*Script, Problems) {
 		l.reg = l.reg.with(opts.Custom)
 	}
 	problems, ok := l.compile(&s.unit, script)
-	s.globals = len(l.globals)
+	s.globals, s.included = len(l.globals), l.included
 	if !ok {
 		return nil, problems
 	}
@@ -67,6 +68,8 @@ type linker struct {
 	units   map[string]*unit
 	open    []string // scripts that are being compiled
 	octets  int
+
+	included []Included
 }
 
 // compile compiles one script into u; false if it has errors.

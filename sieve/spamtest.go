@@ -7,7 +7,7 @@ var (
 	spamtest = extension{
 		name: "spamtest", rfc: "5235",
 		tests: []testRow{{
-			signature: signature{name: "spamtest", groups: []group{groupComparator, groupMatch}, params: []param{{name: "value", kind: kindString}}, also: []string{"spamtestplus"}},
+			signature: signature{name: "spamtest", groups: []group{groupComparator, groupMatch}, params: []param{{name: "value", kind: kindString}}},
 			build:     buildSpamTest,
 		}},
 	}

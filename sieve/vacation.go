@@ -11,7 +11,7 @@ import (
 var vacation = extension{
 	name: "vacation", rfc: "5230",
 	commands: []commandRow{{
-		signature: signature{name: "vacation", groups: []group{groupInterval}, params: []param{{name: "reason", kind: kindString}}, also: []string{"vacation-seconds"}},
+		signature: signature{name: "vacation", groups: []group{groupInterval}, params: []param{{name: "reason", kind: kindString}}},
 		build:     buildVacation,
 	}},
 	tags: []tagRow{
@@ -128,7 +128,7 @@ func buildVacation(c *checker, b *bound) action {
 			return errReason
 		}
 		if v.Reason = s; v.Handle == "" {
-			v.Handle = markID("vacation", v.Subject, v.From, strconv.FormatBool(isMIME), s) // RFC 5230, 4.2
+			v.Handle = Digest("vacation", v.Subject, v.From, strconv.FormatBool(isMIME), s) // RFC 5230, 4.2
 		}
 		return b.perform(m, Action{Kind: Vacate, Vacation: v})
 	}

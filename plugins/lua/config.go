@@ -9,6 +9,7 @@ import (
 
 	"mtad/config"
 	"mtad/internal/command"
+	"mtad/internal/table"
 	"mtad/pipeline"
 	"mtad/plugins/lua/engine"
 	"mtad/plugins/lua/worker"
@@ -86,9 +87,9 @@ func (f *filter) check(b config.Block) error {
 	case b.Has("scripts") && f.users == nil:
 		return b.Errorf("scripts", "there is no store here")
 	}
-	f.tables = map[string]*table{}
+	f.tables = map[string]*table.Table{}
 	for name, path := range f.Maps {
-		t, err := openTable(path)
+		t, err := table.Open(path)
 		if err != nil {
 			return b.Errorf("maps", "%s: %v", name, err)
 		}

@@ -169,7 +169,7 @@ func TestMaps(t *testing.T) {
 	if err := os.WriteFile("vips", []byte("x.good.test copper"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f.(*filter).tables["vips"].checked = time.Time{}
+	f.(*filter).tables["vips"].Reload()
 	if v, err = f.Filter(t.Context(), pipeline.Message, view(t)); err != nil || v.Note != "coppernil" {
 		t.Errorf("after a change: %q %v", v.Note, err)
 	}

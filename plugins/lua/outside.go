@@ -11,75 +11,14 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"mtad/dns"
 	"mtad/plugins/lua/engine"
 )
 
-// Bounds of what scripts reach outside.
-const (
-	fetchTime  = 10 * time.Second
-	maxTable   = 16 << 20 // octets of a table's file
-	tableEvery = time.Second
-)
-
-// table is a file of keys and values, read again when it changes.
-type table struct {
-	path string
-
-	mu      sync.Mutex
-	checked time.Time
-	stamp   stamp
-	rows    map[string]string
-}
-
-func openTable(path string) (*table, error) {
-	t := &table{path: path}
-	return t, t.read()
-}
-
-// read reads lines of a key, white space and a value; "#" begins a comment.
-func (t *table) read() error {
-	st, err := stampOf(t.path)
-	if err != nil {
-		return err
-	}
-	text, err := readFile(t.path, maxTable)
-	if err != nil {
-		return err
-	}
-	rows := map[string]string{}
-	for line := range strings.Lines(string(text)) {
-		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' {
-			continue
-		}
-		key, value := line, ""
-		if i := strings.IndexAny(line, " \t"); i >= 0 {
-			key, value = line[:i], strings.TrimSpace(line[i:])
-		}
-		rows[strings.ToLower(key)] = value
-	}
-	t.stamp, t.rows = st, rows
-	return nil
-}
-
-// get is a key's value. A changed file that can not be read leaves the rows as
-// they were.
-func (t *table) get(key string, now time.Time) (string, bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if now.Sub(t.checked) >= tableEvery {
-		t.checked = now
-		if st, err := stampOf(t.path); err == nil && st != t.stamp {
-			_ = t.read() // else the rows stay
-		}
-	}
-	value, ok := t.rows[key]
-	return value, ok
-}
+// fetchTime bounds a request.
+const fetchTime = 10 * time.Second
 
 // fetch makes an HTTP request to a host that the configuration names. It follows
 // no redirection, uses no proxy and keeps no cookies.

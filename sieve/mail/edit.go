@@ -122,10 +122,7 @@ func (m *Message) replaceAll(entity []byte) (sieve.Message, error) {
 			h, _ = h.Insert(h.Len(), f.Raw)
 		}
 	}
-	out := *m
-	out.m = m.m.WithHeader(h).WithBody(e.Body())
-	out.base, out.replaced = out.m, nil
-	return &out, nil
+	return m.become(h, e.Body()), nil
 }
 
 // describes reports whether a field says what the body is.
@@ -143,14 +140,11 @@ func (m *Message) Enclose(subject string, fields []string, text string) (sieve.M
 	named := func(name string) bool {
 		return slices.ContainsFunc(fields, func(s string) bool { return strings.EqualFold(s, name) })
 	}
-	var b bytes.Buffer
-	for _, f := range m.m.Header().Fields() {
-		if tracing(f) || f.Name != "" && named(f.Name) && !describes(f) && (subject == "" || !f.Is("Subject")) {
-			b.Write(f.Raw)
-		}
-	}
+	h := m.m.Header().Without(func(f message.Field) bool {
+		return !tracing(f) && (f.Name == "" || !named(f.Name) || describes(f) || subject != "" && f.Is("Subject"))
+	})
 	boundary := rand.Text()
-	add := func(name, value string) { b.Write(formatField(name, value)) }
+	add := func(name, value string) { h, _ = h.Insert(h.Len(), formatField(name, value)) }
 	if !named("From") {
 		add("From", m.owner.String())
 	}
@@ -165,17 +159,22 @@ func (m *Message) Enclose(subject string, fields []string, text string) (sieve.M
 	}
 	add("MIME-Version", "1.0")
 	add("Content-Type", `multipart/mixed; boundary="`+boundary+`"`)
-	b.WriteString("\r\n--" + boundary + "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n")
+	var b bytes.Buffer
+	b.WriteString("--" + boundary + "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n")
 	w := quotedprintable.NewWriter(&b)
 	w.Write([]byte(text)) //nolint:errcheck // a Buffer takes everything
 	w.Close()             //nolint:errcheck // likewise
 	b.WriteString("\r\n--" + boundary + "\r\nContent-Type: message/rfc822\r\nContent-Disposition: attachment\r\n\r\n")
-	whole := message.Join(message.FromBytes(b.Bytes()), m.m.Bytes(), message.FromBytes([]byte("\r\n--"+boundary+"--\r\n")))
-	out, err := message.Parse(whole)
-	if err != nil {
-		return nil, err
-	}
-	return New(out, m.owner), nil
+	return m.become(h, message.Join(message.FromBytes(b.Bytes()), m.m.Bytes(), message.FromBytes([]byte("\r\n--"+boundary+"--\r\n")))), nil
+}
+
+// become is the message with another header and body. Fields that it had and has
+// are known by the IDs that they had.
+func (m *Message) become(h *message.Header, body message.Bytes) *Message {
+	out := *m
+	out.m = m.m.WithHeader(h).WithBody(body)
+	out.base, out.replaced = out.m, nil
+	return &out
 }
 
 func or(s, fallback string) string {

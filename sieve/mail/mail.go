@@ -31,6 +31,15 @@ func New(m *message.Message, owner sieve.Address) *Message {
 // Mail is the message as it is now.
 func (m *Message) Mail() *message.Message { return m.m }
 
+// With is another message in this one's place: what a program made of it.
+func (m *Message) With(other *message.Message) *Message {
+	h := m.m.Header().Without(func(message.Field) bool { return true })
+	for _, f := range other.Header().Fields() {
+		h, _ = h.Insert(h.Len(), f.Raw)
+	}
+	return m.become(h, other.Body())
+}
+
 // Size is that of this revision.
 func (m *Message) Size() int64 { return m.m.Size() }
 
