@@ -167,7 +167,7 @@ func buildHasFlag(c *checker, b *bound) test {
 	}
 	flags := func(m *machine, to *seeker) error {
 		for _, p := range places {
-			list, n := subjects(m.flagsIn(p))
+			list, n := m.subjects(m.flagsIn(p))
 			if err := m.spend(n); err != nil {
 				return err
 			}

@@ -90,6 +90,26 @@ type machine struct {
 	addresses []addresses
 	seeker    seeker
 	single    [1]subject
+	room      room
+}
+
+// room is where the first of what a run keeps is put, so that most runs need no
+// more memory than their machine's.
+type room struct {
+	headers   [12]header
+	addresses [4]addresses
+	subjects  [16]subject
+	taken     int // of subjects
+}
+
+// take is room for n subjects.
+func (r *room) take(n int) []subject {
+	if r.taken+n > len(r.subjects) {
+		return make([]subject, n)
+	}
+	out := r.subjects[r.taken : r.taken+n : r.taken+n]
+	r.taken += n
+	return out
 }
 
 // header is a field's values, kept once asked for.
@@ -103,6 +123,7 @@ type addresses struct {
 	name   string
 	values [][]Address
 	parts  []addressParts
+	room   [2]addressParts // for the first parts
 }
 
 type addressParts struct {
@@ -116,6 +137,7 @@ type addressParts struct {
 // context's error where those were the cause.
 func (s *Script) Run(ctx context.Context, env Env) (Result, error) {
 	m := &machine{ctx: ctx, env: env, unit: &s.unit, opts: &s.opts, limits: &s.opts.Limits, message: env.Message}
+	m.headers, m.addresses = m.room.headers[:0], m.room.addresses[:0]
 	if s.slots > 0 {
 		m.vars = make([]string, s.slots)
 	}
@@ -209,14 +231,14 @@ func (m *machine) header(name string) ([]subject, error) {
 			return m.headers[i].values, nil
 		}
 	}
-	out, n := subjects(m.message.Header(name))
+	out, n := m.subjects(m.message.Header(name))
 	m.headers = append(m.headers, header{name, out})
 	return out, m.spend(n)
 }
 
 // subjects are values ready to be compared; n is what making them costs.
-func subjects(list []string) (out []subject, n int) {
-	out = make([]subject, len(list))
+func (m *machine) subjects(list []string) (out []subject, n int) {
+	out = m.room.take(len(list))
 	n = len(list)
 	for i, s := range list {
 		out[i].text = s
@@ -235,7 +257,9 @@ func (m *machine) mailboxes(name string) (*addresses, error) {
 	}
 	list := m.message.Addresses(name)
 	m.addresses = append(m.addresses, addresses{name: name, values: list})
-	return &m.addresses[len(m.addresses)-1], m.spend(8 * count(list))
+	a := &m.addresses[len(m.addresses)-1]
+	a.parts = a.room[:0]
+	return a, m.spend(8 * count(list))
 }
 
 // count is how many addresses there are in several fields.
@@ -260,7 +284,7 @@ func (a *addresses) of(m *machine, part *tagRow) ([]subject, error) {
 }
 
 func (m *machine) partsOf(fields [][]Address, part *tagRow) []subject {
-	out := make([]subject, 0, count(fields))
+	out := m.room.take(count(fields))[:0]
 	for _, list := range fields {
 		for _, one := range list {
 			if s, ok := part.part(one, m.opts); ok {

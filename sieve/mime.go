@@ -135,7 +135,7 @@ func (m *machine) view(e Entity, name string, view mimeView) ([]subject, error) 
 	for _, media := range e.Media(name) {
 		out = append(out, mediaValues(media, view.what, params)...)
 	}
-	list, n := subjects(out)
+	list, n := m.subjects(out)
 	return list, m.spend(16 + n)
 }
 

@@ -140,7 +140,7 @@ func (m *machine) fields(e Entity, name string) ([]subject, error) {
 	if e == nil {
 		return m.header(name)
 	}
-	out, n := subjects(e.Header(name))
+	out, n := m.subjects(e.Header(name))
 	return out, m.spend(16 + n)
 }
 

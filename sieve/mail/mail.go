@@ -199,9 +199,21 @@ func unfold(s string) string {
 // addresses reads fields. An address without a domain is not valid (RFC 5322,
 // 3.4.1).
 func addresses(h *message.Header, name string) [][]sieve.Address {
-	var out [][]sieve.Address
-	for _, v := range h.Values(name) {
-		var list []sieve.Address
+	values := h.Values(name)
+	if len(values) == 0 {
+		return nil
+	}
+	// One field with one address is what most messages have.
+	one := &struct {
+		field [1][]sieve.Address
+		list  [1]sieve.Address
+	}{}
+	out := one.field[:0]
+	for i, v := range values {
+		list := one.list[:0]
+		if i > 0 {
+			list = nil
+		}
 		parsed := message.ParseAddressList(v)
 		for _, a := range parsed {
 			switch {
