@@ -22,6 +22,7 @@ import (
 	"mtad/plugins"
 	"mtad/plugins/lua"
 	"mtad/plugins/lua/worker"
+	"mtad/plugins/sieve"
 	lang "mtad/sieve"
 	"mtad/smtp"
 )
@@ -137,7 +138,7 @@ func mail(t *testing.T, text string) *pipeline.View {
 func (p page) step(t *testing.T, key string) *pipeline.Pipeline {
 	t.Helper()
 	kind, _, _ := strings.Cut(key, " ")
-	for _, k := range plugins.Kinds(plugins.Deps{Scripts: scripts(p.files["alice.sieve"]), Lua: luaScripts{p.files["alice.lua"], state{}}}) {
+	for _, k := range plugins.Kinds(plugins.Deps{Sieve: scripts{text: p.files["alice.sieve"]}, Lua: luaScripts{p.files["alice.lua"], state{}}}) {
 		if k.Name != kind {
 			continue
 		}
@@ -184,12 +185,17 @@ func run(t *testing.T, pl *pipeline.Pipeline, s pipeline.Stage, text string) str
 	return out
 }
 
-// scripts is every account's Sieve script.
-type scripts string
+// scripts is every account's Sieve script, which asks for nothing else.
+type scripts struct {
+	sieve.Users
+	text string
+}
 
 func (s scripts) Script(context.Context, smtp.Address) (text, version string, ok bool, err error) {
-	return string(s), "1", true, nil
+	return s.text, "1", true, nil
 }
+
+func (scripts) Folders(smtp.Address) lang.Mailboxes { return nil }
 
 // luaScripts is every account's Lua script, and its state.
 type luaScripts struct {

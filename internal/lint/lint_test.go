@@ -83,6 +83,7 @@ const (
 // sizeExceptions are what may be larger, and why.
 var sizeExceptions = map[string]string{
 	"package cmd/mtad": "one small file a subcommand; the largest has 350 lines",
+	"package sieve":    "a file an extension, and what the RFCs' examples and the fuzzers want; no other room knows the tables",
 }
 
 func TestSizes(t *testing.T) {
