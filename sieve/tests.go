@@ -160,8 +160,10 @@ func holdsAddresses(name string) bool {
 // buildAddress compares addresses in header fields (RFC 5228, 5.1).
 func buildAddress(c *checker, b *bound) test {
 	names, q, part := b.vals[0].texts, c.matcher(b, b.vals[1]), b.part()
+	at, scope := c.index(b), c.scope(b)
 	for _, t := range names {
-		if t.parts == nil && !holdsAddresses(t.lit) {
+		// With :mime it is any field (RFC 5703, 4.2: "Content-From").
+		if t.parts == nil && !scope.mime && !holdsAddresses(t.lit) {
 			p := c.errorf(b.vals[0].at, "the field %s does not hold addresses", quoted(t.lit))
 			if p.Hint = didYouMean(asciiLower(t.lit), addressFields); p.Hint == "" {
 				p.Hint = "use the test header for it"
@@ -169,14 +171,13 @@ func buildAddress(c *checker, b *bound) test {
 		}
 	}
 	names = upperNames(names)
-	at, scope := c.index(b), c.scope(b)
 	return q.test(func(m *machine, to *seeker) error {
 		for _, t := range names {
 			name, err := t.value(m)
 			if err != nil {
 				return err
 			}
-			if t.parts != nil && !holdsAddresses(name) {
+			if t.parts != nil && !scope.mime && !holdsAddresses(name) {
 				continue
 			}
 			entities, err := scope.entities(m)

@@ -263,8 +263,8 @@ var (
 
 // steady is a message without what is made anew in every run.
 func steady(s string) string {
-	if m := madeBoundary.FindStringSubmatch(s); m != nil {
-		s = strings.ReplaceAll(s, m[1], "MADE")
+	for i, m := range madeBoundary.FindAllStringSubmatch(s, -1) {
+		s = strings.ReplaceAll(s, m[1], fmt.Sprintf("MADE%d", i))
 	}
 	return madeDate.ReplaceAllString(madeID.ReplaceAllString(s, "<MADE@"), "Date: now")
 }

@@ -20,6 +20,7 @@ type Message struct {
 	// What parts a script has seen belong to, and what stands in their place.
 	base     *message.Message
 	replaced []replacement
+	gone     []*message.Message // those whose parts are all replaced
 }
 
 // New is a message for the script of an owner. The message's octets must stay
