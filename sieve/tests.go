@@ -141,7 +141,7 @@ func (m *machine) fields(e Entity, name string) ([]subject, error) {
 		return m.header(name)
 	}
 	out, n := m.subjects(e.Header(name))
-	return out, m.spend(16 + n)
+	return out, m.spend(64 + 32*n)
 }
 
 // addressFields are the fields that hold addresses (RFC 5228, 5.1): those of the
@@ -217,6 +217,11 @@ func (m *machine) addressParts(e Entity, name string, part *tagRow, at position)
 		fields = list.values
 	} else {
 		fields = e.Addresses(name)
+		for _, value := range e.Header(name) {
+			if err := m.spend(16 * len(value)); err != nil {
+				return nil, err
+			}
+		}
 	}
 	out := m.partsOf(pick(fields, at), part)
 	return out, m.spend(16 + 8*len(out))

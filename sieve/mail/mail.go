@@ -99,6 +99,9 @@ func (p *part) Type() (typ, subtype string)             { return p.p.Type, p.p.S
 func (p *part) Children() ([]sieve.Entity, error)       { return children(p.of, p.p, p.marks), nil }
 func (p *part) Content(limit int) ([]byte, error)       { return content(p.of, p.p, limit) }
 
+// Size is that of the content before it is decoded.
+func (p *part) Size() int64 { return p.p.BodySize }
+
 func children(of *message.Message, p *message.Part, marks []string) []sieve.Entity {
 	if p.Embedded != nil {
 		return []sieve.Entity{&part{of, p.Embedded, marks}}
