@@ -66,6 +66,28 @@ func BenchmarkCompile(b *testing.B) {
 	}
 }
 
+// BenchmarkCompileLong compiles a hundred rules.
+func BenchmarkCompileLong(b *testing.B) {
+	require, rules, _ := strings.Cut(exampleScript, "\n")
+	text := require + "\n" + strings.Repeat(rules, 5)
+	b.ReportAllocs()
+	for b.Loop() {
+		compile(b, text)
+	}
+}
+
+// BenchmarkBody looks for a word in a text of 10 KiB.
+func BenchmarkBody(b *testing.B) {
+	s := compile(b, `require "body"; if body :text :contains "needle" { discard; }`)
+	env := sieve.Env{Message: parseRaw(b, "Subject: x\n\n"+strings.Repeat("Some text of a letter, and more of it.\n", 260))}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := s.Run(context.Background(), env); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func BenchmarkRun(b *testing.B) {
 	s := compile(b, exampleScript)
 	env := sieve.Env{Message: parseRaw(b, exampleMessage), Envelope: sieve.Envelope{From: addr("dora@example.com"), To: addr("me@example.org")}}

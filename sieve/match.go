@@ -249,7 +249,7 @@ func (q *matcher) match(m *machine, s *subject) (bool, error) {
 			}
 			k = &fresh
 		}
-		if err := m.spend(1 + (len(s.text)+len(k.value))/8); err != nil {
+		if err := m.spend(16 + (len(s.text)+len(k.value))/8); err != nil {
 			return false, err
 		}
 		ok, err := q.how.match(m, q, k, s)
