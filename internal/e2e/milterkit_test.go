@@ -1,0 +1,72 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"regexp"
+	"testing"
+
+	"mtad/internal/e2e/milterkit"
+	"mtad/internal/mtatest"
+)
+
+// kitTimes are the time-outs of milters that are not honest.
+const (
+	kitPostfix = "milter_connect_timeout = 2s\nmilter_command_timeout = 2s\nmilter_content_timeout = 2s\nsmtpd_delay_reject = no\nsmtpd_delay_open_until_valid_rcpt = no\n"
+	kitOptions = "connect_timeout = \"2s\"\ncommand_timeout = \"2s\"\ncontent_timeout = \"2s\"\nidle_connections = 0\n"
+)
+
+// side is a mail server that asks a milter of its own.
+type side struct {
+	milterkit.MTA
+	milter *milterkit.Milter
+}
+
+// sides are mtad and Postfix with a milter each.
+func sides(t *testing.T) (all [2]side) {
+	t.Helper()
+	var hops [2]*mtatest.Hop
+	var ports [2]int
+	for i := range all {
+		ports[i] = freePort(t)
+		hops[i] = mtatest.StartHop(t, local(ports[i]), nil)
+		all[i].milter = milterkit.NewMilter(t, milterkit.All)
+	}
+	s := start(t, toHop(ports[0]), withFilter("inbound", `connect = "inet:`+all[0].milter.Addr+`"`+"\n"+kitOptions))
+	_, addrs := mtatest.PostfixWith(t, kitPostfix, hops[1].Addr, "inet:"+all[1].milter.Addr)
+	all[0].MTA = milterkit.MTA{Name: "mtad", Addr: local(s.SMTP), Hop: hops[0]}
+	all[1].MTA = milterkit.MTA{Name: "Postfix", Addr: addrs[0], Hop: hops[1]}
+	return all
+}
+
+// withFilter puts a milter, and nothing else, into a pipeline.
+func withFilter(pipeline, options string) func(*server, string) string {
+	re := regexp.MustCompile(`(?ms)^pipeline "` + pipeline + `" \{.*?^\}`)
+	return func(_ *server, text string) string {
+		return re.ReplaceAllLiteralString(text, "pipeline \""+pipeline+"\" {\n  filter \"milter\" {\n"+options+"\n  }\n}")
+	}
+}
+
+// TestMilterKit plays every case to mtad and to Postfix.
+func TestMilterKit(t *testing.T) {
+	t.Parallel()
+	all := sides(t)
+	for _, c := range milterkit.Cases() {
+		t.Run(c.Name, func(t *testing.T) {
+			var came [2]string
+			for i, a := range all {
+				a.milter.Become(c.Terms, c.Script)
+				came[i] = a.Play(t, c.Session)
+				a.milter.AwaitIdle(t)
+				came[i] += "\nthe milter saw\n" + milterkit.Events(a.milter.Take())
+			}
+			diff := milterkit.Differ(all[0].Name, came[0], all[1].Name, came[1])
+			switch {
+			case diff != "" && c.Differ == "":
+				t.Error(diff)
+			case diff == "" && c.Differ != "":
+				t.Errorf("both come to the same: it is no longer true that %s", c.Differ)
+			}
+		})
+	}
+}
