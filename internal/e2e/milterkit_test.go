@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"regexp"
+	"strings"
 	"testing"
 
 	"mtad/internal/e2e/milterkit"
@@ -47,6 +48,15 @@ func withFilter(pipeline, options string) func(*server, string) string {
 	}
 }
 
+// calm ends a row of faults, of which some more would make mtad leave the milter
+// alone.
+func (a *side) calm(t *testing.T) {
+	a.milter.Become(milterkit.Terms{Version: 6}, "")
+	a.Play(t, milterkit.Session{Say: []string{"EHLO client.test", "QUIT"}})
+	a.milter.AwaitIdle(t)
+	a.milter.Take()
+}
+
 // TestMilterKit plays every case to mtad and to Postfix.
 func TestMilterKit(t *testing.T) {
 	t.Parallel()
@@ -54,11 +64,15 @@ func TestMilterKit(t *testing.T) {
 	for _, c := range milterkit.Cases() {
 		t.Run(c.Name, func(t *testing.T) {
 			var came [2]string
-			for i, a := range all {
+			for i := range all {
+				a := &all[i]
 				a.milter.Become(c.Terms, c.Script)
 				came[i] = a.Play(t, c.Session)
 				a.milter.AwaitIdle(t)
 				came[i] += "\nthe milter saw\n" + milterkit.Events(a.milter.Take())
+			}
+			if strings.Contains(came[0], "FAULT") {
+				all[0].calm(t)
 			}
 			diff := milterkit.Differ(all[0].Name, came[0], all[1].Name, came[1])
 			switch {
