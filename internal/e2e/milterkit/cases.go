@@ -12,7 +12,8 @@ import (
 type Case struct {
 	Name   string
 	Script string
-	Terms  Terms // zero: All without any of its steps
+	Terms  Terms  // zero: All without any of its steps
+	Greet  string // in place of the negotiation's answer: octets
 	Session
 	Differ string // why mail servers that are compared do differ here
 }
@@ -68,9 +69,10 @@ var differs = []struct{ name, why string }{
 	{"connect discard", "Postfix passes over a discard where there is no message"},
 	{"connect shutdown", "the words of a 421 banner are the milter's or our own"},
 	{"connect 421", "the words of a 421 banner are the milter's or our own"},
-	{"connect", "mtad refuses a client with the milter's words and hangs up; Postfix does at the first command that matters"},
+	{"connect to a milter that negotiates more steps", "mtad, as Sendmail, takes no flags that it has not offered; Postfix passes over them"},
+	{"connect", Sooner},
 	{"helo discard", "Postfix passes over a discard where there is no message"},
-	{"helo", "mtad refuses HELO; Postfix takes it and refuses MAIL"},
+	{"helo", Sooner},
 	{"mail bad code", badCode}, {"rcpt bad code", badCode}, {"data bad code", badCode}, {"unknown bad code", badCode},
 	{"header bad code", badCode}, {"eoh bad code", badCode}, {"body bad code", badCode}, {"eom bad code", badCode},
 	{"rcpt half a packet", again}, {"unknown half a packet", again}, {"rcpt hangs up", again}, {"rcpt garbage", again}, {"rcpt unknown reply", again},
@@ -91,6 +93,9 @@ var differs = []struct{ name, why string }{
 	{"removes every recipient", "Postfix drops the message, mtad refuses it"},
 	{"NUL in ", "mtad takes no NUL"},
 }
+
+// Sooner is a difference of time alone: what comes of the mail is the same.
+const Sooner = "mtad refuses at the banner or HELO what Postfix refuses at MAIL"
 
 // Reasons that several cases have.
 const (
@@ -280,10 +285,29 @@ func dialogues() (out []Case) {
 	return out
 }
 
+// negotiations are milters that one can not come to terms with.
+func negotiations() (out []Case) {
+	answer := func(t Terms) string { return string(Packet('O', t.append())) }
+	for _, n := range []struct{ name, greet string }{
+		{"garbage", "\x00\x00\x00\x00garbage"},
+		{"another packet", string(Packet('c', ""))},
+		{"a short answer", string(Packet('O', "\x00\x00\x00\x06"))},
+		{"version 7", answer(Terms{7, 0, 0})},
+		{"more actions", answer(Terms{6, 1 << 20, 0})},
+		{"more steps", answer(Terms{6, 0, 1 << 25})},
+		{"a list cut short", string(Packet('O', Terms{6, 0, 0}.append()+"\x00\x00\x00\x00j"))},
+	} {
+		c := Case{Name: "connect to a milter that negotiates " + n.name, Greet: n.greet, Session: Plain(small, "bob@far.test")}
+		c.Differ = reason(c.Name)
+		out = append(out, c)
+	}
+	return out
+}
+
 // Cases are all of them.
 func Cases() []Case {
 	var out []Case
-	for _, some := range [][]Case{replies(), edits(), flagged(), letters(), dialogues()} {
+	for _, some := range [][]Case{negotiations(), replies(), edits(), flagged(), letters(), dialogues()} {
 		for _, c := range some {
 			if c.Terms.Version == 0 {
 				c.Terms = Terms{6, All.Actions, 0}

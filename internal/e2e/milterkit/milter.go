@@ -32,12 +32,13 @@ type Milter struct {
 	Names bool          // macros are noted
 	Ended chan struct{} // an element for each session that the client ended
 
-	mu     sync.Mutex
-	script map[byte][]string
-	count  map[byte]int
-	log    []string
-	conns  int
-	open   int
+	listener net.Listener
+	mu       sync.Mutex
+	script   map[byte][]string
+	count    map[byte]int
+	log      []string
+	conns    int
+	open     int
 }
 
 // slow is how long a slow milter takes.
@@ -49,7 +50,7 @@ func NewMilter(t testing.TB, terms Terms) *Milter {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	mtatest.Check(t, err)
 	m := &Milter{
-		Addr: l.Addr().String(), Terms: terms, Ended: make(chan struct{}, 1000),
+		Addr: l.Addr().String(), listener: l, Terms: terms, Ended: make(chan struct{}, 1000),
 		script: map[byte][]string{}, count: map[byte]int{},
 	}
 	go func() {
@@ -66,7 +67,7 @@ func NewMilter(t testing.TB, terms Terms) *Milter {
 			}()
 		}
 	}()
-	t.Cleanup(func() { l.Close() })
+	t.Cleanup(m.Close)
 	return m
 }
 
@@ -129,6 +130,17 @@ func (m *Milter) Become(terms Terms, script string) {
 	m.add(script)
 }
 
+// Play makes the milter that of a case.
+func (m *Milter) Play(c Case) {
+	m.Become(c.Terms, c.Script)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.Greet = c.Greet
+}
+
+// Close makes the milter one that is down.
+func (m *Milter) Close() { m.listener.Close() }
+
 // Learn adds lines to the script.
 func (m *Milter) Learn(script string) {
 	m.mu.Lock()
@@ -178,6 +190,8 @@ func (m *Milter) serve(c net.Conn) {
 }
 
 func (m *Milter) greeting(terms Terms) []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.Greet != "" {
 		return []byte(m.Greet)
 	}

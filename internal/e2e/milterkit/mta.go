@@ -168,6 +168,21 @@ func (c *client) content(data string) {
 	}
 }
 
+// refused finds a refusal in a transcript.
+var refused = regexp.MustCompile(`(?m)^[^<>\n]*(?:<\S*>)?[^<>\n]*: ([45])\d\d `)
+
+// Fate is what came of the mail of a transcript, whenever it was said: it arrived,
+// or with which class of codes it was refused first.
+func Fate(transcript string) string {
+	if strings.Contains(transcript, "\nfrom <") {
+		return "arrived"
+	}
+	if m := refused.FindStringSubmatch(transcript); m != nil {
+		return m[1] + "xx"
+	}
+	return "dropped"
+}
+
 // Events are the events that a milter noted, from HELO on: how a session ends is
 // every mail server's own affair, and the connection has ports.
 func Events(log []string) string {
