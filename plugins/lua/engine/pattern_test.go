@@ -87,19 +87,19 @@ func TestBudget(t *testing.T) {
 }
 
 // TestHyphenInSet checks what a hyphen in a set stands for, as in Lua 5.1: it can be
-// a range's end, and behind a class or an escape it stands for itself.
+// a range's end, and behind a class, an escape or a range it stands for itself.
 func TestHyphenInSet(t *testing.T) {
 	for _, c := range []struct {
 		text, pattern string
 		want          int
-	}{{"0", "[0--]", -1}, {"-", "[0--]", -1}, {"-", "[+--]", 0}, {",", "[+--]", 0}, {"*", "[+--]", -1}, {"a", "[%C-0]", 0}, {"-", "[%d-z]", 0}, {"y", "[%d-z]", -1}, {"0", "[%0-0]", 0}, {"-", "[%0-9]", 0}, {"5", "[%0-9]", -1}} {
+	}{{"0", "[0--]", -1}, {"-", "[0--]", -1}, {"-", "[+--]", 0}, {",", "[+--]", 0}, {"*", "[+--]", -1}, {"a", "[%C-0]", 0}, {"-", "[%d-z]", 0}, {"y", "[%d-z]", -1}, {"0", "[%0-0]", 0}, {"-", "[%0-9]", 0}, {"5", "[%0-9]", -1}, {"-", "[a-c-e]", 0}, {"d", "[a-c-e]", -1}} {
 		if s, _ := search(newMatcher(c.text, c.pattern), 0); s != c.want {
 			t.Errorf("%q in %q: at %d, in Lua 5.1 at %d", c.pattern, c.text, s, c.want)
 		}
 	}
 }
 
-var hyphenInSet = regexp.MustCompile(`--|\[.*%.-`)
+var hyphenInSet = regexp.MustCompile(`--|\[.*(%.-|-.*-)`)
 
 // FuzzPattern compares with gopher-lua's own matcher, which has no budget: hence
 // the short texts.
