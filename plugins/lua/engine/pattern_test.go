@@ -162,7 +162,7 @@ func TestAgainstLua(t *testing.T) {
 
 // setWithHyphen is what gopher-lua often reads otherwise than Lua does;
 // TestAgainstLua has them.
-var setWithHyphen = regexp.MustCompile(`\[.*-`)
+var setWithHyphen = regexp.MustCompile(`(?s)\[.*-`)
 
 // FuzzPattern compares with gopher-lua's own matcher, which has no budget: hence
 // the short texts.
