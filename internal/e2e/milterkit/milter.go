@@ -39,6 +39,7 @@ type Milter struct {
 	log      []string
 	conns    int
 	open     int
+	gone     chan struct{} // somebody has left
 }
 
 // slow is how long a slow milter takes.
@@ -50,7 +51,7 @@ func NewMilter(t testing.TB, terms Terms) *Milter {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	mtatest.Check(t, err)
 	m := &Milter{
-		Addr: l.Addr().String(), listener: l, Terms: terms, Ended: make(chan struct{}, 1000),
+		Addr: l.Addr().String(), listener: l, Terms: terms, Ended: make(chan struct{}, 1000), gone: make(chan struct{}, 1),
 		script: map[byte][]string{}, count: map[byte]int{},
 	}
 	go func() {
@@ -81,18 +82,31 @@ func (m *Milter) next() int {
 
 func (m *Milter) left() {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.open--
+	m.mu.Unlock()
+	select {
+	case m.gone <- struct{}{}:
+	default: // one says enough
+	}
+}
+
+func (m *Milter) idle() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.open == 0
 }
 
 // AwaitIdle waits until nobody is connected.
 func (m *Milter) AwaitIdle(t testing.TB) {
 	t.Helper()
-	mtatest.Eventually(t, "the end of all sessions with the milter", 30*time.Second, func() bool {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		return m.open == 0
-	})
+	limit := time.After(30 * time.Second)
+	for !m.idle() {
+		select {
+		case <-m.gone:
+		case <-limit:
+			t.Fatal("somebody does not leave the milter")
+		}
+	}
 }
 
 // Conns is how many connections were made.
