@@ -26,11 +26,8 @@ type side struct {
 // sides are mtad and Postfix with a milter each.
 func sides(t *testing.T) (all [2]side) {
 	t.Helper()
-	var hops [2]*mtatest.Hop
-	var ports [2]int
+	hops, ports := twoHops(t)
 	for i := range all {
-		ports[i] = freePort(t)
-		hops[i] = mtatest.StartHop(t, local(ports[i]), nil)
 		all[i].milter = milterkit.NewMilter(t, milterkit.All)
 	}
 	s := start(t, toHop(ports[0]), withFilter("inbound", `connect = "inet:`+all[0].milter.Addr+`"`+"\n"+kitOptions))
@@ -38,6 +35,16 @@ func sides(t *testing.T) (all [2]side) {
 	all[0].MTA = milterkit.MTA{Name: "mtad", Addr: local(s.SMTP), Hop: hops[0]}
 	all[1].MTA = milterkit.MTA{Name: "Postfix", Addr: addrs[0], Hop: hops[1]}
 	return all
+}
+
+// twoHops are a next hop for each side.
+func twoHops(t *testing.T) (hops [2]*mtatest.Hop, ports [2]int) {
+	t.Helper()
+	for i := range hops {
+		ports[i] = freePort(t)
+		hops[i] = mtatest.StartHop(t, local(ports[i]), nil)
+	}
+	return hops, ports
 }
 
 // withFilter puts a milter, and nothing else, into a pipeline.

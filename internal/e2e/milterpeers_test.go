@@ -14,12 +14,7 @@ import (
 // peers are mtad and Postfix with the same milter, as somebody else wrote it.
 func peers(t *testing.T, socket string) (all [2]milterkit.MTA) {
 	t.Helper()
-	var hops [2]*mtatest.Hop
-	var ports [2]int
-	for i := range hops {
-		ports[i] = freePort(t)
-		hops[i] = mtatest.StartHop(t, local(ports[i]), nil)
-	}
+	hops, ports := twoHops(t)
 	s := start(t, toHop(ports[0]), withMilter("inbound", socket))
 	all[0] = milterkit.MTA{Name: "mtad", Addr: local(s.SMTP), Hop: hops[0]}
 	all[1] = milterkit.MTA{Name: "Postfix", Addr: mtatest.Postfix(t, hops[1].Addr, "unix:"+socket)[0], Hop: hops[1]}
