@@ -18,9 +18,9 @@ import (
 //
 //   - no step from i on that comes before j writes what j or its condition reads;
 //   - j writes no Effects;
-//   - j keeps no session, or the stage is Message: a refusal of i ends the
-//     transaction for j's session there, while elsewhere it would have been told
-//     of a recipient, say, that it should not know of;
+//   - j keeps no session, or the stage is Message, or j is a Retractor: a refusal
+//     of i ends the transaction for j's session at Message, while elsewhere it has
+//     been told of a recipient, say, that it should not know of, and must forget;
 //   - j's breaker is closed, so that whether it is asked at all does not depend on
 //     when.
 //
@@ -78,12 +78,17 @@ func early(steps []*Step) (out [stageCount][]int) {
 }
 
 func (st *Step) mayBeEarly(s Stage) bool {
-	if _, opens := st.Filter.(Opener); opens {
+	if _, opens := st.Filter.(Opener); opens && !st.retracts() {
 		return s == Message // its session will say
 	}
 	_, declares := st.Filter.(Access)
 	_, writes := st.Access(s)
 	return declares && writes&Effects == 0
+}
+
+func (st *Step) retracts() bool {
+	_, ok := st.Filter.(Retractor)
+	return ok
 }
 
 // lookAhead begins the calls that need not wait for step i, whose call is now.
@@ -112,17 +117,18 @@ func (f *Flow) access(i int, s Stage) (reads, writes Facts) {
 	if sess := f.sessions[i]; sess != nil {
 		return st.access(sess, s)
 	}
-	if _, opens := st.Filter.(Opener); opens {
+	if _, opens := st.Filter.(Opener); opens && !st.retracts() {
 		return AllFacts, AllFacts
 	}
 	return st.Access(s)
 }
 
 func (f *Flow) canBegin(j int, s Stage) bool {
-	if _, opens := f.p.steps[j].Filter.(Opener); opens && (f.sessions[j] == nil || s != Message) {
+	st := f.p.steps[j]
+	if _, opens := st.Filter.(Opener); opens && !st.retracts() && (f.sessions[j] == nil || s != Message) {
 		return false
 	}
-	return f.p.steps[j].breaker.closed()
+	return st.breaker.closed()
 }
 
 // beginAhead is begin, but waits for nothing.
@@ -172,7 +178,7 @@ func (f *Flow) sawAsNow(i int, s Stage, c *pending) {
 }
 
 // waste ends the calls after step i, which has ended the stage. The sessions in
-// them are the flow's again when it returns.
+// them are the flow's again when it returns, and know nothing of the calls.
 func (f *Flow) waste(i int, s Stage, begun *ahead) {
 	for n, j := range begun.steps[:begun.n] {
 		if c := begun.calls[n]; c != nil && j > i {
@@ -184,7 +190,39 @@ func (f *Flow) waste(i int, s Stage, begun *ahead) {
 		if c == nil || j <= i {
 			continue
 		}
+		opened := f.sessions[j] == nil
 		// Canceled, it comes back or is left behind; what it says is nothing.
 		_, _ = f.answer(j, f.p.steps[j], s, c)
+		if opened {
+			f.closeSession(j)
+		} else {
+			f.retract(j, s)
+		}
+	}
+}
+
+// retract makes a session forget a call; at Message the transaction's end does.
+func (f *Flow) retract(j int, s Stage) {
+	r, ok := f.p.steps[j].Filter.(Retractor)
+	if !ok || s == Message || f.sessions[j] == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), CommandTimeout)
+	defer cancel()
+	if err := guarded(func() error { return r.Retract(ctx, f.sessions[j], s) }); err != nil {
+		f.p.log.Debug("filter retract", "pipeline", f.p.Name, "step", f.p.steps[j].Name, "stage", s.String(), "err", err)
+		f.closeSession(j)
+	}
+}
+
+// closeSession closes a step's session, if it has one.
+func (f *Flow) closeSession(i int) {
+	s := f.sessions[i]
+	if s == nil {
+		return
+	}
+	f.sessions[i] = nil
+	if err := s.Close(); err != nil {
+		f.p.log.Debug("filter close", "step", f.p.steps[i].Name, "err", err)
 	}
 }
