@@ -72,7 +72,8 @@ type pending struct {
 	cancel context.CancelFunc
 	hand   *hand // nil: the filter could not be asked, which err says
 	err    error
-	writes Facts     // as declared when it began; set where others relied on it
+	reads  Facts     // as declared when it began,
+	writes Facts     // which is what others rely on
 	ended  time.Time // zero: it has not come back
 }
 
@@ -94,6 +95,7 @@ func (f *Flow) begin(ctx context.Context, i int, st *Step, s Stage) *pending {
 		return nil
 	}
 	c := &pending{view: v, begin: f.p.now(), asked: &dns.Recorder{}}
+	c.reads, c.writes = f.access(i, s)
 	if !st.breaker.allow(c.begin) {
 		st.stats.skipped.Add(1)
 		c.err = ErrBreakerOpen
