@@ -209,10 +209,11 @@ func (f *Flow) waste(i int, s Stage, begun *ahead) {
 	}
 }
 
-// retract makes a session forget a call; at Message the transaction's end does.
+// retract makes a session forget a call, if it can; at Message, the end of the
+// transaction does for those that can not.
 func (f *Flow) retract(j int, s Stage) {
 	r, ok := f.p.steps[j].Filter.(Retractor)
-	if !ok || s == Message || f.sessions[j] == nil {
+	if !ok || f.sessions[j] == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), CommandTimeout)

@@ -47,14 +47,15 @@ func (b *bench) buildMilter() (string, error) {
 
 func (b *bench) withMilters(bin string, n int) error {
 	var sockets []string
+	var pids []int
 	for i := range n {
 		socket := filepath.Join(b.dir, fmt.Sprintf("null-%d-%d.sock", n, i))
-		stop, err := startMilter(bin, socket)
+		pid, stop, err := startMilter(bin, socket)
 		if err != nil {
 			return err
 		}
 		defer stop()
-		sockets = append(sockets, socket)
+		sockets, pids = append(sockets, socket), append(pids, pid)
 	}
 	pf, err := startPostfix(filepath.Join(b.dir, fmt.Sprint("postfix-milter-", n)), discard, sockets...)
 	if err != nil {
@@ -66,21 +67,23 @@ func (b *bench) withMilters(bin string, n int) error {
 		return err
 	}
 	defer mt.stop()
+	pf.milters, mt.milters = pids, pids
 	fmt.Printf("\n%-36s %10s %10s   %-20s %s\n", fmt.Sprintf("accept, milters in front: %d", n), "postfix/s", "mtad/s", "ratio (spread)", "CPU ms a message: postfix, mtad")
 	for _, l := range milterLoads {
 		if err := b.row(l, pf, mt); err != nil {
 			return err
 		}
+		fmt.Printf("%-36s %10.2f %10.2f\n", "    CPU ms of the milters", median(pf.beside), median(mt.beside))
 	}
 	return b.latency(pf, mt)
 }
 
 // startMilter starts one that everybody may connect to.
-func startMilter(bin, socket string) (stop func(), err error) {
+func startMilter(bin, socket string) (pid int, stop func(), err error) {
 	cmd := exec.Command(bin, "local:"+socket)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	stop = func() {
 		cmd.Process.Kill()
@@ -90,10 +93,10 @@ func startMilter(bin, socket string) (stop func(), err error) {
 		c, err := net.Dial("unix", socket)
 		if err == nil {
 			c.Close()
-			return stop, os.Chmod(socket, 0o666)
+			return cmd.Process.Pid, stop, os.Chmod(socket, 0o666)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
 	stop()
-	return nil, fmt.Errorf("%s does not listen on %s", bin, socket)
+	return 0, nil, fmt.Errorf("%s does not listen on %s", bin, socket)
 }
