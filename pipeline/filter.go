@@ -69,6 +69,15 @@ type Access interface {
 	Access(Stage) (reads, writes Facts)
 }
 
+// Prefetcher is a filter that asks the domain name system, and can say what
+// before its turn comes. At Connect, Helo, Mail and Rcpt it lists what it will
+// want to know, as far as the View tells; the loop asks, so that the resolver has
+// the answers, or is about to, when the filter wants them. Nothing else comes of
+// it: Prefetch only looks at the View, and never sees an answer.
+type Prefetcher interface {
+	Prefetch(s Stage, v *View) []dns.Question
+}
+
 // Runner is for filters that hold resources: pools, processes, rule sets. Start
 // is called before the first Filter, Close after the last.
 type Runner interface {

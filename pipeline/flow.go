@@ -25,6 +25,10 @@ type Flow struct {
 	session   log
 	log       log
 	open      bool // a transaction is under way
+
+	prefetched int // questions asked ahead
+	asking     context.Context
+	stopAsking context.CancelFunc
 }
 
 // Open begins a flow for a client. Close must be called at its end.
@@ -287,6 +291,9 @@ func (f *Flow) rcptName() string {
 // Close ends the flow and closes the filters' sessions.
 func (f *Flow) Close() {
 	f.End(context.Background(), Aborted)
+	if f.stopAsking != nil {
+		f.stopAsking()
+	}
 	for i := range f.sessions {
 		f.closeSession(i)
 	}

@@ -41,6 +41,7 @@ func (f *Flow) Run(ctx context.Context, s Stage) Fate {
 		return Fate{Action: Discard, Step: step}
 	}
 	var begun ahead
+	first := true
 	for i, st := range f.p.steps {
 		c, asked := begun.take(i)
 		if !asked {
@@ -52,6 +53,10 @@ func (f *Flow) Run(ctx context.Context, s Stage) Fate {
 			continue
 		}
 		f.lookAhead(ctx, s, i, c, &begun)
+		if first {
+			f.prefetch(s, i, &begun)
+			first = false
+		}
 		if fate, stop := f.finish(i, st, s, c, begun.relied(i)); stop {
 			f.waste(i, s, &begun)
 			if fate.Refused() && s.session() {
@@ -59,6 +64,9 @@ func (f *Flow) Run(ctx context.Context, s Stage) Fate {
 			}
 			return fate
 		}
+	}
+	if first {
+		f.prefetch(s, len(f.p.steps), &begun)
 	}
 	return f.rcptFate()
 }
