@@ -360,11 +360,19 @@ func (s *session) helo(ctx context.Context, stage pipeline.Stage, v *pipeline.Vi
 // terminated is the strings with a NUL after each; a NUL inside would end one
 // early, and is left out.
 func terminated(parts ...string) []byte {
-	var out []byte
+	n := 0
 	for _, p := range parts {
-		out = append(append(out, strings.ReplaceAll(p, "\x00", "")...), 0)
+		n += len(p) + 1
+	}
+	out := make([]byte, 0, n)
+	for _, p := range parts {
+		out = appendText(out, p)
 	}
 	return out
+}
+
+func appendText(out []byte, s string) []byte {
+	return append(append(out, strings.ReplaceAll(s, "\x00", "")...), 0)
 }
 
 func (s *session) unknown(ctx context.Context, v *pipeline.View) (pipeline.Verdict, error) {
