@@ -11,7 +11,7 @@ type Plugins interface {
 	List() []Plugin
 	// Restart and Log report false if there is none of that name.
 	Restart(ctx context.Context, name string) (bool, error)
-	Log(name string) ([]PluginLine, bool)
+	Log(name string, after time.Time) ([]PluginLine, bool)
 }
 
 // Plugin is a filter's program.
@@ -69,8 +69,14 @@ func (s *Server) restartPlugin(ctx context.Context, in pluginName) (none, error)
 
 func (s *Server) pluginLog(_ context.Context, q url.Values) ([]PluginLine, error) {
 	name := q.Get("name")
+	var after time.Time
+	if text := q.Get("after"); text != "" {
+		if err := after.UnmarshalText([]byte(text)); err != nil {
+			return nil, &Error{Usage, "after: want a time as in RFC 3339"}
+		}
+	}
 	if s.cfg.Plugins != nil {
-		if found, ok := s.cfg.Plugins.Log(name); ok {
+		if found, ok := s.cfg.Plugins.Log(name, after); ok {
 			return empty(found), nil
 		}
 	}
@@ -87,7 +93,7 @@ func (c *Client) RestartPlugin(ctx context.Context, name string) error {
 	return c.change(ctx, "/v1/plugins/restart", pluginName{name})
 }
 
-// PluginLog is the last that was logged about a program.
-func (c *Client) PluginLog(ctx context.Context, name string) ([]PluginLine, error) {
-	return read[[]PluginLine](ctx, c, "/v1/plugins/log", url.Values{"name": {name}})
+// PluginLog is the last that was logged about a program, after that time.
+func (c *Client) PluginLog(ctx context.Context, name string, after time.Time) ([]PluginLine, error) {
+	return read[[]PluginLine](ctx, c, "/v1/plugins/log", url.Values{"name": {name}, "after": {after.Format(time.RFC3339Nano)}})
 }

@@ -14,7 +14,10 @@ func (onePlugin) List() []Plugin { return []Plugin{{Name: "p", PID: "7", Starts:
 
 func (o onePlugin) Restart(_ context.Context, name string) (bool, error) { return name == "p", o.err }
 
-func (onePlugin) Log(name string) ([]PluginLine, bool) {
+func (onePlugin) Log(name string, after time.Time) ([]PluginLine, bool) {
+	if !after.Before(time.Unix(1, 0)) {
+		return nil, name == "p"
+	}
 	return []PluginLine{{Time: time.Unix(1, 0).UTC(), Level: "INFO", Text: "hello"}}, name == "p"
 }
 
@@ -32,11 +35,14 @@ func TestPlugins(t *testing.T) {
 		t.Errorf("got %v, %v", found, err)
 	}
 	check(t, h.RestartPlugin(t.Context(), "p"))
-	lines, err := h.PluginLog(t.Context(), "p")
+	lines, err := h.PluginLog(t.Context(), "p", time.Time{})
 	if err != nil || len(lines) != 1 || lines[0].Text != "hello" {
-		t.Errorf("got %v, %v", lines, err)
+		t.Fatalf("got %v, %v", lines, err)
 	}
-	if _, err := h.PluginLog(t.Context(), "q"); code(t, err) != No {
+	if more, err := h.PluginLog(t.Context(), "p", lines[0].Time); err != nil || len(more) != 0 {
+		t.Errorf("after the last: %v, %v", more, err)
+	}
+	if _, err := h.PluginLog(t.Context(), "q", time.Time{}); code(t, err) != No {
 		t.Error(err)
 	}
 	h.server.cfg.Plugins = onePlugin{errors.New("no")}

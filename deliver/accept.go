@@ -64,6 +64,8 @@ type Config struct {
 	WarnLocal, WarnOther time.Duration
 	Log                  *slog.Logger
 	Now                  func() time.Time
+	// State is what the rules of a local mailbox remember; nil if nothing is.
+	State func(mailbox smtp.Address) (pipeline.KV, error)
 }
 
 // Agent is the delivery agent. SetQueue must be called before it is used.
@@ -184,6 +186,11 @@ func (a *Agent) accept(ctx context.Context, v *pipeline.View, note func(pipeline
 	if !reply.IsZero() {
 		return nil, reply
 	}
+	return a.keep(ctx, v, acts, note, gone)
+}
+
+// keep puts a message and what is to be done with it into the journal.
+func (a *Agent) keep(ctx context.Context, v *pipeline.View, acts []act, note func(pipeline.Event), gone func() error) (*accepted, smtp.Reply) {
 	meta, err := encodeRecord(v, acts)
 	if err != nil {
 		a.cfg.Log.Error("accept", "id", v.ID(), "err", err)
@@ -438,6 +445,9 @@ func (a *Agent) plan(ctx context.Context, v *pipeline.View, base *message.Messag
 	}
 	act.Plan, act.Folder = got.Plan(), got.Folder()
 	reply := act.edit(base, v.MessageFor(act.ID), got.Message())
+	if reply.IsZero() {
+		reply = act.editions(base)
+	}
 	for _, e := range f.End(ctx, outcome).Events {
 		note(e)
 	}
@@ -474,12 +484,53 @@ func (act *act) edit(base, was, own *message.Message) smtp.Reply {
 	return smtp.Reply{}
 }
 
+// editions notes how the messages that single actions of the plan take differ
+// from the one that is stored. All of a record's editions share its bound.
+func (act *act) editions(base *message.Message) smtp.Reply {
+	left := int64(maxEdited - len(act.Edited))
+	note := func(e *pipeline.Edition) smtp.Reply {
+		m := e.Message
+		if m == nil {
+			return smtp.Reply{}
+		}
+		skip, n := base.Size(), m.Size()
+		if m.SameBody(base) {
+			skip, n = base.HeaderSize(), m.HeaderSize()
+		}
+		if left -= n; left < 0 {
+			return replyEdited
+		}
+		b, err := message.ReadAll(message.Section(m.Bytes(), 0, n))
+		if err != nil {
+			return replyStorage
+		}
+		*e = pipeline.Edition{Edited: b, Skip: skip}
+		return smtp.Reply{}
+	}
+	act.Plan.Files, act.Plan.Redirects = slices.Clone(act.Plan.Files), slices.Clone(act.Plan.Redirects)
+	for i := range act.Plan.Files {
+		if reply := note(&act.Plan.Files[i].Edition); !reply.IsZero() {
+			return reply
+		}
+	}
+	for i := range act.Plan.Redirects {
+		if reply := note(&act.Plan.Redirects[i].Edition); !reply.IsZero() {
+			return reply
+		}
+	}
+	return smtp.Reply{}
+}
+
 // revision is the recipient's own revision of the stored message b.
-func (act *act) revision(b message.Bytes) message.Bytes {
-	if act.Edited == nil {
+func (act *act) revision(b message.Bytes) message.Bytes { return revision(b, act.Edited, act.Skip) }
+
+// revision puts other octets in the place of the first of b; none if edited is
+// nil.
+func revision(b message.Bytes, edited []byte, skip int64) message.Bytes {
+	if edited == nil {
 		return b
 	}
-	return message.Join(message.FromBytes(act.Edited), message.Section(b, act.Skip, b.Size()))
+	return message.Join(message.FromBytes(edited), message.Section(b, skip, b.Size()))
 }
 
 // What becomes of mail made here that is not taken: errRefused is for good,

@@ -133,6 +133,11 @@ func (a *Agent) act(ctx context.Context, r *accepted) (err error) {
 	})
 	if err == nil {
 		a.cfg.Trace(pipeline.Trace{ID: r.view.ID(), Events: events})
+		for i := range r.acts {
+			if act := &r.acts[i]; act.Kind == actFile && act.Hold == "" && act.Bounce.IsZero() {
+				a.remember(ctx, r.view, act)
+			}
+		}
 	}
 	r.again = true
 	return err
@@ -266,7 +271,7 @@ func (a *Agent) file(tx *store.Tx, v *pipeline.View, act *act, f pipeline.FileIn
 			return "", 0, err
 		}
 	}
-	prefix, skip := a.prefix(v, act)
+	prefix, skip := a.prefix(v, act, f.Edition)
 	uid, err := a.cfg.Mailboxes.Deliver(tx, folder.ID, mailbox.Entry{
 		Item:    mailbox.Item{Flags: parseFlags(f.Flags)},
 		Message: v.ID(), Prefix: prefix, Skip: skip,
@@ -278,10 +283,12 @@ func (a *Agent) file(tx *store.Tx, v *pipeline.View, act *act, f pipeline.FileIn
 
 // prefix is what final delivery puts before the message: Return-Path (RFC 5321,
 // 4.4) and Delivered-To, and the header if it was edited for this recipient.
-func (a *Agent) prefix(v *pipeline.View, act *act) (prefix []byte, skip int64) {
+func (a *Agent) prefix(v *pipeline.View, act *act, e pipeline.Edition) (prefix []byte, skip int64) {
 	prefix = fmt.Appendf(nil, "Return-Path: %s\r\nDelivered-To: %s\r\n", v.Sender().Path(), act.Mailbox)
 	m := v.Message()
 	switch {
+	case e.Edited != nil:
+		return append(prefix, e.Edited...), e.Skip
 	case act.Edited != nil:
 		return append(prefix, act.Edited...), act.Skip
 	case m.HeaderSize() == 0 && m.Size() > 0:
@@ -352,15 +359,86 @@ func (a *Agent) sendOn(ctx context.Context, r *accepted, of *act) (unsent []act)
 		}
 	}
 	for _, re := range of.Plan.Responses {
+		if !a.first(ctx, r.view, of.Mailbox, re) {
+			continue
+		}
+		re.Once = "" // the mark is set
 		m, err := a.parse(message.FromBytes(re.Data))
 		if err == nil {
 			err = a.made(ctx, r.view, smtp.Address{}, re.To, m, re.Why)
+		}
+		if err == nil && re.Fcc != nil {
+			a.fileCopy(ctx, r.view, of, m, *re.Fcc)
 		}
 		if err != nil && !errors.Is(err, errRefused) { // trying again would not change that
 			unsent = append(unsent, a.putOff(r, of, err, pipeline.Plan{Responses: []pipeline.Respond{re}}))
 		}
 	}
 	return unsent
+}
+
+// fileCopy puts a copy of a message that was sent into a folder of the account
+// (RFC 8580). A copy that can't be kept is only noted: the message is out.
+func (a *Agent) fileCopy(ctx context.Context, cause *pipeline.View, of *act, m *message.Message, file pipeline.FileInto) {
+	id := message.NewID(a.cfg.Now())
+	mailing := pipeline.Mailing{ID: id, Time: a.cfg.Now(), Rcpts: []pipeline.Recipient{{ID: 1, Addr: of.Mailbox}}}
+	client := pipeline.Client{Session: id.String(), Protocol: "local", Hostname: a.cfg.Hostname, Trusted: true}
+	v := pipeline.NewView(client, mailing, m)
+	acts := []act{{
+		Kind: actFile, Rcpt: of.Mailbox, ID: 1, Account: of.Account, Mailbox: of.Mailbox,
+		Plan: pipeline.Plan{Cancelled: true, Files: []pipeline.FileInto{file}},
+	}}
+	r, reply := a.keep(ctx, v, acts, func(pipeline.Event) {}, func() error { return nil })
+	if r == nil {
+		a.cfg.Log.Warn("keep a copy of what a rule sent", "id", cause.ID(), "mailbox", of.Mailbox.String(), "reply", reply.String())
+		return
+	}
+	a.cfg.Trace(pipeline.Trace{ID: id, Events: []pipeline.Event{{Time: v.Time(), Kind: pipeline.EventSession, Note: "made here: a copy of what a rule of " + of.Mailbox.String() + " sent about " + cause.ID().String()}}})
+	a.soon(context.WithoutCancel(ctx), r)
+}
+
+// first reports whether a response is to be sent that is sent only once in a
+// time. The mark is set before: rather no answer than two.
+func (a *Agent) first(ctx context.Context, v *pipeline.View, mailbox smtp.Address, re pipeline.Respond) bool {
+	if re.Once == "" {
+		return true
+	}
+	n := int64(0)
+	kv, err := a.state(mailbox)
+	if err == nil {
+		n, err = kv.Add(ctx, re.Once, 1, re.For)
+	}
+	if err != nil {
+		a.cfg.Log.Warn("no answer: what was answered before is not known", "id", v.ID(), "why", re.Why, "err", err)
+	}
+	return err == nil && n == 1
+}
+
+// errNoState means that an agent was made without Config.State.
+var errNoState = errors.New("deliver: nothing is remembered here")
+
+func (a *Agent) state(mailbox smtp.Address) (pipeline.KV, error) {
+	if a.cfg.State == nil {
+		return nil, errNoState
+	}
+	return a.cfg.State(mailbox)
+}
+
+// remember sets the marks of a plan that was carried out. One that is lost makes
+// a duplicate, never a loss.
+func (a *Agent) remember(ctx context.Context, v *pipeline.View, act *act) {
+	if len(act.Plan.Marks) == 0 {
+		return
+	}
+	kv, err := a.state(act.Mailbox)
+	for _, m := range act.Plan.Marks {
+		if err == nil {
+			err = kv.Set(ctx, m.Key, []byte("1"), m.For)
+		}
+	}
+	if err != nil {
+		a.cfg.Log.Warn("remember what a rule saw", "id", v.ID(), "mailbox", act.Mailbox.String(), "err", err)
+	}
 }
 
 // putOff makes an act of what could not be made now.
@@ -382,7 +460,11 @@ func (a *Agent) redirect(ctx context.Context, r *accepted, act *act, to pipeline
 		return err
 	}
 	defer b.Close()
-	m, err := a.parse(act.revision(b))
+	own := act.revision(b)
+	if to.Edited != nil {
+		own = revision(b, to.Edited, to.Skip)
+	}
+	m, err := a.parse(own)
 	if err != nil {
 		return err
 	}

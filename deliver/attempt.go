@@ -246,6 +246,9 @@ func (a *Agent) storeLater(ctx context.Context, it *queue.Item, v *pipeline.View
 	for _, e := range stored {
 		note(e)
 	}
+	if err == nil {
+		a.remember(ctx, v, act)
+	}
 	return err
 }
 

@@ -171,7 +171,7 @@ func (w *world) start() {
 	w.must(err)
 	w.mail, err = mailbox.Open(w.t.Context(), w.db, mailbox.Options{Now: w.clock.Now})
 	w.must(err)
-	w.dir, err = directory.New(w.db, directory.Options{Settings: directory.Settings{DefaultDomain: "x.test", Postmaster: "ann@x.test"}})
+	w.dir, err = directory.New(w.db, directory.Options{Now: w.clock.Now, Settings: directory.Settings{DefaultDomain: "x.test", Postmaster: "ann@x.test"}})
 	w.must(err)
 	client := relay.New(relay.Config{Hostname: "here.test", IdleTime: time.Minute})
 	router := NewRouter(w.dir, &Routing{
@@ -186,6 +186,7 @@ func (w *world) start() {
 		Delivery:  func() (*pipeline.Pipeline, func()) { return deliver, func() {} },
 		Generated: func() (*pipeline.Pipeline, func()) { return made, func() {} },
 		Trace:     w.trace, Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
+		State: func(a smtp.Address) (pipeline.KV, error) { return w.dir.State("rules." + a.Local) },
 	})
 	w.queue = queue.New(queue.Config{
 		DB: w.db, Attempt: w.agent.Attempt, Report: w.agent.Report, WarnAfter: w.agent.WarnAfter, Now: w.clock.Now,

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"mtad/message"
 	"mtad/smtp"
@@ -111,6 +112,16 @@ type FileInto struct {
 	Folder string   `json:"folder"`
 	Flags  []string `json:"flags,omitempty"`
 	Copy   bool     `json:"copy,omitempty"`
+	Edition
+}
+
+// Edition is a message as it is for one action alone; the zero Edition is the
+// recipient's own revision. A filter sets Message; what is kept of it is what
+// differs from the message that is stored.
+type Edition struct {
+	Message *message.Message `json:"-"`
+	Edited  []byte           `json:"edited,omitempty"` // octets in place of the first Skip
+	Skip    int64            `json:"skip,omitempty"`   // octets of the message
 }
 
 // CancelKeep drops the implicit keep, at Deliver: what nothing files is dropped.
@@ -124,6 +135,7 @@ type SetFlags struct{ Flags []string }
 type Redirect struct {
 	Addr smtp.Address `json:"addr"`
 	Copy bool         `json:"copy,omitempty"`
+	Edition
 }
 
 // Respond sends a message of its own to an address with the null reverse-path,
@@ -132,6 +144,18 @@ type Respond struct {
 	To   smtp.Address `json:"to"`
 	Data []byte       `json:"data"` // the whole message, at most 64 KiB
 	Why  string       `json:"why"`  // "vacation", for the trace
+	// Once, if it is not "", is a key of the account's state: the message is
+	// sent only if none was under that key within For.
+	Once string        `json:"once,omitempty"`
+	For  time.Duration `json:"for,omitempty"`
+	Fcc  *FileInto     `json:"fcc,omitempty"` // where the account keeps a copy (RFC 8580)
+}
+
+// Remember sets a key of the account's state, at Deliver, once the message is
+// where the plan wants it: a delivery that fails leaves no mark.
+type Remember struct {
+	Key string        `json:"key"` // at most 512 octets
+	For time.Duration `json:"for"`
 }
 
 func (m SetSender) String() string {
@@ -209,7 +233,14 @@ func (m Tag) String() string {
 func (m SetFolder) String() string { return "set-folder " + strconv.Quote(m.Folder) }
 
 func (m FileInto) String() string {
-	return "file-into " + strconv.Quote(m.name()) + flagList(m.Flags) + copyMark(m.Copy)
+	return "file-into " + strconv.Quote(m.name()) + flagList(m.Flags) + copyMark(m.Copy) + m.mark()
+}
+
+func (e Edition) mark() string {
+	if e.Message != nil || e.Edited != nil {
+		return " edited"
+	}
+	return ""
 }
 
 func (m FileInto) name() string {
@@ -221,7 +252,8 @@ func (m FileInto) name() string {
 
 func (CancelKeep) String() string { return "cancel-keep" }
 func (m SetFlags) String() string { return "set-flags" + flagList(m.Flags) }
-func (m Redirect) String() string { return "redirect " + m.Addr.Path() + copyMark(m.Copy) }
+func (m Redirect) String() string { return "redirect " + m.Addr.Path() + copyMark(m.Copy) + m.mark() }
+func (m Remember) String() string { return "remember " + m.Key + " for " + m.For.String() }
 func (m Respond) String() string  { return "respond " + m.Why + " to " + m.To.Path() }
 func copyMark(on bool) string {
 	if on {
@@ -275,6 +307,7 @@ func (CancelKeep) writes() Facts      { return Effects }
 func (SetFlags) writes() Facts        { return Effects }
 func (Redirect) writes() Facts        { return Effects }
 func (Respond) writes() Facts         { return Effects }
+func (Remember) writes() Facts        { return Effects }
 
 func (m SetSender) apply(s *state) error {
 	env := s.envelope()
@@ -464,3 +497,14 @@ func (m Respond) apply(s *state) error {
 	s.plan.Responses = append(slices.Clip(s.plan.Responses), m)
 	return nil
 }
+
+func (m Remember) apply(s *state) error {
+	if len(m.Key) > 512 || len(s.plan.Marks) >= maxMarks {
+		return errors.New("pipeline: too many keys to remember, or too long a one")
+	}
+	s.plan.Marks = append(slices.Clip(s.plan.Marks), m)
+	return nil
+}
+
+// maxMarks bounds what is to be remembered of one message.
+const maxMarks = 32

@@ -327,6 +327,7 @@ type Plan struct {
 	Flags     []string   `json:"flags,omitempty"`     // of the implicit keep
 	Redirects []Redirect `json:"redirects,omitempty"`
 	Responses []Respond  `json:"responses,omitempty"`
+	Marks     []Remember `json:"marks,omitempty"` // set once the message is where it should be
 }
 
 // Keeps reports whether the message goes to the default folder besides what

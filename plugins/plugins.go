@@ -18,8 +18,8 @@ import (
 // Deps is what kinds need from the rest of the house. Its zero value is enough
 // to describe them and to check a configuration.
 type Deps struct {
-	Scripts sieve.Scripts // the users' Sieve scripts
-	Lua     lua.Users     // their Lua scripts and state
+	Sieve sieve.Users // the users' Sieve scripts, state and folders
+	Lua   lua.Users   // their Lua scripts and state
 }
 
 // Kinds returns every kind of filter, in the order of the reference.
@@ -33,7 +33,7 @@ func Kinds(d Deps) []pipeline.Kind {
 		milter.Kind(),
 		external.Kind(),
 		lua.Kind(d.Lua),
-		sieve.Kind(d.Scripts),
+		sieve.Kind(d.Sieve),
 		thresholds.Kind(),
 	}
 }

@@ -82,8 +82,17 @@ func Serve(m Manifest, open func(config map[string]string) (Filter, error)) {
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: Handshake(),
 		Plugins:         plugin.PluginSet{PluginName: &Plugin{manifest: m, open: open}},
-		GRPCServer:      plugin.DefaultGRPCServer,
+		GRPCServer:      newServer,
 	})
+}
+
+// Window is how many octets either side sends before the other has read them.
+// Windows that gRPC finds by itself would cost a ping and its answer for each
+// message of the stream.
+const Window = 1 << 20
+
+func newServer(opts []grpc.ServerOption) *grpc.Server {
+	return grpc.NewServer(append(opts, grpc.InitialWindowSize(Window), grpc.InitialConnWindowSize(Window))...)
 }
 
 // Plugin is the glue to go-plugin, on both sides: mtad's side uses its zero
@@ -130,6 +139,9 @@ func (s *server) Describe(_ context.Context, h *mtadpb.Host) (*mtadpb.Manifest, 
 		return out, nil
 	}
 	s.filter = f
+	_, opens := f.(Opener)
+	_, ends := f.(Ender)
+	out.NoEnd = !opens && !ends
 	return out, nil
 }
 
@@ -177,7 +189,7 @@ func judge(stream mtadpb.Filter_SessionServer, f Filter, ask *mtadpb.Ask) (out *
 			out = &mtadpb.Verdict{Error: fmt.Sprintf("panic: %v", r)}
 		}
 	}()
-	m := &Message{view: ask.GetView(), stream: stream}
+	m := &Message{view: ask.GetView(), start: ask.GetStart(), stream: stream}
 	v, err := f.Filter(stream.Context(), ask.GetStage(), m)
 	switch {
 	case err != nil:

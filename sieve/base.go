@@ -30,7 +30,7 @@ var base = extension{
 		{signature: signature{name: "anyof", tests: someTests}, build: until(true)},
 		{signature: signature{name: "exists", params: []param{{name: "header names", kind: kindList}}}, build: buildExists},
 		{signature: signature{name: "size", groups: []group{groupSize}, params: []param{{name: "limit", kind: kindNumber}}}, build: buildSize},
-		{signature: signature{name: "header", groups: []group{groupComparator, groupMatch}, params: namesAndKeys("header names")}, build: buildHeader},
+		{signature: signature{name: "header", groups: []group{groupMIME, groupComparator, groupMatch}, params: namesAndKeys("header names")}, build: buildHeader},
 		{signature: signature{name: "address", groups: []group{groupComparator, groupPart, groupMatch}, params: namesAndKeys("header list")}, build: buildAddress},
 	},
 	tags: append([]tagRow{
@@ -59,7 +59,7 @@ var fileinto = extension{
 // copying is the tag :copy (RFC 3894).
 var copying = extension{
 	name: "copy", rfc: "3894",
-	tags: []tagRow{{name: "copy", on: []string{"fileinto", "redirect"}, apply: func(_ *machine, _ value, a *Action) error {
+	tags: []tagRow{{name: "copy", on: []string{"fileinto", "redirect", "pipe"}, apply: func(_ *machine, _ value, a *Action) error {
 		a.Copy = true
 		return nil
 	}}},
@@ -68,17 +68,28 @@ var copying = extension{
 // buildRequire notes capabilities; it does nothing when run (RFC 5228, 3.2).
 func buildRequire(c *checker, b *bound) action {
 	for i, t := range b.vals[0].texts {
-		if !c.offered(t.lit) {
-			p := c.errorf(b.args[0].list[i].at, "there is no extension %s here", quoted(t.lit))
-			p.Hint = didYouMean(t.lit, slices.DeleteFunc(c.reg.names(), func(s string) bool { return !c.offered(s) }))
+		if !slices.Contains(c.offers, t.lit) {
+			c.errorf(b.args[0].list[i].at, "there is no extension %s here", quoted(t.lit)).Hint = didYouMean(t.lit, c.offers)
 			continue
 		}
-		if !c.required[t.lit] {
-			c.required[t.lit] = true
-			c.requires = append(c.requires, t.lit)
-		}
+		c.require(t.lit)
 	}
 	return nil
+}
+
+// brings are the capabilities that bring others along (RFC 6131, 2; RFC 5235,
+// 3.2).
+var brings = map[string]string{"vacation-seconds": "vacation", "spamtestplus": "spamtest"}
+
+// require notes that a capability may be used from here on.
+func (c *checker) require(capability string) {
+	if other := brings[capability]; other != "" {
+		c.required[other] = true
+	}
+	if !c.required[capability] {
+		c.required[capability] = true
+		c.requires = append(c.requires, capability)
+	}
 }
 
 func buildIf(_ *checker, b *bound) action {
@@ -135,6 +146,15 @@ func buildDiscard(_ *checker, b *bound) action {
 
 func buildRedirect(c *checker, b *bound) action {
 	to := b.vals[0].texts[0]
+	if b.tag("list") {
+		return func(m *machine) error {
+			s, err := to.value(m)
+			if err != nil {
+				return err
+			}
+			return b.perform(m, Action{Kind: Redirect, List: s})
+		}
+	}
 	if s, ok := b.vals[0].constant(); ok {
 		a, err := parseOutbound(s)
 		if err != nil {

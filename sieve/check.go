@@ -1,24 +1,31 @@
 package sieve
 
 import (
+	"fmt"
 	"slices"
+	"strconv"
 )
 
 // checker binds a syntax tree to the tables of the language and compiles it.
 type checker struct {
 	*report
-	reg      *registry
-	opts     *Options
+	*linker
+	offers   []string // capabilities that can be required
 	required map[string]bool
 	requires []string
-	begun    bool           // a command other than require was seen
-	slots    map[string]int // of variables
+	begun    bool            // a command other than require was seen
+	slots    map[string]int  // of variables
+	shared   map[string]bool // names that "global" has declared
+	loops    []loop          // the foreverypart around what is checked
+	unsure   bool            // ihave has named what there is none of: errors are for running
 }
 
 // statement is a compiled command.
 type statement struct {
-	line int32
-	run  action
+	line  int32
+	run   action
+	name  string
+	shown []text // arguments, for traces
 }
 
 type block []statement
@@ -69,8 +76,9 @@ func (c *checker) commands(nodes []*node) block {
 			warned = true
 		}
 		row := c.reg.commands[n.name]
-		if run := c.command(n, row, before); run != nil {
-			out = append(out, statement{int32(c.line(n.at.start)), run})
+		run, shown := c.governed(n, row, before)
+		if run != nil {
+			out = append(out, statement{line: int32(c.line(n.at.start)), run: run, name: n.name, shown: shown})
 		}
 		if row != nil && row.ends {
 			ended = n.name
@@ -80,13 +88,29 @@ func (c *checker) commands(nodes []*node) block {
 	return out
 }
 
+// governed checks a command. Where ihave has named an extension that there is
+// none of, what does not compile is an error only if it is reached (RFC 5463, 4).
+func (c *checker) governed(n *node, row, before *commandRow) (action, []text) {
+	errors, problems := c.errors, len(c.problems)
+	run, shown := c.command(n, row, before)
+	if !c.unsure || c.errors == errors {
+		return run, shown
+	}
+	err := fmt.Errorf("%s can not run here", n.name)
+	if problems < len(c.problems) {
+		err = fmt.Errorf("%s can not run here: %s", n.name, c.problems[problems].Message)
+	}
+	c.errors, c.problems = errors, c.problems[:problems]
+	return func(*machine) error { return err }, nil
+}
+
 // command checks and compiles one command; nil if it has an error, or does
 // nothing when run.
-func (c *checker) command(n *node, row, before *commandRow) action {
+func (c *checker) command(n *node, row, before *commandRow) (action, []text) {
 	if row == nil {
 		c.unknownCommand(n)
 		c.inside(n)
-		return nil
+		return nil, nil
 	}
 	switch {
 	case row.first && c.begun:
@@ -96,11 +120,36 @@ func (c *checker) command(n *node, row, before *commandRow) action {
 	}
 	c.begun = c.begun || !row.first
 	usable := c.has(n.at, row.ext, n.name)
-	b, ok := c.bind(n, &row.signature)
-	if !ok || !usable {
-		return nil
+	if row.loop {
+		c.loops = append(c.loops, loop{name: loopName(n)})
 	}
-	return row.build(c, b)
+	b, ok := c.bind(n, &row.signature)
+	if row.loop {
+		defer func() { c.loops = c.loops[:len(c.loops)-1] }()
+	}
+	if !ok || !usable {
+		return nil, nil
+	}
+	return row.build(c, b), b.shown()
+}
+
+// shown are a command's arguments.
+func (b *bound) shown() (out []text) {
+	for _, t := range b.tags {
+		out = append(out, text{lit: ":" + t.row.name})
+		out = append(out, t.val.shown()...)
+	}
+	for _, v := range b.vals {
+		out = append(out, v.shown()...)
+	}
+	return out
+}
+
+func (v value) shown() []text {
+	if v.kind == kindNumber {
+		return []text{{lit: strconv.FormatInt(v.num, 10)}}
+	}
+	return v.texts
 }
 
 // inside checks what an unknown command holds.
@@ -138,7 +187,16 @@ func (c *checker) test(n *node) test {
 	if !ok || !usable {
 		return nil
 	}
-	return row.build(c, b)
+	made, name := row.build(c, b), n.name
+	if made == nil {
+		return nil
+	}
+	return func(m *machine) (bool, error) {
+		if m.env.Trace != nil {
+			return m.traced(name, made)
+		}
+		return made(m)
+	}
 }
 
 // has reports whether a capability was required (RFC 5228, 2.10.5).
@@ -147,17 +205,12 @@ func (c *checker) has(at span, capability, what string) bool {
 		return true
 	}
 	p := c.errorf(at, "%s needs the extension %s", what, capability)
-	if c.offered(capability) {
+	if slices.Contains(c.offers, capability) {
 		p.Hint = `add "` + capability + `" to require`
 	} else {
 		p.Hint = "it is switched off here"
 	}
 	return false
-}
-
-// offered reports whether a capability exists and was not switched off.
-func (c *checker) offered(capability string) bool {
-	return c.reg.capabilities[capability] && !slices.Contains(c.opts.Without, capability)
 }
 
 // bind fits what was written to the signature. It checks inner tests and blocks
@@ -237,7 +290,7 @@ func (c *checker) tag(b *bound, args []arg) []arg {
 			c.errorf(a.at, ":%s wants %s behind it", a.text, kindNames[row.takes])
 			return rest
 		}
-		t.val, rest = c.value(rest[0], row.takes, false), rest[1:]
+		t.val, rest = c.value(rest[0], row.takes, row.literal), rest[1:]
 		if row.check != nil && usable {
 			row.check(c, t.val)
 		}
@@ -263,6 +316,9 @@ func (c *checker) positional(b *bound, args []arg) {
 		skip++
 	}
 	for i, p := range params[skip:] {
+		if i >= len(args) && p.trailing {
+			continue
+		}
 		if i >= len(args) {
 			c.errorf(b.at, "%s wants <%s>, %s", b.name, p.name, kindNames[p.kind]).Hint = b.sig.String()
 			return
@@ -307,6 +363,19 @@ func (c *checker) value(a arg, k kind, literal bool) value {
 		v.texts[i] = c.text(s)
 	}
 	return v
+}
+
+// tag reports whether a tag was written.
+func (b *bound) tag(name string) bool { return b.option(name) != nil }
+
+// option finds a tag by name; nil if it was not written.
+func (b *bound) option(name string) *boundTag {
+	for i := range b.tags {
+		if b.tags[i].row.name == name {
+			return &b.tags[i]
+		}
+	}
+	return nil
 }
 
 // given finds the tag of a group that was written.

@@ -1,6 +1,7 @@
 // Package sieve is the Sieve language: it checks scripts, compiles them, and
 // runs them over messages. It stands alone: what it knows of a message comes
-// through the small interface [Message], and what a script decides comes back
+// through the interface [Message], of the rest of the world through [Env], where
+// what is missing is nil; and what a script decides comes back
 // as a list of [Action]s that the caller carries out.
 //
 //	script, problems := sieve.Compile(text, sieve.Options{})
@@ -9,10 +10,11 @@
 //	}
 //	result, err := script.Run(ctx, sieve.Env{Message: m, Envelope: e})
 //
-// It implements RFC 5228 (the base language, fileinto, envelope,
-// encoded-character), RFC 5229 (variables), RFC 5231 (relational, with
-// comparator-i;ascii-numeric), RFC 5232 (imap4flags), RFC 5233 (subaddress),
-// RFC 5429 (reject, ereject) and RFC 3894 (copy).
+// Nothing is asked of a message that the script does not look at: one that tests
+// the header never touches the body.
+//
+// It implements RFC 5228 and every extension that [Extensions] names; each file
+// says in its first lines which RFC it is.
 //
 // A script with an error is refused by [Compile] and never runs. What only
 // running can show, such as a limit, ends the run: the result is then the

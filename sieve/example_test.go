@@ -8,7 +8,10 @@ import (
 )
 
 // letter is the least that a message can be.
-type letter struct{ subject, from string }
+type letter struct {
+	sieve.NoBody
+	subject, from string
+}
 
 func (l letter) Header(name string) []string {
 	if name == "SUBJECT" {
@@ -17,8 +20,8 @@ func (l letter) Header(name string) []string {
 	return nil
 }
 
-func (l letter) Addresses(string) []sieve.Address {
-	return []sieve.Address{{Local: l.from, Domain: "example.org"}}
+func (l letter) Addresses(string) [][]sieve.Address {
+	return [][]sieve.Address{{{Local: l.from, Domain: "example.org"}}}
 }
 
 func (l letter) Size() int64 { return 1000 }
@@ -33,7 +36,7 @@ func Example() {
 		fmt.Print(problems)
 		return
 	}
-	for _, m := range []letter{{"[dev] Release", "al"}, {"Lunch?", "bo"}} {
+	for _, m := range []letter{{subject: "[dev] Release", from: "al"}, {subject: "Lunch?", from: "bo"}} {
 		result, err := script.Run(context.Background(), sieve.Env{Message: m})
 		fmt.Println(result.Actions, err)
 	}

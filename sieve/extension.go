@@ -25,6 +25,11 @@ func extensions() []extension {
 		base, fileinto, envelope, encodedCharacter, copying,
 		numeric, octetRequired, casemapRequired,
 		variables, relational, imap4flags, subaddress, reject, ereject,
+		body, date, index, mime, foreverypart, extracttext, replace, enclose, editheader,
+		vacation, vacationSeconds, enotify, fcc, duplicate, environment, ihave, include,
+		mailbox, mboxmetadata, servermetadata, specialUse, mailboxID, extlists, regex, unicodeCasemap,
+		spamtest, spamtestplus, virustest, imapSieve,
+		dovecotPipe, dovecotFilter, dovecotExecute, dovecotEnvironment, dovecotDebug, dovecotReport,
 	}
 }
 
@@ -50,6 +55,7 @@ type param struct {
 	kind     kind
 	literal  bool   // no variables in it
 	optional bool   // may be left out, if leading
+	trailing bool   // may be left out, if last
 	needs    string // capability without which it must be left out
 }
 
@@ -82,6 +88,7 @@ type commandRow struct {
 	first bool // only before other commands: require
 	after bool // only behind if or elsif
 	ends  bool // what follows is never reached
+	loop  bool // its block can be left by break
 	build func(c *checker, b *bound) action
 	ext   string // set by the registry
 }
@@ -97,8 +104,10 @@ type testRow struct {
 type tagRow struct {
 	name  string
 	group group    // where it may stand, and which others exclude it
-	on    []string // or the commands it may stand with
+	on    []string // or the commands and tests it may stand with
 	takes kind
+	// literal says that what it takes can hold no variables.
+	literal bool
 
 	match *matchType                                    // it is a match type
 	part  func(a Address, opts *Options) (string, bool) // it is an address part
@@ -208,7 +217,7 @@ func (s *signature) String() string {
 		b.WriteString(" [" + strings.ToUpper(string(g)) + "]")
 	}
 	for _, p := range s.params {
-		if p.optional {
+		if p.optional || p.trailing {
 			b.WriteString(" [<" + p.name + ">]")
 			continue
 		}

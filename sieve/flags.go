@@ -23,7 +23,7 @@ var imap4flags = extension{
 		},
 		build: buildHasFlag,
 	}},
-	tags: []tagRow{{name: "flags", on: []string{"keep", "fileinto"}, takes: kindList, apply: func(m *machine, v value, a *Action) error {
+	tags: []tagRow{{name: "flags", on: []string{"keep", "fileinto", "vacation", "notify"}, takes: kindList, apply: func(m *machine, v value, a *Action) error {
 		list, err := values(m, v.texts)
 		if err != nil {
 			return err
@@ -112,10 +112,10 @@ func removeFlags(old, less []string) []string {
 // internal one if none is named (RFC 5232, 3).
 func changeFlags(change func(old, list []string) []string) func(*checker, *bound) action {
 	return func(c *checker, b *bound) action {
-		slot := -1
+		var at storage // the internal variable
 		if v := b.vals[0]; v.given() {
 			var ok bool
-			if slot, ok = c.variable(v); !ok {
+			if at, ok = c.variable(v); !ok {
 				return nil
 			}
 		}
@@ -125,64 +125,64 @@ func changeFlags(change func(old, list []string) []string) func(*checker, *bound
 			if err != nil {
 				return err
 			}
-			flags := change(m.flagsIn(slot), parseFlags(given))
+			flags := change(m.flagsIn(at), parseFlags(given))
 			if err := m.spend(1 + len(flags)*len(given)); err != nil {
 				return err
 			}
-			if slot < 0 {
+			if at.from == fromLiteral {
 				m.flags = flags
 				return nil
 			}
-			m.vars[slot] = clip(strings.Join(flags, " "), m.limits.VariableSize)
+			m.set(at, clip(strings.Join(flags, " "), m.limits.VariableSize))
 			return nil
 		}
 	}
 }
 
-// flagsIn are the flags in a variable; slot -1 is the internal one.
-func (m *machine) flagsIn(slot int) []string {
-	if slot < 0 {
+// flagsIn are the flags in a variable; the zero storage is the internal one.
+func (m *machine) flagsIn(at storage) []string {
+	if at.from == fromLiteral {
 		return m.flags
 	}
-	return parseFlags([]string{m.vars[slot]})
+	return parseFlags([]string{m.get(at)})
 }
 
 // buildHasFlag compares every flag of the variables with every flag of the list
 // (RFC 5232, 4).
 func buildHasFlag(c *checker, b *bound) test {
-	slots := []int{-1}
+	places := []storage{{}}
 	if v := b.vals[0]; v.given() {
-		slots = slots[:0]
+		places = places[:0]
 		for _, t := range v.texts {
-			slot, ok := c.variable(value{kind: kindString, at: v.at, texts: []text{t}})
+			p, ok := c.variable(value{kind: kindString, at: v.at, texts: []text{t}})
 			if !ok {
 				return nil
 			}
-			slots = append(slots, slot)
+			places = append(places, p)
 		}
 	}
 	q := c.matcher(b, b.vals[1])
 	if !q.how.count {
 		q.split()
 	}
+	flags := func(m *machine, to *seeker) error {
+		for _, p := range places {
+			list, n := m.subjects(m.flagsIn(p))
+			if err := m.spend(n); err != nil {
+				return err
+			}
+			if err := to.take(list); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	return func(m *machine) (bool, error) {
 		q, err := q.words(m)
 		if err != nil {
 			return false, err
 		}
-		n := 0
-		for _, slot := range slots {
-			flags := m.flagsIn(slot)
-			if n += len(flags); q.how.count {
-				continue
-			}
-			for _, f := range flags {
-				if ok, err := q.match(m, &subject{text: f}); ok || err != nil {
-					return ok, err
-				}
-			}
-		}
-		return q.counted(m, n)
+		return q.seek(m, flags)
 	}
 }
 
@@ -197,8 +197,9 @@ func (q *matcher) split() {
 		}
 		for word := range strings.FieldsSeq(k.value) {
 			one := key{text: text{lit: word}}
-			one.prepare(q, word)
-			out = append(out, one)
+			if one.prepare(q, word) == nil { // else said already, and it matches nothing
+				out = append(out, one)
+			}
 		}
 	}
 	q.keys = out

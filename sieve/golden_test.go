@@ -1,69 +1,38 @@
-package sieve
+package sieve_test
 
 import (
 	"context"
-	"mime"
-	"net/mail"
-	"net/textproto"
 	"strings"
 	"testing"
 
 	"github.com/cockroachdb/datadriven"
+
+	"mtad/message"
+	"mtad/sieve"
+	"mtad/sieve/mail"
 )
 
-// raw is a message for tests, read by the standard library.
-type raw struct {
-	header textproto.MIMEHeader
-	size   int64
-}
-
-func parseRaw(t testing.TB, s string) *raw {
+// parseRaw reads a message for tests.
+func parseRaw(t testing.TB, s string) *mail.Message {
 	t.Helper()
 	s = strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\n", "\r\n")
-	m, err := mail.ReadMessage(strings.NewReader(s))
+	m, err := message.Parse(message.FromBytes([]byte(s)))
 	if err != nil {
 		t.Fatalf("test message: %v", err)
 	}
-	return &raw{textproto.MIMEHeader(m.Header), int64(len(s))}
+	return mail.New(m, addr("user@example.org"))
 }
 
-func (r *raw) Header(name string) []string {
-	var out []string
-	for _, v := range r.header.Values(name) {
-		if d, err := new(mime.WordDecoder).DecodeHeader(v); err == nil {
-			v = d
-		}
-		out = append(out, strings.TrimSpace(v))
-	}
-	return out
-}
-
-func (r *raw) Addresses(name string) []Address {
-	var out []Address
-	for _, v := range r.header.Values(name) {
-		list, err := mail.ParseAddressList(v)
-		if err != nil {
-			out = append(out, Address{Invalid: v})
-		}
-		for _, a := range list {
-			out = append(out, addr(a.Address))
-		}
-	}
-	return out
-}
-
-func (r *raw) Size() int64 { return r.size }
-
-func addr(s string) Address {
+func addr(s string) sieve.Address {
 	i := strings.LastIndexByte(s, '@')
 	if i < 0 {
-		return Address{Local: s}
+		return sieve.Address{Local: s}
 	}
-	return Address{Local: s[:i], Domain: s[i+1:]}
+	return sieve.Address{Local: s[:i], Domain: s[i+1:]}
 }
 
 // outcome is what golden files show of a run.
-func outcome(r Result, err error) string {
+func outcome(r sieve.Result, err error) string {
 	var b strings.Builder
 	for _, a := range r.Actions {
 		b.WriteString(a.String() + "\n")
@@ -77,16 +46,16 @@ func outcome(r Result, err error) string {
 	return b.String()
 }
 
-// TestGolden runs the scripts of testdata. Commands:
+// TestGolden runs the scripts of testdata/golden. Commands:
 //
 //	message NAME            a message
 //	run NAME... [from= to=] run a script over messages
 //	test NAME [require=]    evaluate one test a line
-//	check                   what Compile says of a script
+//	check                   what sieve.Compile says of a script
 //	string [require=]       what a string of the script stands for
 func TestGolden(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
-		g := &golden{messages: map[string]*raw{}}
+	datadriven.Walk(t, "testdata/golden", func(t *testing.T, path string) {
+		g := &golden{messages: map[string]*mail.Message{}}
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			switch d.Cmd {
 			case "message":
@@ -106,14 +75,14 @@ func TestGolden(t *testing.T) {
 	})
 }
 
-type golden struct{ messages map[string]*raw }
+type golden struct{ messages map[string]*mail.Message }
 
-func (g *golden) env(t *testing.T, d *datadriven.TestData, name string) Env {
+func (g *golden) env(t *testing.T, d *datadriven.TestData, name string) sieve.Env {
 	m := g.messages[name]
 	if m == nil {
 		d.Fatalf(t, "no message %s", name)
 	}
-	e := Env{Message: m, Envelope: Envelope{addr("sender@example.net"), addr("user@example.org")}}
+	e := sieve.Env{Message: m, Envelope: sieve.Envelope{From: addr("sender@example.net"), To: addr("user@example.org")}}
 	if d.HasArg("from") {
 		var s string
 		d.ScanArgs(t, "from", &s)
@@ -128,7 +97,7 @@ func (g *golden) env(t *testing.T, d *datadriven.TestData, name string) Env {
 }
 
 func (g *golden) run(t *testing.T, d *datadriven.TestData) string {
-	s, problems := Compile(d.Input, Options{Limits: Limits{Steps: 20_000_000}})
+	s, problems := sieve.Compile(d.Input, sieve.Options{Limits: sieve.Limits{Steps: 20_000_000}})
 	if s == nil {
 		return problems.String()
 	}
@@ -168,7 +137,7 @@ func (g *golden) test(t *testing.T, d *datadriven.TestData) string {
 	var b strings.Builder
 	for line := range strings.Lines(tests) {
 		line = strings.TrimSpace(line)
-		s, problems := Compile(requires(d)+prologue+"\nif "+line+" { keep; } else { discard; }", Options{})
+		s, problems := sieve.Compile(requires(d)+prologue+"\nif "+line+" { keep; } else { discard; }", sieve.Options{})
 		if s == nil {
 			b.WriteString(problems.String())
 			continue
@@ -177,7 +146,7 @@ func (g *golden) test(t *testing.T, d *datadriven.TestData) string {
 		switch {
 		case err != nil:
 			b.WriteString("error: " + err.Error() + "\n")
-		case r.Actions[0].Kind == Keep:
+		case r.Actions[0].Kind == sieve.Keep:
 			b.WriteString("true\n")
 		default:
 			b.WriteString("false\n")
@@ -187,7 +156,7 @@ func (g *golden) test(t *testing.T, d *datadriven.TestData) string {
 }
 
 func (g *golden) check(d *datadriven.TestData) string {
-	_, problems := Compile(d.Input, Options{})
+	_, problems := sieve.Compile(d.Input, sieve.Options{})
 	if len(problems) == 0 {
 		return "ok\n"
 	}
@@ -202,12 +171,12 @@ func (g *golden) string(t *testing.T, d *datadriven.TestData) string {
 	}
 	var b strings.Builder
 	for line := range strings.Lines(list) {
-		s, problems := Compile(requires(d)+`require "reject";`+"\n"+prologue+"\nreject "+strings.TrimSpace(line)+";", Options{})
+		s, problems := sieve.Compile(requires(d)+`require "reject";`+"\n"+prologue+"\nreject "+strings.TrimSpace(line)+";", sieve.Options{})
 		if s == nil {
 			b.WriteString("refused: " + problems[0].Message + "\n")
 			continue
 		}
-		r, err := s.Run(context.Background(), Env{Message: &raw{}})
+		r, err := s.Run(context.Background(), sieve.Env{Message: parseRaw(t, "\n")})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,34 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"time"
 )
-
-// Message is what a script sees of a message. Neither method touches the body.
-// What they return is read only and must stay valid during the run. Names of
-// fields come in any case.
-type Message interface {
-	// Header returns the values of every field of that name, in order:
-	// unfolded, white space at the ends removed, encoded words decoded to
-	// UTF-8 (RFC 5228, 2.7.2).
-	Header(name string) []string
-	// Addresses returns the mailboxes in every field of that name, those in
-	// groups too (RFC 5228, 5.1).
-	Addresses(name string) []Address
-	// Size is the octets of the message.
-	Size() int64
-}
-
-// Envelope is the SMTP envelope as far as it concerns the script's owner.
-type Envelope struct {
-	From Address // the reverse-path; zero for "<>"
-	To   Address // the recipient that led here
-}
-
-// Env is what a run sees from outside.
-type Env struct {
-	Message  Message
-	Envelope Envelope
-}
 
 // Result is what a script decided.
 type Result struct {
@@ -40,59 +15,42 @@ type Result struct {
 	// implicit keep it is the last one. The list is empty, or has only
 	// Discard, where the message is to be dropped.
 	Actions []Action
-	Steps   int64 // units of work done, see Limits
+	// Marks are to be remembered once the actions are done: later runs ask
+	// for them by Env.Seen (RFC 7352, 3.1). Those of vacation are in Actions.
+	Marks []Mark
+	Steps int64 // units of work done, see Limits
 }
 
-// Limits bounds what a script can use. Zero fields mean DefaultLimits.
-type Limits struct {
-	Script       int   // octets of its text
-	Nesting      int   // of blocks in blocks, and of tests in tests; RFC 5228, 2.10.7 wants 15
-	Actions      int   // taken on one message
-	Redirects    int   // taken on one message
-	Steps        int64 // work of one run; the default is one to three seconds of it
-	Variables    int   // distinct ones; RFC 5229, 6 wants 128
-	VariableSize int   // octets of one; RFC 5229, 6 wants 4,000
-	StringSize   int   // octets of a string with variables in it
+// Mark is a message that the test duplicate has seen.
+type Mark struct {
+	ID  string
+	For time.Duration
 }
-
-// DefaultLimits are those of the server's defaults.
-var DefaultLimits = Limits{
-	Script: 1 << 20, Nesting: 32, Actions: 32, Redirects: 5, Steps: 500_000_000,
-	Variables: 256, VariableSize: 16 << 10, StringSize: 64 << 10,
-}
-
-func (l Limits) filled() Limits {
-	d := DefaultLimits
-	return Limits{
-		Script: or(l.Script, d.Script), Nesting: or(l.Nesting, d.Nesting), Actions: or(l.Actions, d.Actions),
-		Redirects: or(l.Redirects, d.Redirects), Steps: or(l.Steps, d.Steps), Variables: or(l.Variables, d.Variables),
-		VariableSize: or(l.VariableSize, d.VariableSize), StringSize: or(l.StringSize, d.StringSize),
-	}
-}
-
-func or[T int | int64](n, fallback T) T {
-	if n <= 0 {
-		return fallback
-	}
-	return n
-}
-
-// ErrLimit is wrapped by every error of a script that passed one of its Limits.
-var ErrLimit = errors.New("limit passed")
 
 // RunError is an error of running, with the line of the command that met it.
 type RunError struct {
-	Line int
-	Err  error
+	Script string // the included one; "" for the main script
+	Line   int
+	Err    error
 }
 
-func (e *RunError) Error() string { return fmt.Sprintf("sieve: line %d: %v", e.Line, e.Err) }
+func (e *RunError) Error() string {
+	at := "line " + strconv.Itoa(e.Line)
+	if e.Script != "" {
+		at = e.Script + ", " + at
+	}
+	return fmt.Sprintf("sieve: %s: %v", at, e.Err)
+}
 
 // Unwrap is the error itself.
 func (e *RunError) Unwrap() error { return e.Err }
 
-// errStop ends a run without fault.
-var errStop = errors.New("stop")
+// What ends a run, or a part of it, without fault.
+var (
+	errStop   = errors.New("stop")
+	errReturn = errors.New("return")
+	errBreak  = errors.New("break")
+)
 
 var errString = fmt.Errorf("a string with variables is too long: %w", ErrLimit)
 
@@ -100,24 +58,58 @@ var errString = fmt.Errorf("a string with variables is too long: %w", ErrLimit)
 type machine struct {
 	ctx    context.Context
 	env    Env
-	script *Script
+	unit   *unit // the script at hand, or one that it includes
+	opts   *Options
 	limits *Limits
 
 	steps int64
 	pause int64 // when to look at the context and the limit
 
 	line      int32
+	depth     int32
 	taken     bool // a branch of the present if was taken
 	cancelled bool // the implicit keep is off
 	actions   []Action
+	marks     []Mark
+
+	message Message // as the script has changed it so far
+	edits   int
+	part    Entity // of the innermost foreverypart; nil outside
+	root    Entity // the whole message, for the outermost one
+	loop    int32  // which foreverypart break is to end
+	now     time.Time
 
 	vars     []string
+	globals  []string
 	captures captures
 	caught   [][2]int // room for the next captures
 	flags    []string // the internal variable of imap4flags
+	included []*unit  // those that :once is not to run again
 
-	headers   []header
+	headers   []header // of message
 	addresses []addresses
+	seeker    seeker
+	single    [1]subject
+	room      room
+}
+
+// room is where the first of what a run keeps is put, so that most runs need no
+// more memory than their machine's.
+type room struct {
+	headers   [12]header
+	addresses [4]addresses
+	subjects  [16]subject
+	taken     int // of subjects
+}
+
+// take is room for n subjects.
+func (r *room) take(n int) []subject {
+	if r.taken+n > len(r.subjects) {
+		return make([]subject, n)
+	}
+	out := r.subjects[r.taken : r.taken+n : r.taken+n]
+	r.taken += n
+	return out
 }
 
 // header is a field's values, kept once asked for.
@@ -129,8 +121,9 @@ type header struct {
 // addresses are a field's mailboxes, and the parts of them asked for so far.
 type addresses struct {
 	name   string
-	values []Address
+	values [][]Address
 	parts  []addressParts
+	room   [2]addressParts // for the first parts
 }
 
 type addressParts struct {
@@ -143,30 +136,56 @@ type addressParts struct {
 // alone (RFC 5228, 2.10.6); it is a *RunError, and wraps ErrLimit or the
 // context's error where those were the cause.
 func (s *Script) Run(ctx context.Context, env Env) (Result, error) {
-	m := &machine{ctx: ctx, env: env, script: s, limits: &s.opts.Limits}
+	m := &machine{ctx: ctx, env: env, unit: &s.unit, opts: &s.opts, limits: &s.opts.Limits, message: env.Message}
+	m.headers, m.addresses = m.room.headers[:0], m.room.addresses[:0]
 	if s.slots > 0 {
 		m.vars = make([]string, s.slots)
+	}
+	if s.globals > 0 {
+		m.globals = make([]string, s.globals)
 	}
 	err := m.look()
 	if err == nil {
 		err = m.run(s.body)
 	}
-	if err != nil && !errors.Is(err, errStop) {
-		return Result{Actions: []Action{{Kind: Keep, Implicit: true}}, Steps: m.steps}, &RunError{int(m.line), err}
+	if err != nil && !errors.Is(err, errStop) && !errors.Is(err, errReturn) {
+		return Result{Actions: []Action{{Kind: Keep, Implicit: true}}, Steps: m.steps}, &RunError{m.unit.name, int(m.line), err}
 	}
 	if !m.cancelled {
-		m.actions = append(m.actions, Action{Kind: Keep, Implicit: true, Flags: slices.Clip(m.flags)})
+		m.actions = append(m.actions, Action{Kind: Keep, Implicit: true, Flags: slices.Clip(m.flags), Message: m.edition()})
 	}
-	return Result{Actions: m.actions, Steps: m.steps}, nil
+	return Result{Actions: m.actions, Marks: m.marks, Steps: m.steps}, nil
+}
+
+// edition is the message that an action takes now; nil if it is the one that
+// came.
+func (m *machine) edition() Message {
+	if m.edits == 0 {
+		return nil
+	}
+	return m.message
+}
+
+// change puts an edited message in the place of the one at hand.
+func (m *machine) change(to Message) error {
+	if m.edits++; m.edits > m.limits.Edits {
+		return fmt.Errorf("more than %d changes of the message: %w", m.limits.Edits, ErrLimit)
+	}
+	m.message, m.headers, m.addresses = to, nil, nil
+	return nil
 }
 
 func (m *machine) run(b block) error {
 	for i := range b {
-		m.line = b[i].line
+		s := &b[i]
+		m.line = s.line
 		if err := m.spend(1); err != nil {
 			return err
 		}
-		if err := b[i].run(m); err != nil {
+		if m.env.Trace != nil {
+			m.traceCommand(s)
+		}
+		if err := s.run(m); err != nil {
 			return err
 		}
 	}
@@ -193,7 +212,18 @@ func (m *machine) look() error {
 	return nil
 }
 
-// header are the values of a field.
+// clock is the time that the whole run has.
+func (m *machine) clock() time.Time {
+	if m.now.IsZero() {
+		m.now = time.Now()
+		if m.env.Now != nil {
+			m.now = m.env.Now()
+		}
+	}
+	return m.now
+}
+
+// header are the values of a field of the message.
 func (m *machine) header(name string) ([]subject, error) {
 	name = asciiUpper(name)
 	for i := range m.headers {
@@ -201,18 +231,23 @@ func (m *machine) header(name string) ([]subject, error) {
 			return m.headers[i].values, nil
 		}
 	}
-	list := m.env.Message.Header(name)
-	out := make([]subject, len(list))
-	n := len(list)
-	for i, s := range list {
-		out[i].text = s
-		n += len(s) / 16
-	}
+	out, n := m.subjects(m.message.Header(name))
 	m.headers = append(m.headers, header{name, out})
 	return out, m.spend(n)
 }
 
-// mailboxes are the addresses of a field.
+// subjects are values ready to be compared; n is what making them costs.
+func (m *machine) subjects(list []string) (out []subject, n int) {
+	out = m.room.take(len(list))
+	n = len(list)
+	for i, s := range list {
+		out[i].text = s
+		n += len(s) / 16
+	}
+	return out, n
+}
+
+// mailboxes are the addresses of a field of the message.
 func (m *machine) mailboxes(name string) (*addresses, error) {
 	name = asciiUpper(name)
 	for i := range m.addresses {
@@ -220,9 +255,20 @@ func (m *machine) mailboxes(name string) (*addresses, error) {
 			return &m.addresses[i], nil
 		}
 	}
-	list := m.env.Message.Addresses(name)
+	list := m.message.Addresses(name)
 	m.addresses = append(m.addresses, addresses{name: name, values: list})
-	return &m.addresses[len(m.addresses)-1], m.spend(8 * len(list))
+	a := &m.addresses[len(m.addresses)-1]
+	a.parts = a.room[:0]
+	return a, m.spend(8 * count(list))
+}
+
+// count is how many addresses there are in several fields.
+func count(list [][]Address) int {
+	n := 0
+	for _, field := range list {
+		n += len(field)
+	}
+	return n
 }
 
 // of is the part of each address that has it.
@@ -232,12 +278,43 @@ func (a *addresses) of(m *machine, part *tagRow) ([]subject, error) {
 			return p.values, nil
 		}
 	}
-	out := make([]subject, 0, len(a.values))
-	for _, one := range a.values {
-		if s, ok := part.part(one, &m.script.opts); ok {
-			out = append(out, subject{text: s})
-		}
-	}
+	out := m.partsOf(a.values, part)
 	a.parts = append(a.parts, addressParts{part, out})
 	return out, m.spend(8 * len(out))
+}
+
+func (m *machine) partsOf(fields [][]Address, part *tagRow) []subject {
+	out := m.room.take(count(fields))[:0]
+	for _, list := range fields {
+		for _, one := range list {
+			if s, ok := part.part(one, m.opts); ok {
+				out = append(out, subject{text: s})
+			}
+		}
+	}
+	return out
+}
+
+// traceCommand shows a command before it runs.
+func (m *machine) traceCommand(s *statement) {
+	e := Event{Kind: EventCommand, Script: m.unit.name, Line: int(s.line), Depth: int(m.depth), Name: s.name}
+	for _, t := range s.shown {
+		v, err := t.value(m)
+		if err != nil {
+			v = err.Error()
+		}
+		e.Values = append(e.Values, v)
+	}
+	m.env.Trace(e)
+}
+
+// traced is a test that shows its outcome.
+func (m *machine) traced(name string, t test) (bool, error) {
+	m.depth++
+	ok, err := t(m)
+	m.depth--
+	if err == nil {
+		m.env.Trace(Event{Kind: EventTest, Script: m.unit.name, Line: int(m.line), Depth: int(m.depth) + 1, Name: name, Result: ok})
+	}
+	return ok, err
 }

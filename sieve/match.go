@@ -1,12 +1,17 @@
 package sieve
 
-import "strings"
+import (
+	"errors"
+	"regexp"
+	"strings"
+)
 
 // comparator is a collation (RFC 4790). Where fold is set, two strings are equal
-// if they fold to the same octets, and folding keeps every octet's place.
+// if they fold to the same octets.
 type comparator struct {
-	name string
-	fold func(string) string
+	name  string
+	fold  func(string) string
+	moves bool // folding does not keep every octet's place
 	// order compares two strings; for comparators without fold.
 	order func(a, b string) int
 	ext   string // set by the registry
@@ -77,23 +82,27 @@ func compareInts(a, b int) int {
 
 // matchType is how a value is compared with a key (RFC 5228, 2.7.1).
 type matchType struct {
+	name      string
 	substring bool // needs a comparator that can find substrings
 	pattern   bool // keys are patterns
 	relation  bool // an operator follows the tag
+	regex     bool // keys are regular expressions
+	list      bool // keys name lists
 	count     bool // the number of values is compared, not the values
 	match     func(m *machine, q *matcher, k *key, s *subject) (bool, error)
 }
 
 var (
-	matchIs       = matchType{match: isKey}
-	matchContains = matchType{substring: true, match: containsKey}
-	matchMatches  = matchType{substring: true, pattern: true, match: matchesKey}
+	matchIs       = matchType{name: "is", match: isKey}
+	matchContains = matchType{name: "contains", substring: true, match: containsKey}
+	matchMatches  = matchType{name: "matches", substring: true, pattern: true, match: matchesKey}
 )
 
 // subject is a value of the message. What a comparator made of it is kept, as
 // scripts ask for the same fields again and again.
 type subject struct {
 	text   string
+	empty  bool // there, but nothing to be counted
 	by     *comparator
 	folded string
 }
@@ -111,6 +120,7 @@ type key struct {
 	value   string
 	folded  string
 	pattern []piece
+	regex   *regexp.Regexp
 }
 
 // matcher is what a test compares with, and how.
@@ -119,12 +129,15 @@ type matcher struct {
 	by       *comparator
 	relation relation
 	keys     []key
+	silent   bool // match variables are not set
 }
 
 // matcher makes the matcher of a test from its tags and its keys.
 func (c *checker) matcher(b *bound, keys value) *matcher {
 	q := &matcher{how: &matchIs, by: c.reg.comparators[casemap.name], keys: make([]key, len(keys.texts))}
-	if t := b.given(groupMatch); t != nil {
+	tag := b.given(groupMatch)
+	if tag != nil {
+		t := tag
 		q.how = t.row.match
 		if q.how.relation {
 			name, _ := t.val.constant()
@@ -141,7 +154,9 @@ func (c *checker) matcher(b *bound, keys value) *matcher {
 	for i, t := range keys.texts {
 		k := key{text: t}
 		if t.parts == nil {
-			k.prepare(q, t.lit)
+			if err := k.prepare(q, t.lit); err != nil {
+				c.errorf(keys.at, "%v", err)
+			}
 		}
 		q.keys[i] = k
 	}
@@ -149,14 +164,70 @@ func (c *checker) matcher(b *bound, keys value) *matcher {
 }
 
 // prepare readies a key for comparing.
-func (k *key) prepare(q *matcher, value string) {
+func (k *key) prepare(q *matcher, value string) (err error) {
 	k.value, k.folded = value, value
-	if q.by.fold != nil {
+	switch {
+	case q.how.regex:
+		k.regex, err = compileRegex(value, q.by)
+		return err
+	case q.by.fold != nil:
 		k.folded = q.by.fold(value)
 	}
 	if q.how.pattern {
 		k.pattern = compilePattern(k.folded)
 	}
+	return nil
+}
+
+// errFound ends the search of values at the first that matches.
+var errFound = errors.New("found")
+
+// seeker is what a test hands its values to. A run has one, which its tests use
+// one after the other.
+type seeker struct {
+	m *machine
+	q *matcher
+	n int // values seen
+}
+
+// take compares values with the keys; errFound says that one matches.
+func (s *seeker) take(list []subject) error {
+	for i := range list {
+		if !list[i].empty {
+			s.n++
+		}
+	}
+	if s.q.how.count {
+		return nil
+	}
+	ok, err := s.q.matchAny(s.m, list)
+	if ok && err == nil {
+		return errFound
+	}
+	return err
+}
+
+// one compares a single value.
+func (s *seeker) one(v subject) error {
+	s.m.single[0] = v
+	return s.take(s.m.single[:])
+}
+
+// test is a test that compares values with the keys, or their number. values
+// hands them to the seeker, and returns its error.
+func (q *matcher) test(values func(m *machine, s *seeker) error) test {
+	return func(m *machine) (bool, error) { return q.seek(m, values) }
+}
+
+func (q *matcher) seek(m *machine, values func(m *machine, s *seeker) error) (bool, error) {
+	m.seeker = seeker{m: m, q: q}
+	switch err := values(m, &m.seeker); {
+	case err == errFound: //nolint:errorlint // it is never wrapped, and this is the hot path
+		return true, nil
+	case err != nil:
+		return false, err
+	}
+	return q.counted(m, m.seeker.n)
 }
 
 // match compares one value with every key.
@@ -169,13 +240,19 @@ func (q *matcher) match(m *machine, s *subject) (bool, error) {
 				return false, err
 			}
 			fresh := key{}
-			fresh.prepare(q, value)
+			if err := fresh.prepare(q, value); err != nil {
+				return false, err
+			}
 			k = &fresh
 		}
 		if err := m.spend(1 + (len(s.text)+len(k.value))/8); err != nil {
 			return false, err
 		}
-		if ok, err := q.how.match(m, q, k, s); ok || err != nil {
+		ok, err := q.how.match(m, q, k, s)
+		if m.env.Trace != nil && err == nil {
+			m.env.Trace(Event{Kind: EventCompare, Script: m.unit.name, Line: int(m.line), Depth: int(m.depth) + 1, Name: q.how.name, Values: []string{s.text, k.value}, Result: ok})
+		}
+		if ok || err != nil {
 			return ok, err
 		}
 	}
@@ -196,7 +273,7 @@ func isKey(_ *machine, q *matcher, k *key, s *subject) (bool, error) {
 	if q.by.fold == nil {
 		return q.by.order(s.text, k.value) == 0, nil
 	}
-	return len(s.text) == len(k.folded) && s.fold(q.by) == k.folded, nil
+	return (q.by.moves || len(s.text) == len(k.folded)) && s.fold(q.by) == k.folded, nil
 }
 
 func containsKey(m *machine, q *matcher, k *key, s *subject) (bool, error) {
@@ -216,8 +293,14 @@ func find(m *machine, s, sub string) (int, error) {
 }
 
 func matchesKey(m *machine, q *matcher, k *key, s *subject) (bool, error) {
-	caught, ok, err := glob(m, k.pattern, s.fold(q.by))
-	if ok {
+	folded := s.fold(q.by)
+	caught, ok, err := glob(m, k.pattern, folded)
+	switch {
+	case !ok || q.silent:
+		m.caught = caught[:0]
+	case q.by.moves && folded != s.text:
+		m.captures = captures{folded, caught} // places in what was folded
+	default:
 		m.captures = captures{s.text, caught}
 	}
 	return ok, err

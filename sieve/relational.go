@@ -15,8 +15,8 @@ var relational = extension{
 }
 
 var (
-	matchValue = matchType{relation: true, match: relates}
-	matchCount = matchType{relation: true, count: true, match: relates}
+	matchValue = matchType{name: "value", relation: true, match: relates}
+	matchCount = matchType{name: "count", relation: true, count: true, match: relates}
 )
 
 // relation judges the outcome of a comparison.

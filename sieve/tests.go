@@ -41,16 +41,27 @@ func until(decisive bool) func(*checker, *bound) test {
 
 func buildExists(c *checker, b *bound) test {
 	c.checkNames(b.vals[0])
-	names := upperNames(b.vals[0].texts)
+	names, scope := upperNames(b.vals[0].texts), c.scope(b)
 	return func(m *machine) (bool, error) {
 		for _, t := range names {
 			name, err := t.value(m)
 			if err != nil {
 				return false, err
 			}
-			fields, err := m.header(name)
-			if err != nil || len(fields) == 0 {
+			entities, err := scope.entities(m)
+			if err != nil {
 				return false, err
+			}
+			there := false
+			for _, e := range entities {
+				fields, err := m.fields(e, name)
+				if err != nil {
+					return false, err
+				}
+				there = there || len(fields) > 0
+			}
+			if !there {
+				return false, nil
 			}
 		}
 		return true, nil
@@ -95,30 +106,42 @@ func buildSize(c *checker, b *bound) test {
 	return func(m *machine) (bool, error) { return m.env.Message.Size() < limit, nil }
 }
 
-// buildHeader compares header fields (RFC 5228, 5.7).
+// buildHeader compares header fields (RFC 5228, 5.7; RFC 5703, 4.1).
 func buildHeader(c *checker, b *bound) test {
 	c.checkNames(b.vals[0])
-	names, q := upperNames(b.vals[0].texts), c.matcher(b, b.vals[1])
-	return func(m *machine) (bool, error) {
-		n := 0
+	names, q, at, scope := upperNames(b.vals[0].texts), c.matcher(b, b.vals[1]), c.index(b), c.scope(b)
+	view := c.mimeView(b)
+	return q.test(func(m *machine, to *seeker) error {
 		for _, t := range names {
 			name, err := t.value(m)
 			if err != nil {
-				return false, err
+				return err
 			}
-			fields, err := m.header(name)
+			entities, err := scope.entities(m)
 			if err != nil {
-				return false, err
+				return err
 			}
-			if n += len(fields); q.how.count {
-				continue
-			}
-			if ok, err := q.matchAny(m, fields); ok || err != nil {
-				return ok, err
+			for _, e := range entities {
+				fields, err := m.view(e, name, view)
+				if err != nil {
+					return err
+				}
+				if err := to.take(pick(fields, at)); err != nil {
+					return err
+				}
 			}
 		}
-		return q.counted(m, n)
+		return nil
+	})
+}
+
+// fields are the values of a field of the message, or of a part of it.
+func (m *machine) fields(e Entity, name string) ([]subject, error) {
+	if e == nil {
+		return m.header(name)
 	}
+	out, n := m.subjects(e.Header(name))
+	return out, m.spend(16 + n)
 }
 
 // addressFields are the fields that hold addresses (RFC 5228, 5.1): those of the
@@ -146,33 +169,56 @@ func buildAddress(c *checker, b *bound) test {
 		}
 	}
 	names = upperNames(names)
-	return func(m *machine) (bool, error) {
-		n := 0
+	at, scope := c.index(b), c.scope(b)
+	return q.test(func(m *machine, to *seeker) error {
 		for _, t := range names {
 			name, err := t.value(m)
 			if err != nil {
-				return false, err
+				return err
 			}
 			if t.parts != nil && !holdsAddresses(name) {
 				continue
 			}
-			list, err := m.mailboxes(name)
+			entities, err := scope.entities(m)
 			if err != nil {
-				return false, err
+				return err
 			}
-			if n += len(list.values); q.how.count {
-				continue
-			}
-			parts, err := list.of(m, part)
-			if err != nil {
-				return false, err
-			}
-			if ok, err := q.matchAny(m, parts); ok || err != nil {
-				return ok, err
+			for _, e := range entities {
+				list, err := m.addressParts(e, name, part, at)
+				if err != nil {
+					return err
+				}
+				if err := to.take(list); err != nil {
+					return err
+				}
 			}
 		}
-		return q.counted(m, n)
+		return nil
+	})
+}
+
+// addressParts are the parts of the addresses in a field of the message, or of
+// a part of it.
+func (m *machine) addressParts(e Entity, name string, part *tagRow, at position) ([]subject, error) {
+	if e == nil && at == (position{}) {
+		list, err := m.mailboxes(name)
+		if err != nil {
+			return nil, err
+		}
+		return list.of(m, part)
 	}
+	var fields [][]Address
+	if e == nil {
+		list, err := m.mailboxes(name)
+		if err != nil {
+			return nil, err
+		}
+		fields = list.values
+	} else {
+		fields = e.Addresses(name)
+	}
+	out := m.partsOf(pick(fields, at), part)
+	return out, m.spend(16 + 8*len(out))
 }
 
 // part is the address part that a test asks for; the whole if it does not say.
@@ -196,6 +242,17 @@ var envelope = extension{
 var envelopeParts = map[string]func(Envelope) Address{
 	"from": func(e Envelope) Address { return e.From },
 	"to":   func(e Envelope) Address { return e.To },
+	"auth": func(e Envelope) Address { return wholeAddress(e.Auth) },
+}
+
+// wholeAddress is a name that need not be an address; it has all parts if it is
+// one.
+func wholeAddress(s string) Address {
+	a, err := parseOutbound(s)
+	if err != nil {
+		return Address{Local: s}
+	}
+	return a
 }
 
 func buildEnvelope(c *checker, b *bound) test {
@@ -203,38 +260,31 @@ func buildEnvelope(c *checker, b *bound) test {
 	for _, t := range names {
 		if t.parts == nil && envelopeParts[asciiLower(t.lit)] == nil {
 			p := c.errorf(b.vals[0].at, "the envelope has no part %s", quoted(t.lit))
-			p.Hint = `there are "from" and "to"`
+			p.Hint = `there are "from", "to" and "auth"`
 		}
 	}
-	return func(m *machine) (bool, error) {
-		n := 0
+	return q.test(func(m *machine, to *seeker) error {
 		for _, t := range names {
 			name, err := t.value(m)
 			if err != nil {
-				return false, err
+				return err
 			}
 			get := envelopeParts[asciiLower(name)]
 			if get == nil {
-				return false, fmt.Errorf("envelope: no part %s", quoted(name))
+				return fmt.Errorf("envelope: no part %s", quoted(name))
 			}
+			value, has := "", true
 			a := get(m.env.Envelope)
-			ok := false
-			switch {
-			case a == (Address{}): // the empty string, whatever the part
-				if !q.how.count {
-					ok, err = q.match(m, &subject{})
-				}
-			case q.how.count:
-				n++
-			default:
-				if value, has := part.part(a, &m.script.opts); has {
-					ok, err = q.match(m, &subject{text: value})
-				}
+			if a != (Address{}) { // else the empty string, whatever the part
+				value, has = part.part(a, m.opts)
 			}
-			if ok || err != nil {
-				return ok, err
+			if !has {
+				continue
+			}
+			if err := to.one(subject{text: value, empty: a == (Address{})}); err != nil {
+				return err
 			}
 		}
-		return q.counted(m, n)
-	}
+		return nil
+	})
 }

@@ -14,9 +14,8 @@ type text struct {
 
 // textPart is a literal, a variable or a match variable.
 type textPart struct {
-	lit  string
-	from source
-	n    int // slot, or index of the match variable
+	storage
+	lit string // or the item of the environment
 }
 
 // The capabilities that change what strings mean.
@@ -31,6 +30,8 @@ const (
 	fromLiteral source = iota
 	fromSlot
 	fromMatch
+	fromGlobal
+	fromEnv
 )
 
 // text compiles a string: encoded characters first, then variables (RFC 5229,
@@ -64,10 +65,12 @@ func (t text) expand(m *machine, limit int, over error) (string, error) {
 	for _, p := range t.parts {
 		s := p.lit
 		switch p.from {
-		case fromSlot:
-			s = m.vars[p.n]
+		case fromSlot, fromGlobal:
+			s = m.get(p.storage)
 		case fromMatch:
 			s = m.captures.get(p.n)
+		case fromEnv:
+			s, _ = m.environment(p.lit)
 		}
 		if err := m.spend(len(s) + 1); err != nil {
 			return "", err

@@ -2,7 +2,6 @@ package sieve
 
 import (
 	"errors"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -14,7 +13,7 @@ var variables = extension{
 	commands: []commandRow{{
 		signature: signature{
 			name:   "set",
-			groups: []group{groupCase, groupFirst, groupQuote, groupLength},
+			groups: []group{groupCase, groupFirst, groupQuote, groupEncode, groupLength},
 			params: []param{{name: "name", kind: kindString, literal: true}, {name: "value", kind: kindString}},
 		},
 		build: buildSet,
@@ -52,6 +51,8 @@ var modifiers = []struct {
 	{"lowerfirst", func(s string) string { return first(s, asciiLower) }},
 	{"upperfirst", func(s string) string { return first(s, asciiUpper) }},
 	{"quotewildcard", quoteWildcard},
+	{"quoteregex", quoteRegex},
+	{"encodeurl", encodeURL},
 	{"length", func(s string) string { return strconv.Itoa(utf8.RuneCountInString(s)) }},
 }
 
@@ -116,20 +117,19 @@ func (c *checker) reference(name string, at span) (textPart, bool) {
 			c.errorf(at, "there is no match variable %s", quoted(name)).Hint = "the last one is ${" + strconv.Itoa(maxMatchVariable) + "}"
 			return textPart{}, false
 		}
-		return textPart{from: fromMatch, n: n}, true
+		return textPart{storage: storage{fromMatch, n}}, true
 	}
 	words := strings.Split(name, ".")
-	if len(words) == 1 {
-		slot, ok := c.slot(name, at)
-		return textPart{from: fromSlot, n: slot}, ok
-	}
 	for i, w := range words {
 		if !isIdentifier(w) && (i == 0 || w == "" || strings.Trim(w, "0123456789") != "") {
 			return textPart{}, false
 		}
 	}
-	c.errorf(at, "there are no variables %s.*", clip(words[0], maxQuoted)).Hint = "no extension here brings them"
-	return textPart{}, false
+	if len(words) > 1 && asciiLower(words[0]) == "env" && c.required[capEnvironment] && c.required[capDovecotEnvironment] {
+		return textPart{storage: storage{from: fromEnv}, lit: asciiLower(strings.Join(words[1:], "."))}, true
+	}
+	at1, ok := c.place(name, at)
+	return textPart{storage: at1}, ok
 }
 
 func isIdentifier(s string) bool {
@@ -141,48 +141,74 @@ func isIdentifier(s string) bool {
 	return s != ""
 }
 
-// slot is the place of a variable; false if it can not have one.
-func (c *checker) slot(name string, at span) (int, bool) {
-	if !isIdentifier(name) {
-		return 0, false
+// storage is where a variable is kept.
+type storage struct {
+	from source // fromSlot or fromGlobal
+	n    int
+}
+
+func (m *machine) get(p storage) string {
+	if p.from == fromGlobal {
+		return m.globals[p.n]
 	}
+	return m.vars[p.n]
+}
+
+func (m *machine) set(p storage, s string) {
+	if p.from == fromGlobal {
+		m.globals[p.n] = s
+		return
+	}
+	m.vars[p.n] = s
+}
+
+// place finds the place of a variable; false if it can not have one.
+func (c *checker) place(name string, at span) (storage, bool) {
 	name = asciiLower(name)
+	space, rest, inside := strings.Cut(name, ".")
+	switch {
+	case inside && space == "global" && isIdentifier(rest) && c.required[capInclude]:
+		return c.global(rest, at) // RFC 6609, 3.4.2
+	case inside:
+		c.errorf(at, "there are no variables %s.*", clip(space, maxQuoted)).Hint = "no extension that was required brings them"
+		return storage{}, false
+	case !isIdentifier(name):
+		return storage{}, false
+	case c.shared[name]:
+		return c.global(name, at)
+	}
 	slot, ok := c.slots[name]
 	if !ok {
 		if len(c.slots) >= c.opts.Limits.Variables {
 			c.errorf(at, "more than %d variables", c.opts.Limits.Variables)
-			return 0, false
+			return storage{}, false
 		}
 		slot = len(c.slots)
 		c.slots[name] = slot
 	}
-	return slot, true
+	return storage{fromSlot, slot}, true
 }
 
-// variable is the slot of a variable that an argument names.
-func (c *checker) variable(v value) (slot int, ok bool) {
+// variable is the place of a variable that an argument names.
+func (c *checker) variable(v value) (storage, bool) {
 	name := v.texts[0].lit
-	slot, ok = c.slot(name, v.at)
-	if !ok {
+	before := c.errors
+	p, ok := c.place(name, v.at)
+	if !ok && c.errors == before {
 		c.errorf(v.at, "%s is not the name of a variable", quoted(name)).Hint = "names are made of letters, digits and _, and do not begin with a digit"
 	}
-	return slot, ok
+	return p, ok
 }
 
 var errCut = errors.New("cut short")
 
 // buildSet stores a value; one that is too long is cut short (RFC 5229, 6).
 func buildSet(c *checker, b *bound) action {
-	slot, ok := c.variable(b.vals[0])
+	to, ok := c.variable(b.vals[0])
 	if !ok {
 		return nil
 	}
-	var changes []func(string) string
-	for _, m := range modifiers {
-		if slices.ContainsFunc(b.tags, func(t boundTag) bool { return t.row.name == m.name }) {
-			changes = append(changes, m.change)
-		}
-	}
+	changes := b.modifiers()
 	from, limit := b.vals[1].texts[0], c.opts.Limits.VariableSize
 	if s, ok := b.vals[1].constant(); ok && len(s) > limit {
 		c.warnf(b.vals[1].at, "the value is cut to %d octets", limit)
@@ -192,38 +218,45 @@ func buildSet(c *checker, b *bound) action {
 		if err != nil && !errors.Is(err, errCut) {
 			return err
 		}
-		s = clip(s, limit)
-		for _, change := range changes {
-			if err := m.spend(len(s)); err != nil {
-				return err
-			}
-			s = clip(change(s), limit)
-		}
-		m.vars[slot] = s
-		return nil
+		return m.assign(to, clip(s, limit), changes)
 	}
+}
+
+// modifiers are what the tags of set do, in their order.
+func (b *bound) modifiers() (changes []func(string) string) {
+	for _, m := range modifiers {
+		if b.tag(m.name) {
+			changes = append(changes, m.change)
+		}
+	}
+	return changes
+}
+
+// assign changes a value and keeps it in a variable.
+func (m *machine) assign(to storage, s string, changes []func(string) string) error {
+	for _, change := range changes {
+		if err := m.spend(len(s)); err != nil {
+			return err
+		}
+		s = clip(change(s), m.limits.VariableSize)
+	}
+	m.set(to, s)
+	return nil
 }
 
 // buildString compares strings of the script (RFC 5229, 5).
 func buildString(c *checker, b *bound) test {
 	list, q := b.vals[0].texts, c.matcher(b, b.vals[1])
-	return func(m *machine) (bool, error) {
-		n := 0
+	return q.test(func(m *machine, to *seeker) error {
 		for _, t := range list {
 			s, err := t.value(m)
 			if err != nil {
-				return false, err
+				return err
 			}
-			if s != "" {
-				n++
-			}
-			if q.how.count {
-				continue
-			}
-			if ok, err := q.match(m, &subject{text: s}); ok || err != nil {
-				return ok, err
+			if err := to.one(subject{text: s, empty: s == ""}); err != nil {
+				return err
 			}
 		}
-		return q.counted(m, n)
-	}
+		return nil
+	})
 }

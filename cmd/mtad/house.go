@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,6 +18,7 @@ import (
 	"time"
 
 	"mtad/cmd/mtad/boot"
+	"mtad/cmd/mtad/users"
 	"mtad/deliver"
 	"mtad/deliver/relay"
 	"mtad/directory"
@@ -27,7 +26,6 @@ import (
 	"mtad/mailbox"
 	"mtad/pipeline"
 	"mtad/plugins"
-	"mtad/plugins/lua"
 	"mtad/queue"
 	"mtad/smtp"
 	"mtad/smtpd"
@@ -134,7 +132,7 @@ func (h *house) openRest(ctx context.Context, c *loaded) error {
 		Generated: func() (*pipeline.Pipeline, func()) { return h.set.Acquire("generated") },
 		Trace:     h.trace, MaxAge: c.top.MaxAge, MaxAgeNull: c.top.MaxAgeNull,
 		WarnLocal: c.top.WarnLocal, WarnOther: c.top.WarnOther, Log: h.log,
-		Limits: c.messageLimits(), MaxHops: c.top.Hops, Budget: c.top.MessageTimeout,
+		Limits: c.messageLimits(), MaxHops: c.top.Hops, Budget: c.top.MessageTimeout, State: h.users().SieveState,
 	})
 	h.queue = queue.New(queue.Config{
 		DB: h.db, Attempt: h.agent.Attempt, Report: h.agent.Report, WarnAfter: h.agent.WarnAfter,
@@ -164,8 +162,12 @@ func (h *house) buildEnv() buildEnv {
 	return buildEnv{
 		log: h.log, dns: h.resolver,
 		kv:   func(ns string) (pipeline.KV, error) { return h.directory.State(ns) },
-		deps: plugins.Deps{Scripts: userScripts{h.directory}, Lua: userScripts{h.directory}},
+		deps: plugins.Deps{Sieve: h.users(), Lua: h.users()},
 	}
+}
+
+func (h *house) users() users.Users {
+	return users.Users{Directory: h.directory, Mailboxes: h.mailboxes}
 }
 
 // self reports whether an address is one of the SMTP listeners: mail relayed
@@ -321,41 +323,3 @@ func changedOnRestart(before, after *loaded) []string {
 }
 
 var errNoListener = fmt.Errorf("the configuration has no listener: nothing would be served")
-
-// userScripts is the directory as filters "sieve" and "lua" ask for scripts.
-type userScripts struct{ directory *directory.Directory }
-
-// Script returns the active Sieve script of an account.
-func (u userScripts) Script(ctx context.Context, mailbox smtp.Address) (text, version string, ok bool, err error) {
-	s, ok, err := u.active(ctx, mailbox, directory.Sieve)
-	return s.Text, s.Version, ok, err
-}
-
-// LuaScript returns the active Lua script of an account.
-func (u userScripts) LuaScript(ctx context.Context, mailbox smtp.Address) (lua.Script, bool, error) {
-	return u.active(ctx, mailbox, directory.Lua)
-}
-
-// userKeys is how many keys of state an account's scripts can have.
-const userKeys = 10_000
-
-// LuaState is the account's own state.
-func (u userScripts) LuaState(mailbox smtp.Address) (pipeline.KV, error) {
-	sum := sha256.Sum256([]byte(mailbox.Key()))
-	s, err := u.directory.State("lua." + hex.EncodeToString(sum[:16]))
-	if err != nil {
-		return nil, err
-	}
-	return s.Limit(userKeys), nil
-}
-
-func (u userScripts) active(ctx context.Context, mailbox smtp.Address, in directory.Language) (s lua.Script, ok bool, err error) {
-	user, err := u.directory.User(ctx, mailbox.String())
-	if err == nil {
-		s.Name, s.Text, s.Version, err = u.directory.ActiveScript(ctx, user.ID, in)
-	}
-	if errors.Is(err, directory.ErrNoScript) || errors.Is(err, directory.ErrNoUser) {
-		return s, false, nil
-	}
-	return s, err == nil, err
-}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"mtad/cmd/mtad/users"
 	"mtad/config"
 	"mtad/deliver"
 	"mtad/deliver/relay"
@@ -207,7 +208,7 @@ type buildEnv struct {
 
 // offline is for checking a configuration.
 func offline() buildEnv {
-	return buildEnv{deps: plugins.Deps{Scripts: userScripts{}, Lua: userScripts{}}}
+	return buildEnv{deps: plugins.Deps{Sieve: users.Users{}, Lua: users.Users{}}}
 }
 
 // built is a configuration's pipelines, and the blocks they were made of.

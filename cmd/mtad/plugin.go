@@ -149,20 +149,36 @@ func newPluginRestart(g *global) *cobra.Command {
 }
 
 func newPluginLogs(g *global) *cobra.Command {
-	cmd := &cobra.Command{Use: "logs NAME", Short: "Print the last that was logged about a plugin", Args: cobra.ExactArgs(1)}
+	cmd := &cobra.Command{
+		Use: "logs NAME", Short: "Print the last that was logged about a plugin", Args: cobra.ExactArgs(1),
+		Long: "Print the last that was logged about a plugin: what it printed on standard error, its starts and ends.",
+	}
 	f := addFormat(cmd)
+	follow := cmd.Flags().BoolP("follow", "f", false, "go on with what comes, until interrupted; json is ndjson then")
 	cmd.RunE = g.withClient(func(ctx context.Context, c *admin.Client, cmd *cobra.Command, args []string) error {
-		found, err := c.PluginLog(ctx, args[0])
+		fetch := func(after time.Time) ([]admin.PluginLine, error) { return c.PluginLog(ctx, args[0], after) }
+		show := func(found []admin.PluginLine) error { return printPluginLog(cmd.OutOrStdout(), *f, found) }
+		if *follow {
+			if *f == "json" {
+				*f = "ndjson"
+			}
+			return plug.Follow(ctx, fetch, show)
+		}
+		found, err := fetch(time.Time{})
 		if err != nil {
 			return err
 		}
-		return printList(cmd.OutOrStdout(), *f, found, func(w io.Writer) error {
-			out := &lines{w: w}
-			for _, l := range found {
-				out.printf("%s %-5s %s\n", l.Time.Format(time.DateTime), l.Level, clean(l.Text))
-			}
-			return out.err
-		})
+		return show(found)
 	})
 	return cmd
+}
+
+func printPluginLog(w io.Writer, f format, found []admin.PluginLine) error {
+	return printList(w, f, found, func(w io.Writer) error {
+		out := &lines{w: w}
+		for _, l := range found {
+			out.printf("%s %-5s %s\n", l.Time.Format(time.DateTime), l.Level, clean(l.Text))
+		}
+		return out.err
+	})
 }

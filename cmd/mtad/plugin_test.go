@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"mtad/admin"
 	"mtad/internal/mtatest"
@@ -43,6 +45,7 @@ func TestPluginCommands(t *testing.T) {
 		t.Errorf("after the restart: %+v", next)
 	}
 	r.want(t, "plugin started", "plugin", "logs", "urlrep")
+	followLog(t, r)
 	for _, verb := range []string{"restart", "logs"} {
 		if _, errs, code := r.mtad("", "plugin", verb, "nothing"); code != exitNo || !strings.Contains(errs, "no such plugin") {
 			t.Errorf("%s nothing: exit %d %s", verb, code, errs)
@@ -55,4 +58,47 @@ func TestPluginCommands(t *testing.T) {
 	msg := filepath.Join(t.TempDir(), "m.eml")
 	mtatest.Write(t, msg, "Subject: x\r\n\r\nhttp://bad.example/\r\n")
 	r.want(t, "score", "plugin", "run", path, msg, "--set", "map="+table)
+}
+
+// notes hands on what is written to it.
+type notes chan string
+
+func (n notes) Write(b []byte) (int, error) {
+	n <- string(b)
+	return len(b), nil
+}
+
+// followLog follows a plugin's log across a restart, each line once, until it is
+// interrupted, which is no error.
+func followLog(t *testing.T, r *running) {
+	t.Helper()
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	out, ended := make(notes, 100), make(chan int, 1)
+	root := newRoot()
+	root.SetArgs([]string{"plugin", "logs", "urlrep", "--follow", "-c", r.config()})
+	root.SetOut(out)
+	go func() { ended <- run(ctx, root) }()
+	seen := ""
+	for want, restarted := 2, false; strings.Count(seen, "plugin started") < want; {
+		select {
+		case s := <-out:
+			seen += s
+		case code := <-ended:
+			t.Fatalf("it ended with %d: %s", code, seen)
+		case <-time.After(20 * time.Second):
+			t.Fatalf("it shows %s", seen)
+		}
+		if !restarted && strings.Count(seen, "plugin started") == want {
+			r.want(t, "restarted", "plugin", "restart", "urlrep")
+			want, restarted = 3, true
+		}
+	}
+	interrupt()
+	if code := <-ended; code != 0 {
+		t.Errorf("interrupted: exit %d", code)
+	}
+	if n := strings.Count(seen, "plugin started"); n != 3 {
+		t.Errorf("%d starts in\n%s", n, seen)
+	}
 }

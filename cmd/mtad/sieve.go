@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"strings"
 
@@ -14,7 +13,8 @@ import (
 )
 
 func newSieve(g *global) *cobra.Command {
-	return noun("sieve", "Users' Sieve scripts", append(script.Stored("sieve", g.scriptEnv()), newSieveCheck())...)
+	env := g.scriptEnv()
+	return noun("sieve", "Sieve scripts: users' own, and what helps to write any", append(script.Stored("sieve", env), script.Sieve(env)...)...)
 }
 
 func newLua(g *global) *cobra.Command {
@@ -31,33 +31,6 @@ func (g *global) scriptEnv() *script.Env {
 			return func(w io.Writer, list any, head []string, rows [][]string) error {
 				return printAny(w, *f, list, func(w io.Writer) error { return printTable(w, head, rows) })
 			}
-		},
-	}
-}
-
-func newSieveCheck() *cobra.Command {
-	return &cobra.Command{
-		Use: "check [FILE]", Short: "Tell what is wrong with a script in a file or on standard input", Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			file := "-"
-			if len(args) == 1 {
-				file = args[0]
-			}
-			text, err := readArgument(file, cmd.InOrStdin())
-			if err != nil {
-				return err
-			}
-			name := file
-			if file == "-" {
-				name = "the script"
-			}
-			script, problems := sieve.Compile(string(text), sieve.Options{})
-			fmt.Fprint(cmd.ErrOrStderr(), problems.String())
-			if script == nil {
-				return exitf(exitData, "%s can not run", name)
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s is good\n", name)
-			return nil
 		},
 	}
 }

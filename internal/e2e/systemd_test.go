@@ -83,6 +83,7 @@ func TestSystemd(t *testing.T) {
 	m.filters(t)
 	m.sends("two")
 	mustSay(t, m.inbox(2)[1], "X-Marker: by a milter", "X-House: seen from 127.0.0.1", "urlrep=2")
+	m.children(t)
 	m.reloads(t)
 	m.dies(t)
 	m.upgrades(t, newer)
@@ -171,7 +172,51 @@ func (m *machine) filters(t *testing.T) {
   }
   filter "milter" "marker" { connect = "unix:/run/marker.sock" }
   filter "thresholds" {`)
+	m.change("/etc/mtad/mtad.hcl", `filter "sieve" "user" { scripts = store() }`, `filter "sieve" "user" { scripts = store() }
+  filter "lua" "own" { scripts = store() }`)
 	m.do("systemctl", "reload", "mtad")
+	check(t, os.WriteFile(m.path("/tmp/alice.lua"), []byte("function deliver(msg) msg:set_flags(\"\\\\Flagged\") end\n"), 0o644))
+	m.do("mtad", "lua", "put", "alice@example.test", "main", "/tmp/alice.lua", "--activate")
+}
+
+// children checks the processes of a filter and of users' Lua scripts: they are the
+// server's, may do as little, and the plugin's socket is where nobody else looks;
+// killed, it is there again.
+func (m *machine) children(t *testing.T) {
+	t.Helper()
+	uid := strings.TrimSpace(m.do("id", "-u", "mtad"))
+	found := map[string]bool{}
+	for pid := range strings.FieldsSeq(m.do("pgrep", "-P", m.server())) {
+		found[m.status(pid, "Name")+" "+strings.ReplaceAll(m.do("cat", "/proc/"+pid+"/cmdline"), "\x00", " ")] = true
+		for key, want := range map[string]string{
+			"Uid": strings.Repeat(uid+" ", 3) + uid, "Seccomp": "2", "NoNewPrivs": "1", "CapEff": "0000000000000000", "CapPrm": "0000000000000000",
+		} {
+			if got := m.status(pid, key); got != want {
+				t.Errorf("%s of %s: %q, want %q", key, pid, got, want)
+			}
+		}
+	}
+	if names := fmt.Sprint(found); !strings.Contains(names, "urlrep /opt/urlrep") || !strings.Contains(names, "lua-worker") {
+		t.Errorf("the server has started %s", names)
+	}
+	private, code := m.try("nsenter", "--mount", "--target", m.monitor(), "sh", "-c", "stat -c '%a %U' /tmp/mtad-plugin-*")
+	if code != 0 || private != "700 mtad\n" {
+		t.Errorf("the sockets' folders: %s", private)
+	}
+	if out, code := m.try("sh", "-c", "ls -d /tmp/mtad-plugin-*"); code == 0 {
+		t.Errorf("outside of the unit there is %s", out)
+	}
+	// What the kernel has, the unit leaves to the workers.
+	kernel, _ := m.try("mtad", "check")
+	if log := m.do("journalctl", "-u", "mtad", "-o", "cat", "--no-pager"); strings.Contains(kernel, "behind Landlock") == strings.Contains(log, "without Landlock") {
+		t.Errorf("Landlock: %s\n%s", kernel, log)
+	}
+	m.do("pkill", "-9", "-x", "urlrep")
+	eventually(t, "another urlrep", timeLimit, func() bool {
+		out, code := m.try("pgrep", "-P", m.server(), "-x", "urlrep")
+		return code == 0 && out != ""
+	})
+	mustSay(t, m.do("mtad", "plugin", "logs", "urlrep"), "plugin died", "signal: killed")
 }
 
 // change edits a file, whose owner and mode stay.

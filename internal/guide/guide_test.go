@@ -15,12 +15,14 @@ import (
 	"testing"
 	"time"
 
+	"mtad/cmd/mtad/plug"
 	"mtad/config"
 	"mtad/message"
 	"mtad/pipeline"
 	"mtad/plugins"
 	"mtad/plugins/lua"
 	"mtad/plugins/lua/worker"
+	"mtad/plugins/sieve"
 	lang "mtad/sieve"
 	"mtad/smtp"
 )
@@ -34,7 +36,7 @@ type page struct {
 
 var (
 	fence     = regexp.MustCompile("(?s)\n```(\\w+)\n(.*?)\n```")
-	firstLine = regexp.MustCompile(`^(?://|--|#) (\S+\.\w+)\n\n`)
+	firstLine = regexp.MustCompile(`^(#!.*\n)?(?://|--|#) (\S+\.\w+)\n\n`)
 	block     = regexp.MustCompile(`(?s)^filter "(\w+)"(?: "(\w+)")? \{\n(.*)\n\}$`)
 )
 
@@ -64,7 +66,7 @@ func readPage(t *testing.T) page {
 		if name == nil {
 			t.Fatalf("the first line names no file:\n%s", text)
 		}
-		p.files[name[1]] = strings.TrimPrefix(text, name[0]) + "\n"
+		p.files[name[2]] = name[1] + strings.TrimPrefix(text, name[0]) + "\n"
 	}
 	return p
 }
@@ -136,7 +138,7 @@ func mail(t *testing.T, text string) *pipeline.View {
 func (p page) step(t *testing.T, key string) *pipeline.Pipeline {
 	t.Helper()
 	kind, _, _ := strings.Cut(key, " ")
-	for _, k := range plugins.Kinds(plugins.Deps{Scripts: scripts(p.files["alice.sieve"]), Lua: luaScripts{p.files["alice.lua"], state{}}}) {
+	for _, k := range plugins.Kinds(plugins.Deps{Sieve: scripts{text: p.files["alice.sieve"]}, Lua: luaScripts{p.files["alice.lua"], state{}}}) {
 		if k.Name != kind {
 			continue
 		}
@@ -183,12 +185,17 @@ func run(t *testing.T, pl *pipeline.Pipeline, s pipeline.Stage, text string) str
 	return out
 }
 
-// scripts is every account's Sieve script.
-type scripts string
+// scripts is every account's Sieve script, which asks for nothing else.
+type scripts struct {
+	sieve.Users
+	text string
+}
 
 func (s scripts) Script(context.Context, smtp.Address) (text, version string, ok bool, err error) {
-	return string(s), "1", true, nil
+	return s.text, "1", true, nil
 }
+
+func (scripts) Folders(smtp.Address) lang.Mailboxes { return nil }
 
 // luaScripts is every account's Lua script, and its state.
 type luaScripts struct {
@@ -267,10 +274,45 @@ func TestSieve(t *testing.T) {
 	wants(t, run(t, pl, pipeline.Deliver, "From: boss@example.com\n\nx\n"), "continue", `\Flagged`)
 }
 
+// linkrep makes the program in Go below dir, as the page says, outside this tree.
+func (p page) linkrep(t *testing.T, dir string) {
+	t.Helper()
+	const name = "linkrep/main.go"
+	if err := plug.New("go", filepath.Join(dir, "linkrep")); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("go", "build", "-mod=readonly", "-o", "linkrep", ".")
+	cmd.Dir = filepath.Dir(p.write(t, dir, name))
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=", "GOPROXY=off")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// spoof makes the program in Python below dir.
+func (p page) spoof(t *testing.T, dir string) {
+	t.Helper()
+	if err := plug.New("python", filepath.Join(dir, "spoof")); err != nil {
+		t.Fatal(err)
+	}
+	p.write(t, dir, "spoof/filter.py") // whose mode stays
+}
+
+func TestPython(t *testing.T) {
+	if out, err := exec.Command("/usr/bin/python3", "-c", "import grpc, google.protobuf").CombinedOutput(); err != nil {
+		t.Skipf("python3-grpcio is not installed (`make peers` does): %v %s", err, out)
+	}
+	p, dir := readPage(t), t.TempDir()
+	p.spoof(t, dir)
+	t.Chdir(dir)
+	pl := p.step(t, "external spoof")
+	wants(t, run(t, pl, pipeline.Message, "From: \"boss@example.com\" <evil@far.test>\n\nx\n"), "continue", "score 5", "From: evil@far.test\r\n")
+	wants(t, run(t, pl, pipeline.Message, "From: \"Ann\" <ann@far.test>\n\nx\n"), "continue", "score 0", "From: \"Ann\" <ann@far.test>\r\n")
+}
+
 func TestExternal(t *testing.T) {
 	p, dir := readPage(t), t.TempDir()
-	const name = "examples/linkrep/main.go"
-	build(t, filepath.Join(dir, "linkrep"), "./examples/linkrep", map[string]string{name: p.write(t, dir, name)})
+	p.linkrep(t, dir)
 	t.Chdir(dir)
 	got := run(t, p.step(t, "external"), pipeline.Message, "Subject: x\n\nsee https://BAD.example/x and http://good.example\n")
 	wants(t, got, "continue", "score 5", "linkrep")
@@ -278,9 +320,10 @@ func TestExternal(t *testing.T) {
 
 func TestMilter(t *testing.T) {
 	p, dir := readPage(t), t.TempDir()
-	build(t, filepath.Join(dir, "marker"), "./examples/marker", map[string]string{"examples/marker/main.go": p.write(t, t.TempDir(), "marker/main.go")})
+	build(t, filepath.Join(dir, "marker", "marker"), "./examples/marker", map[string]string{"examples/marker/main.go": p.write(t, dir, "marker/main.go")})
 	t.Chdir(dir)
 	cmd := exec.CommandContext(t.Context(), "./marker", "marker.sock")
+	cmd.Dir = "marker"
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -289,7 +332,7 @@ func TestMilter(t *testing.T) {
 		cmd.Wait()
 	})
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		c, err := net.Dial("unix", "marker.sock")
+		c, err := net.Dial("unix", "marker/marker.sock")
 		if err == nil {
 			c.Close()
 			break
@@ -358,10 +401,10 @@ func TestServer(t *testing.T) {
 	wants(t, ask(t, mtad, "filter", "doc", "crowd"), "Scores messages with many recipients.", "How many recipients are no crowd.")
 
 	p.write(t, dir, "rules/lists.lua")
-	const main = "examples/linkrep/main.go"
-	build(t, filepath.Join(dir, "linkrep"), "./examples/linkrep", map[string]string{main: p.write(t, dir, main)})
+	p.linkrep(t, dir)
+	p.spoof(t, dir)
 	p.files["mtad.hcl"] = "hostname = \"mx.example.test\"\n" +
-		"pipeline \"inbound\" {\n" + p.block("lua") + p.block("external") + p.block("milter") + p.block("crowd") + "}\n" +
+		"pipeline \"inbound\" {\n" + p.block("lua") + p.block("external") + p.block("external spoof") + p.block("milter") + p.block("crowd") + "}\n" +
 		"pipeline \"delivery\" {\n" + p.block("lua") + p.block("lua own") + p.block("sieve") + "}\n"
 	wants(t, ask(t, mtad, "config", "check", "--config", p.write(t, dir, "mtad.hcl")), "is good")
 }
@@ -385,7 +428,7 @@ func ask(t *testing.T, program string, args ...string) string {
 // Nothing on the page is left untested.
 func TestPage(t *testing.T) {
 	p := readPage(t)
-	if len(p.files) != 6 || len(p.filters) != 6 || p.blocks != 12 {
+	if len(p.files) != 7 || len(p.filters) != 7 || p.blocks != 14 {
 		t.Errorf("%d files, %d filters in %d blocks: a test for the new ones?", len(p.files), len(p.filters), p.blocks)
 	}
 }

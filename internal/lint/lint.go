@@ -83,17 +83,20 @@ var levels = map[string]int{
 	// Empty in every release too: checks that tests have.
 	"internal/invariants": -1,
 	// How SQLite is opened, by whoever keeps a database.
-	"internal/pagepool": 0,
-	"smtp":              0, "message": 0, "dns": 0, "config": 0, "sieve": 0, "journal": 0, "monitor": 0,
+	"internal/pagepool": 0, "internal/command": 0, "internal/table": 0,
+	"smtp": 0, "message": 0, "dns": 0, "config": 0, "sieve": 0, "journal": 0, "monitor": 0,
+	"autoreply": 0, "sieve/mail": 0,
 	"pipeline": 1, "store": 1,
 	"mailbox": 2, "directory": 2, "queue": 2, "trace": 2, "deliver": 3, "deliver/relay": 2,
 	"smtpd": 4, "imapd": 4, "imapd/wire": 0, "milterd": 4, "milterd/wire": 0, "admin": 4, "sdk/mtadpb": 0, "sdk": 1, "plugins": 4,
-	"cmd/mtad": 6, "cmd/mtad/script": 5, "cmd/mtad/plug": 5, "cmd/mtad/dev": 0, "cmd/mtad/boot": 1,
+	"cmd/mtad": 6, "cmd/mtad/script": 5, "cmd/mtad/plug": 5, "cmd/mtad/users": 5, "cmd/mtad/dev": 0, "cmd/mtad/boot": 1,
 }
 
 // siblings are imports within a level that the plan has.
 var siblings = map[string]bool{
 	"journal -> message":   true,
+	"autoreply -> message": true, "autoreply -> smtp": true,
+	"sieve/mail -> message": true, "sieve/mail -> sieve": true,
 	"plugins -> plugins/*": true,
 }
 

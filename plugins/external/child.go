@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,6 +25,7 @@ import (
 type child struct {
 	cmd            *exec.Cmd
 	limits         limits
+	dir            string // where its socket must be
 	stdout, stderr io.ReadCloser
 	ended          chan struct{} // closed when the program has ended
 	drained        chan struct{} // closed when its output has been read
@@ -34,16 +37,20 @@ type child struct {
 	err  error
 }
 
-func newChild(cmd *exec.Cmd, l limits) (*child, error) {
+func newChild(cmd *exec.Cmd, l limits, dir string) (*child, error) {
 	cmd.Stdin = nil // not mtad's
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	c := &child{cmd: cmd, limits: l, ended: make(chan struct{}), drained: make(chan struct{}), reaped: make(chan struct{})}
+	c := &child{cmd: cmd, limits: l, dir: dir, ended: make(chan struct{}), drained: make(chan struct{}), reaped: make(chan struct{})}
 	var err error
 	if c.stdout, err = cmd.StdoutPipe(); err != nil {
 		return nil, err
 	}
-	c.stderr, err = cmd.StderrPipe()
-	return c, err
+	pipe, err := cmd.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	c.stderr = newThrottle(pipe, c.ended)
+	return c, nil
 }
 
 // Start starts the program within its limits.
@@ -79,12 +86,30 @@ func (c *child) onThread(started chan<- error) {
 	c.kill(nil)
 	close(c.ended)
 	if err == nil {
-		<-c.drained
+		c.drain()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.gone, c.err = true, c.cmd.Wait()
 	close(c.reaped)
+}
+
+// drainPause is how long output may come after the program's end.
+const drainPause = 500 * time.Millisecond
+
+// drain waits until the output has been read. A process that the program has
+// started, and that has left its group, may hold it open: then for a while.
+func (c *child) drain() {
+	t := time.NewTimer(drainPause)
+	defer t.Stop()
+	select {
+	case <-c.drained:
+		return
+	case <-t.C:
+	}
+	// Their readers then end, and say so.
+	_ = errors.Join(c.stdout.Close(), c.stderr.Close())
+	<-c.drained
 }
 
 // kill ends the program and what it has started.
@@ -146,8 +171,15 @@ func (c *child) ID() string {
 // Diagnose has nothing to add to an error.
 func (*child) Diagnose(context.Context) string { return "" }
 
-// PluginToHost leaves addresses as they are.
-func (*child) PluginToHost(network, addr string) (string, string, error) { return network, addr, nil }
+// PluginToHost refuses to speak to anything but a socket in the folder that was made
+// for it: what the program names would be sent mail.
+func (c *child) PluginToHost(network, addr string) (string, string, error) {
+	rel, err := filepath.Rel(c.dir, addr)
+	if network != "unix" || err != nil || !filepath.IsLocal(rel) {
+		return "", "", fmt.Errorf("it listens at %.200q, not at a Unix socket in PLUGIN_UNIX_SOCKET_DIR", network+":"+addr)
+	}
+	return network, addr, nil
+}
 
 // HostToPlugin leaves addresses as they are.
 func (*child) HostToPlugin(network, addr string) (string, string, error) { return network, addr, nil }

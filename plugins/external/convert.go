@@ -12,8 +12,9 @@ import (
 	"mtad/smtp"
 )
 
-// viewOut writes a View for the wire. What the View hides stays behind.
-func viewOut(v *pipeline.View) *mtadpb.View {
+// viewOut writes a View for the wire. What the View hides stays behind, and the
+// header, which it shows to those who read the body alone.
+func viewOut(v *pipeline.View, reads pipeline.Facts) *mtadpb.View {
 	out := &mtadpb.View{
 		Id: v.ID().String(), Client: clientOut(v.Client()), Sender: v.Sender().String(), Rcpt: uint32(v.Rcpt().ID),
 		Mailbox: v.Mailbox().String(), Command: v.Command(),
@@ -23,7 +24,7 @@ func viewOut(v *pipeline.View) *mtadpb.View {
 	}
 	if m := v.Message(); m != nil {
 		out.Size, out.HeaderSize = m.Size(), m.HeaderSize()
-		for _, f := range m.Header().Fields() {
+		for _, f := range headerOut(m, reads) {
 			out.Header = append(out.Header, &mtadpb.Field{Id: int32(f.ID), Raw: f.Raw})
 		}
 	}
@@ -37,6 +38,13 @@ func viewOut(v *pipeline.View) *mtadpb.View {
 		out.Tags = append(out.Tags, &mtadpb.Tag{Name: t.Name, Value: t.Value})
 	}
 	return out
+}
+
+func headerOut(m *message.Message, reads pipeline.Facts) []message.Field {
+	if reads&pipeline.Header == 0 {
+		return nil
+	}
+	return m.Header().Fields()
 }
 
 func clientOut(c *pipeline.Client) *mtadpb.Client {
@@ -64,10 +72,20 @@ func authOut(r pipeline.AuthResult) *mtadpb.AuthResult {
 	return out
 }
 
+// maxEdits are the most of one verdict.
+const maxEdits = 10_000
+
 // verdictIn reads a verdict. What is malformed is the filter's fault.
 func verdictIn(in *mtadpb.Verdict) (pipeline.Verdict, error) {
 	if in.GetError() != "" {
 		return pipeline.Verdict{}, fmt.Errorf("filter: %.500s", in.GetError())
+	}
+	edits := len(in.GetMods())
+	for _, r := range in.GetRcpts() {
+		edits += len(r.GetMods())
+	}
+	if edits > maxEdits {
+		return pipeline.Verdict{}, fmt.Errorf("a verdict with %d edits; %d are the most", edits, maxEdits)
 	}
 	action, err := actionIn(in.GetAction())
 	if err != nil {

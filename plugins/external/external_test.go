@@ -232,9 +232,14 @@ func TestSessionsWaitWithinTheirTime(t *testing.T) {
 	}
 }
 
+// sum is the checksum of a program.
+func sum(b []byte) string {
+	s := sha256.Sum256(b)
+	return hex.EncodeToString(s[:])
+}
+
 func TestStartErrors(t *testing.T) {
 	odd := build(t, "./testdata/odd")
-	sum := sha256.Sum256([]byte("something else"))
 	text := filepath.Join(t.TempDir(), "text")
 	if err := os.WriteFile(text, []byte("no program"), 0o600); err != nil {
 		t.Fatal(err)
@@ -244,12 +249,12 @@ func TestStartErrors(t *testing.T) {
 		config = { fail = "map is missing" }`, odd): "map is missing",
 		fmt.Sprintf(`path = %q
 		config = { color = "red" }`, odd): `"color", which the manifest does not declare; it declares: fail`,
-		fmt.Sprintf("path = %q", build(t, "../../examples/urlrep")):            "its config needs map: The file of hosts",
-		fmt.Sprintf("path = %q\nsha256 = %q", odd, hex.EncodeToString(sum[:])): "checksum",
-		fmt.Sprintf("path = %q\nsha256 = \"zz\"", odd):                         "64 hexadecimal digits",
-		fmt.Sprintf("path = %q", text):                                         "can not be executed",
-		`path = "/bin/true"`:                                                   "start /bin/true",
-		`path = "/nonexistent"`:                                                "no such file",
+		fmt.Sprintf("path = %q", build(t, "../../examples/urlrep")):               "its config needs map: The file of hosts",
+		fmt.Sprintf("path = %q\nsha256 = %q", odd, sum([]byte("something else"))): "checksum",
+		fmt.Sprintf("path = %q\nsha256 = \"zz\"", odd):                            "64 hexadecimal digits",
+		fmt.Sprintf("path = %q", text):                                            "can not be executed",
+		`path = "/bin/true"`:                                                      "start /bin/true",
+		`path = "/nonexistent"`:                                                   "no such file",
 	} {
 		if _, err := start(t, body); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v; want %q in it", body, err, want)
@@ -293,22 +298,9 @@ func TestURLRep(t *testing.T) {
 }
 
 func TestReadme(t *testing.T) {
-	mtatest.Examples(t, mtatest.Readme(t, nil), func(_, body string) error {
+	mtatest.Examples(t, mtatest.Readme(t, options), func(_, body string) error {
 		_, diags := config.ParseBlock(body, config.BlockType{Options: options})
 		return diags.Err()
 	})
 	mtatest.Check(t, config.CheckStruct(options, &settings{}))
-}
-
-func BenchmarkMessage(b *testing.B) {
-	p, err := start(b, fmt.Sprintf("path = %q", build(b, "./testdata/odd")))
-	if err != nil {
-		b.Fatal(err)
-	}
-	f := p.Open(pipeline.Client{})
-	defer f.Close()
-	b.ReportAllocs()
-	for b.Loop() {
-		send(b, f, "nothing", "hello\r\n")
-	}
 }

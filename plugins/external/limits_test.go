@@ -155,5 +155,8 @@ func TestAccess(t *testing.T) {
 		if _, writes := p.Steps()[0].Access(pipeline.Message); writes&pipeline.Effects != 0 != effects {
 			t.Errorf("%s writes %v", pkg, writes)
 		}
+		if m := procOf(p).manifest.Load(); m.ends != effects { // those that may have effects have sessions, too
+			t.Errorf("%s is told of ends: %v", pkg, m.ends)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 
 	"mtad/pipeline"
 	"mtad/sdk"
@@ -19,6 +20,7 @@ type manifest struct {
 	stages        pipeline.Stages
 	reads, writes pipeline.Facts
 	pure          bool
+	ends          bool // it is told how transactions end
 }
 
 // access is what the pipeline may rely on. A program that does not say that it is
@@ -49,13 +51,40 @@ func (m *manifest) check(v pipeline.Verdict) error {
 	return nil
 }
 
+// The most that a manifest may have: it is logged and listed.
+const (
+	maxName    = 100
+	maxWords   = 100 // stages, facts, options
+	maxMessage = 2000
+)
+
+// absurd says what of a manifest is too much.
+func absurd(in *mtadpb.Manifest) error {
+	for what, s := range map[string]string{"name": in.GetName(), "version": in.GetVersion()} {
+		if len(s) > maxName || strings.ContainsFunc(s, unicode.IsControl) {
+			return fmt.Errorf("its manifest's %s is no text of at most %d octets", what, maxName)
+		}
+	}
+	for what, n := range map[string]int{
+		"stages": len(in.GetStages()), "reads": len(in.GetReads()), "writes": len(in.GetWrites()), "options": len(in.GetOptions()),
+	} {
+		if n > maxWords {
+			return fmt.Errorf("its manifest has %d %s; %d are the most", n, what, maxWords)
+		}
+	}
+	return nil
+}
+
 // readManifest checks what a plugin says of itself, and what the configuration
 // says to it.
 func readManifest(in *mtadpb.Manifest, config map[string]string) (*manifest, error) {
 	if in.GetProtocol() < 1 || in.GetProtocol() > sdk.Protocol {
 		return nil, fmt.Errorf("it speaks protocol %d; this mtad speaks 1 to %d", in.GetProtocol(), sdk.Protocol)
 	}
-	m := &manifest{name: in.GetName(), version: in.GetVersion(), protocol: in.GetProtocol()}
+	if err := absurd(in); err != nil {
+		return nil, err
+	}
+	m := &manifest{name: in.GetName(), version: in.GetVersion(), protocol: in.GetProtocol(), ends: !in.GetNoEnd()}
 	if m.protocol >= 2 {
 		m.pure = in.GetPure()
 		if err := checkConfig(in.GetOptions(), config); err != nil {
@@ -63,12 +92,12 @@ func readManifest(in *mtadpb.Manifest, config map[string]string) (*manifest, err
 		}
 	}
 	if in.GetConfigError() != "" {
-		return nil, fmt.Errorf("its config: %s", in.GetConfigError())
+		return nil, fmt.Errorf("its config: %.*s", maxMessage, in.GetConfigError())
 	}
 	for _, s := range in.GetStages() {
 		st, ok := pipeline.ParseStage(s)
 		if !ok {
-			return nil, fmt.Errorf("its manifest names the stage %q, which does not exist", s)
+			return nil, fmt.Errorf("its manifest names the stage %.100q, which does not exist", s)
 		}
 		m.stages |= pipeline.At(st)
 	}
@@ -93,7 +122,7 @@ func checkConfig(options []*mtadpb.Option, config map[string]string) error {
 		}
 		names = append(names, o.GetName())
 		if _, ok := config[o.GetName()]; o.GetRequired() && !ok {
-			return fmt.Errorf("its config needs %s: %s", o.GetName(), o.GetDoc())
+			return fmt.Errorf("its config needs %.*s: %.*s", maxName, o.GetName(), maxMessage, o.GetDoc())
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(config)) {
@@ -113,7 +142,7 @@ func readFacts(names []string) (pipeline.Facts, error) {
 	for _, n := range names {
 		f, ok := pipeline.ParseFacts(n)
 		if !ok {
-			return 0, fmt.Errorf("its manifest names the fact %q, which does not exist; there are %s", n, pipeline.AllFacts)
+			return 0, fmt.Errorf("its manifest names the fact %.100q, which does not exist; there are %s", n, pipeline.AllFacts)
 		}
 		out |= f
 	}

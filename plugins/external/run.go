@@ -9,12 +9,14 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
@@ -31,9 +33,12 @@ type run struct {
 	service mtadpb.FilterClient
 	probe   grpc_health_v1.HealthClient
 	dir     string // for its socket
+	voice   io.WriteCloser
+	over    chan struct{} // closed at the run's end
 	started time.Time
 	silent  int // times in a row that it did not say it is well
 
+	ended   sync.Once
 	mu      sync.Mutex
 	users   int // streams
 	retired bool
@@ -42,6 +47,9 @@ type run struct {
 
 // begin starts the program and asks what it is.
 func (p *process) begin(ctx context.Context) (*run, *manifest, error) {
+	if err := checkSafe(p.Path); err != nil {
+		return nil, nil, err
+	}
 	if err := checkSum(p.Path, p.sum); err != nil {
 		return nil, nil, err
 	}
@@ -50,25 +58,42 @@ func (p *process) begin(ctx context.Context) (*run, *manifest, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	r := &run{dir: dir, started: time.Now(), empty: make(chan struct{})}
+	r := &run{dir: dir, started: time.Now(), empty: make(chan struct{}), over: make(chan struct{})}
+	r.voice = newVoice(p.log, r.over)
 	cfg := &plugin.ClientConfig{
 		HandshakeConfig: sdk.Handshake(), Plugins: plugin.PluginSet{sdk.PluginName: &sdk.Plugin{}},
 		RunnerFunc:  func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) { return r.prepare(p, cmd) },
 		SkipHostEnv: true, AutoMTLS: p.MTLS, StartTimeout: startTime,
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: dir},
-		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		Logger:           newHclog(p.log), Stderr: io.Discard, SyncStdout: io.Discard, SyncStderr: io.Discard,
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC}, GRPCDialOptions: dialOptions(),
+		Logger: newHclog(p.log), Stderr: io.Discard, SyncStdout: r.voice, SyncStderr: r.voice,
 	}
 	r.client = plugin.NewClient(cfg)
 	m, err := r.describe(ctx, p, cfg)
 	if err != nil {
-		if r.child != nil && r.child.cause() != nil {
-			err = r.child.cause()
+		if r.child != nil {
+			if why := r.child.cause(); why != nil && !errors.Is(why, errStopped) {
+				err = why
+			}
 		}
 		r.end()
 		return nil, nil, err
 	}
 	return r, m, nil
+}
+
+// maxReply is the most that a program says at once: a verdict with a body that is
+// new, or its manifest. More is a fault: it would be held in memory.
+const maxReply = 4 << 20
+
+// dialOptions bound what is received, which go-plugin does not, and set the flow
+// control's windows: those that gRPC finds by itself cost a ping and its answer for
+// each message of the stream.
+func dialOptions() []grpc.DialOption {
+	return []grpc.DialOption{
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReply)),
+		grpc.WithInitialWindowSize(sdk.Window), grpc.WithInitialConnWindowSize(sdk.Window),
+	}
 }
 
 // prepare makes the process of the command that go-plugin has given its variables.
@@ -79,12 +104,37 @@ func (r *run) prepare(p *process, with *exec.Cmd) (runner.Runner, error) {
 		// A Go program then collects its garbage in time.
 		cmd.Env = append(cmd.Env, fmt.Sprintf("GOMEMLIMIT=%d", p.Memory/10*8))
 	}
-	c, err := newChild(cmd, limits{p.Memory, p.CPUTime, p.Files})
+	c, err := newChild(cmd, limits{p.Memory, p.CPUTime, p.Files}, r.dir)
 	if err != nil {
 		return nil, err
 	}
 	r.child = c
 	return c, nil
+}
+
+// checkSafe refuses a program that everybody on this machine can put another in the
+// place of: itself, or a folder above it or above a symbolic link to it.
+func checkSafe(path string) error {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return err
+	}
+	for _, p := range []string{real, path} {
+		for last := ""; p != last; last, p = p, filepath.Dir(p) {
+			fi, err := os.Lstat(p)
+			switch {
+			case err != nil:
+				return err
+			case fi.Mode()&os.ModeSymlink != 0:
+				continue // it has no mode of its own
+			}
+			// In a folder with the sticky bit everybody has only what is theirs.
+			if fi.Mode()&0o002 != 0 && (!fi.IsDir() || fi.Mode()&os.ModeSticky == 0) {
+				return fmt.Errorf("everybody may write to %s: `chmod o-w %s` first", p, p)
+			}
+		}
+	}
+	return nil
 }
 
 // checkSum compares a program with its checksum.
@@ -126,8 +176,8 @@ func (r *run) describe(ctx context.Context, p *process, cfg *plugin.ClientConfig
 		return nil, err
 	}
 	service, ok := raw.(mtadpb.FilterClient)
-	over, grpc := rpc.(*plugin.GRPCClient)
-	if !ok || !grpc {
+	over, isGRPC := rpc.(*plugin.GRPCClient)
+	if !ok || !isGRPC {
 		return nil, errors.New("the plugin serves something else")
 	}
 	r.service, r.probe = service, grpc_health_v1.NewHealthClient(over.Conn)
@@ -148,7 +198,9 @@ func (r *run) end() {
 		r.child.kill(errStopped) // or go-plugin would ask it to go, and wait
 	}
 	r.client.Kill()
-	// Nobody looks there again.
+	r.ended.Do(func() { close(r.over) })
+	// Nobody looks there again, nor listens.
+	_ = r.voice.Close()
 	_ = os.RemoveAll(r.dir)
 }
 

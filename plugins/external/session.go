@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"mtad/message"
 	"mtad/pipeline"
@@ -75,7 +76,12 @@ func (s *session) Filter(ctx context.Context, st pipeline.Stage, v *pipeline.Vie
 var errEnded = errors.New("the program ended the session")
 
 func (s *session) exchange(st pipeline.Stage, v *pipeline.View) (pipeline.Verdict, error) {
-	ask := &mtadpb.ToPlugin{Kind: &mtadpb.ToPlugin_Ask{Ask: &mtadpb.Ask{Stage: st.String(), View: viewOut(v)}}}
+	reads := s.filter.proc.manifest.Load().reads
+	begin, err := beginning(v.Message(), reads)
+	if err != nil {
+		return pipeline.Verdict{}, err
+	}
+	ask := &mtadpb.ToPlugin{Kind: &mtadpb.ToPlugin_Ask{Ask: &mtadpb.Ask{Stage: st.String(), View: viewOut(v, reads), Start: begin}}}
 	if err := s.stream.Send(ask); err != nil {
 		return pipeline.Verdict{}, s.cause(err)
 	}
@@ -88,7 +94,7 @@ func (s *session) exchange(st pipeline.Stage, v *pipeline.View) (pipeline.Verdic
 		case *mtadpb.FromPlugin_Verdict:
 			return verdictIn(k.Verdict)
 		case *mtadpb.FromPlugin_Pull:
-			out := &mtadpb.ToPlugin{Kind: &mtadpb.ToPlugin_Chunk{Chunk: chunk(v.Message(), k.Pull)}}
+			out := &mtadpb.ToPlugin{Kind: &mtadpb.ToPlugin_Chunk{Chunk: chunk(v.Message(), reads, k.Pull)}}
 			if err := s.stream.Send(out); err != nil {
 				return pipeline.Verdict{}, s.cause(err)
 			}
@@ -96,6 +102,20 @@ func (s *session) exchange(st pipeline.Stage, v *pipeline.View) (pipeline.Verdic
 			return pipeline.Verdict{}, errors.New("neither a verdict nor a pull")
 		}
 	}
+}
+
+// maxStart is how much of a message is sent unasked.
+const maxStart = 32 << 10
+
+// octets are the facts that a filter must read to be sent the message as it is.
+const octets = pipeline.Header | pipeline.Body
+
+// beginning is what a filter that reads the message need not ask for.
+func beginning(m *message.Message, reads pipeline.Facts) ([]byte, error) {
+	if m == nil || reads&octets != octets {
+		return nil, nil
+	}
+	return message.ReadAll(message.Section(m.Bytes(), 0, maxStart))
 }
 
 // cause finds out why a stream broke: Send says only EOF.
@@ -113,9 +133,14 @@ func (s *session) cause(err error) error {
 const maxChunk = 256 << 10
 
 // chunk is octets of the message as the filter may see it.
-func chunk(m *message.Message, p *mtadpb.Pull) *mtadpb.Chunk {
-	if m == nil {
+func chunk(m *message.Message, reads pipeline.Facts, p *mtadpb.Pull) *mtadpb.Chunk {
+	switch {
+	case m == nil:
 		return &mtadpb.Chunk{Error: "there is no message, or the manifest does not declare that it reads header or body"}
+	case reads&pipeline.Body == 0:
+		return &mtadpb.Chunk{Error: "the manifest does not declare that it reads body"}
+	case reads&pipeline.Header == 0 && p.GetOffset() < m.HeaderSize():
+		return &mtadpb.Chunk{Error: "the manifest does not declare that it reads header"}
 	}
 	b := m.Bytes()
 	if p.GetOffset() < 0 || p.GetOffset() > b.Size() {
@@ -129,14 +154,25 @@ func chunk(m *message.Message, p *mtadpb.Pull) *mtadpb.Chunk {
 	return &mtadpb.Chunk{Data: data, Eof: p.GetOffset()+int64(len(data)) >= b.Size()}
 }
 
+// endTime is how long a program has to take the news of a transaction's end.
+const endTime = time.Second
+
 // End tells the program how the transaction ended.
 func (s *session) End(_ context.Context, o pipeline.Outcome) error {
-	if s.stream == nil {
+	switch {
+	case s.stream == nil:
+		return nil
+	case s.run.replaced():
+		defer s.drop() // the next transaction begins a stream with the run in force
+	}
+	if !s.filter.proc.manifest.Load().ends {
 		return nil
 	}
+	// It waits for a program that does not read, but not long.
+	defer time.AfterFunc(endTime, s.cancel).Stop()
 	err := s.stream.Send(&mtadpb.ToPlugin{Kind: &mtadpb.ToPlugin_End{End: &mtadpb.End{Outcome: o.String()}}})
-	if err != nil || s.run.replaced() {
-		s.drop() // the next transaction begins a stream with the run in force
+	if err != nil {
+		s.drop()
 	}
 	return nil // a program that died since has nothing to be told
 }

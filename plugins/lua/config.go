@@ -3,13 +3,13 @@ package lua
 import (
 	"log/slog"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"mtad/config"
+	"mtad/internal/command"
+	"mtad/internal/table"
 	"mtad/pipeline"
 	"mtad/plugins/lua/engine"
 	"mtad/plugins/lua/worker"
@@ -87,9 +87,9 @@ func (f *filter) check(b config.Block) error {
 	case b.Has("scripts") && f.users == nil:
 		return b.Errorf("scripts", "there is no store here")
 	}
-	f.tables = map[string]*table{}
+	f.tables = map[string]*table.Table{}
 	for name, path := range f.Maps {
-		t, err := openTable(path)
+		t, err := table.Open(path)
 		if err != nil {
 			return b.Errorf("maps", "%s: %v", name, err)
 		}
@@ -100,16 +100,9 @@ func (f *filter) check(b config.Block) error {
 			return b.Errorf("http_hosts", "%q is no host and no host:port", h)
 		}
 	}
-	f.argv = map[string][]string{}
-	for name, line := range f.Commands {
-		argv := strings.Fields(line)
-		if len(argv) == 0 || !filepath.IsAbs(argv[0]) {
-			return b.Errorf("commands", "%s: the program's whole path is wanted, such as /usr/bin/true", name)
-		}
-		if st, err := os.Stat(argv[0]); err != nil || st.IsDir() || st.Mode()&0o111 == 0 {
-			return b.Errorf("commands", "%s: %s is no program that can be run", name, argv[0])
-		}
-		f.argv[name] = argv
+	var err error
+	if f.commands, err = command.Parse(f.Commands); err != nil {
+		return b.Errorf("commands", "%v", err)
 	}
 	return nil
 }

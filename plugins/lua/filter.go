@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
+	"mtad/internal/command"
+	"mtad/internal/table"
 	"mtad/message"
 	"mtad/pipeline"
 	"mtad/plugins/lua/engine"
@@ -30,15 +31,15 @@ type Script struct{ Name, Text, Version string }
 // filter is one configured script, or those of the users.
 type filter struct {
 	settings
-	name   string
-	limits engine.Limits
-	source *source // of the block's own script; nil for those of users
-	users  Users
-	pool   *worker.Pool
-	log    *slog.Logger
-	env    pipeline.Env
-	tables map[string]*table
-	argv   map[string][]string // of commands
+	name     string
+	limits   engine.Limits
+	source   *source // of the block's own script; nil for those of users
+	users    Users
+	pool     *worker.Pool
+	log      *slog.Logger
+	env      pipeline.Env
+	tables   map[string]*table.Table
+	commands command.Set
 }
 
 // Stages are the stages that the script as it is now has functions for; users'
@@ -117,7 +118,7 @@ func (f *filter) host(s pipeline.Stage, v *pipeline.View, kv pipeline.KV) *engin
 	if len(f.Hosts) > 0 {
 		h.Fetch = f.fetch
 	}
-	if len(f.argv) > 0 {
+	if len(f.commands) > 0 {
 		h.Pipe = f.pipe
 	}
 	return h
@@ -128,16 +129,19 @@ func (f *filter) lookUp(_ context.Context, name, key string) (string, bool, erro
 	if t == nil {
 		return "", false, engine.ErrNoTable
 	}
-	value, ok := t.get(strings.ToLower(key), time.Now())
+	value, ok := t.Get(key, time.Now())
 	return value, ok, nil
 }
 
 func (f *filter) pipe(ctx context.Context, name string, m message.Bytes) (engine.Output, error) {
-	argv := f.argv[name]
-	if argv == nil {
-		return engine.Output{}, engine.ErrNotAllowed
+	return output(f.commands.Run(ctx, name, nil, message.NewReader(m), true))
+}
+
+func output(out command.Output, err error) (engine.Output, error) {
+	if errors.Is(err, command.ErrNotAllowed) {
+		err = engine.ErrNotAllowed
 	}
-	return runCommand(ctx, argv, m)
+	return engine.Output{Status: out.Status, Text: string(out.Stdout)}, err
 }
 
 // Start starts nothing: workers are started when there is need.

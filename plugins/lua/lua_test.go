@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"mtad/config"
+	"mtad/internal/command"
 	"mtad/internal/mtatest"
 	"mtad/message"
 	"mtad/pipeline"
@@ -168,7 +169,7 @@ func TestMaps(t *testing.T) {
 	if err := os.WriteFile("vips", []byte("x.good.test copper"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f.(*filter).tables["vips"].checked = time.Time{}
+	f.(*filter).tables["vips"].Reload()
 	if v, err = f.Filter(t.Context(), pipeline.Message, view(t)); err != nil || v.Note != "coppernil" {
 		t.Errorf("after a change: %q %v", v.Note, err)
 	}
@@ -223,7 +224,7 @@ func TestCommands(t *testing.T) {
 	run := func(name string, timeout time.Duration) (engine.Output, error) {
 		ctx, cancel := context.WithTimeout(t.Context(), timeout)
 		defer cancel()
-		return runCommand(ctx, []string{filepath.Join(dir, name), "a b", "c"}, message.FromBytes([]byte("0123456789")))
+		return output(command.Run(ctx, []string{filepath.Join(dir, name), "a b", "c"}, strings.NewReader("0123456789"), true))
 	}
 	out, err := run("count.sh", time.Minute)
 	if err != nil || out.Status != 3 || !strings.Contains(out.Text, "10\na b c\n") || strings.Contains(out.Text, "HOME=") || !strings.Contains(out.Text, "PATH=/usr/local/bin") {
@@ -341,7 +342,7 @@ func TestReference(t *testing.T) {
 
 // The examples of README.md load.
 func TestReadme(t *testing.T) {
-	text := mtatest.Readme(t, nil)
+	text := mtatest.Readme(t, options)
 	for _, ex := range regexp.MustCompile("(?s)```lua\n(.*?)```").FindAllStringSubmatch(text, -1) {
 		if _, err := engine.Compile("README.md", []byte(ex[1])); err != nil {
 			t.Errorf("example %s: %v", ex[1], err)

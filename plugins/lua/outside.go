@@ -1,7 +1,6 @@
 package lua
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,82 +9,16 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os/exec"
 	"slices"
 	"strings"
-	"sync"
-	"syscall"
 	"time"
 
 	"mtad/dns"
-	"mtad/message"
 	"mtad/plugins/lua/engine"
 )
 
-// Bounds of what scripts reach outside.
-const (
-	fetchTime   = 10 * time.Second
-	commandTime = 30 * time.Second
-	graceTime   = time.Second
-	maxTable    = 16 << 20 // octets of a table's file
-	tableEvery  = time.Second
-)
-
-// table is a file of keys and values, read again when it changes.
-type table struct {
-	path string
-
-	mu      sync.Mutex
-	checked time.Time
-	stamp   stamp
-	rows    map[string]string
-}
-
-func openTable(path string) (*table, error) {
-	t := &table{path: path}
-	return t, t.read()
-}
-
-// read reads lines of a key, white space and a value; "#" begins a comment.
-func (t *table) read() error {
-	st, err := stampOf(t.path)
-	if err != nil {
-		return err
-	}
-	text, err := readFile(t.path, maxTable)
-	if err != nil {
-		return err
-	}
-	rows := map[string]string{}
-	for line := range strings.Lines(string(text)) {
-		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' {
-			continue
-		}
-		key, value := line, ""
-		if i := strings.IndexAny(line, " \t"); i >= 0 {
-			key, value = line[:i], strings.TrimSpace(line[i:])
-		}
-		rows[strings.ToLower(key)] = value
-	}
-	t.stamp, t.rows = st, rows
-	return nil
-}
-
-// get is a key's value. A changed file that can not be read leaves the rows as
-// they were.
-func (t *table) get(key string, now time.Time) (string, bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if now.Sub(t.checked) >= tableEvery {
-		t.checked = now
-		if st, err := stampOf(t.path); err == nil && st != t.stamp {
-			_ = t.read() // else the rows stay
-		}
-	}
-	value, ok := t.rows[key]
-	return value, ok
-}
+// fetchTime bounds a request.
+const fetchTime = 10 * time.Second
 
 // fetch makes an HTTP request to a host that the configuration names. It follows
 // no redirection, uses no proxy and keeps no cookies.
@@ -156,46 +89,4 @@ func (f *filter) dial(ctx context.Context, network, addr string) (net.Conn, erro
 		}
 	}
 	return nil, err
-}
-
-// runCommand gives a command a message and waits for it, in bounds of time and
-// output. What it started is killed with it when its time is over.
-func runCommand(ctx context.Context, argv []string, m message.Bytes) (engine.Output, error) {
-	ctx, cancel := context.WithTimeout(ctx, commandTime)
-	defer cancel()
-	out := &bounded{left: engine.MaxOutput}
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin"}
-	cmd.Dir = "/"
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = message.NewReader(m), out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = graceTime
-	err := cmd.Run()
-	var exit *exec.ExitError
-	switch {
-	case ctx.Err() != nil:
-		return engine.Output{}, fmt.Errorf("it was killed: %w", ctx.Err())
-	case err == nil || errors.As(err, &exit) || errors.Is(err, exec.ErrWaitDelay):
-		status := cmd.ProcessState.ExitCode()
-		if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-			status = 128 + int(ws.Signal())
-		}
-		return engine.Output{Status: status, Text: out.b.String()}, nil
-	}
-	return engine.Output{}, err
-}
-
-// bounded keeps the beginning of what is written.
-type bounded struct {
-	b    bytes.Buffer
-	left int
-}
-
-// Write takes everything and keeps what fits.
-func (w *bounded) Write(p []byte) (int, error) {
-	n := min(len(p), w.left)
-	w.left -= n
-	w.b.Write(p[:n])
-	return len(p), nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -25,7 +26,7 @@ type settings struct {
 }
 
 var options = []config.Option{
-	{Name: "connect", Type: config.TypeString, Required: true, Reload: true, Doc: "Where the milter listens: unix:/path, inet:host:port, inet6:[address]:port; Sendmail's inet:port@host is understood too.", Example: `"unix:/run/opendkim/opendkim.sock"`, Postfix: "smtpd_milters"},
+	{Name: "connect", Type: config.TypeString, Required: true, Reload: true, Doc: "Where the milter listens: unix:/path (or a name relative to the file that this is written in), inet:host:port, inet6:[address]:port; Sendmail's inet:port@host is understood too.", Example: `"unix:/run/opendkim/opendkim.sock"`, Postfix: "smtpd_milters"},
 	{Name: "protocol", Type: config.TypeInt, Default: 6, Min: 2, Max: 6, Reload: true, Doc: "The highest version of the milter protocol that is offered.", Example: "6", Postfix: "milter_protocol"},
 	{Name: "connect_timeout", Type: config.TypeDuration, Default: "10s", Min: "100ms", Max: "5m", Reload: true, Doc: "How long making a connection may take.", Example: `"3s"`, Postfix: "milter_connect_timeout"},
 	{Name: "command_timeout", Type: config.TypeDuration, Default: "10s", Min: "100ms", Max: "10m", Reload: true, Doc: "How long the milter may take to answer a command. The step's own timeout bounds the whole stage.", Example: `"30s"`, Postfix: "milter_command_timeout"},
@@ -53,6 +54,15 @@ func (e endpoint) String() string {
 }
 
 var networks = map[string]string{"unix": "unix", "local": "unix", "inet": "tcp", "inet6": "tcp6"}
+
+// within makes a socket's name relative to the folder of the configuration, as the
+// names of files are.
+func (e endpoint) within(dir string) endpoint {
+	if e.network == "unix" && !filepath.IsAbs(e.addr) {
+		e.addr = filepath.Join(dir, e.addr)
+	}
+	return e
+}
 
 var errEndpoint = errors.New(`must be "unix:/path", "inet:host:port" or "inet6:[address]:port"`)
 

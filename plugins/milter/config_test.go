@@ -49,6 +49,25 @@ func TestParseEndpoint(t *testing.T) {
 	}
 }
 
+// A socket's name is relative to the configuration's folder, like a file's.
+func TestRelativeEndpoint(t *testing.T) {
+	for in, want := range map[string]string{
+		"unix:run/m.sock": "unix:/etc/mtad/run/m.sock", "unix:/run/m.sock": "unix:/run/m.sock", "inet:a:1": "inet:a:1",
+	} {
+		f, diags := config.Parse("/etc/mtad/mtad.hcl", []byte("connect = \""+in+"\""), config.Schema{Options: options}, config.Options{})
+		if err := diags.Err(); err != nil {
+			t.Fatal(err)
+		}
+		m, err := newFilter(f.Root(), pipeline.Env{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := m.(*filter).endpoint.String(); got != want {
+			t.Errorf("%s: %s, want %s", in, got, want)
+		}
+	}
+}
+
 func TestConfigErrors(t *testing.T) {
 	for body, want := range map[string]string{
 		`connect = "tcp:1"`: `unix:/path`,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync/atomic"
 
 	gomilter "github.com/emersion/go-milter"
@@ -42,6 +43,7 @@ func newFilter(b config.Block, _ pipeline.Env) (pipeline.Filter, error) {
 	if f.endpoint, err = parseEndpoint(f.Connect); err != nil {
 		return nil, b.Errorf("connect", "%v", err)
 	}
+	f.endpoint = f.endpoint.within(filepath.Dir(b.Pos("connect").File))
 	if f.macros, err = macroLists(f.Macros); err != nil {
 		return nil, b.Errorf("macros", "%v", err)
 	}

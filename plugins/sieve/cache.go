@@ -14,13 +14,30 @@ const cacheOctets = 64 << 20
 type compiled struct {
 	script   *lang.Script // nil if it has errors
 	problems lang.Problems
-	size     int // of the text
+	included []lang.Included
+	size     int // of the text, with what it includes
 }
 
 func compile(text string, opts lang.Options) *compiled {
 	c := &compiled{size: len(text)}
 	c.script, c.problems = lang.Compile(text, opts)
+	if c.script != nil {
+		c.included = c.script.Included()
+	}
+	for _, i := range c.included {
+		c.size += len(i.Text)
+	}
 	return c
+}
+
+// stale reports whether a script that this one includes has changed.
+func (c *compiled) stale(include func(location, name string) (string, error)) bool {
+	for _, i := range c.included {
+		if text, err := include(i.Location, i.Name); err != nil || text != i.Text {
+			return true
+		}
+	}
+	return false
 }
 
 // cache keeps compiled scripts by version, the least recently used ones leaving
@@ -59,7 +76,12 @@ func (c *cache) get(version string) *compiled {
 func (c *cache) put(version string, s *compiled) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, ok := c.entries[version]; ok || s.size > c.octets {
+	if s.size > c.octets {
+		return
+	}
+	if e, ok := c.entries[version]; ok {
+		c.used += s.size - e.Value.(entry).size
+		e.Value = entry{version, s}
 		return
 	}
 	c.entries[version] = c.order.PushFront(entry{version, s})

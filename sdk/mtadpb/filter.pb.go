@@ -113,6 +113,7 @@ type Manifest struct {
 	// Protocol 2. The plugin does nothing but judge: it learns nothing, counts
 	// nothing, keeps no copy. It may then be asked while earlier filters are.
 	Pure          bool `protobuf:"varint,9,opt,name=pure,proto3" json:"pure,omitempty"`
+	NoEnd         bool `protobuf:"varint,10,opt,name=no_end,json=noEnd,proto3" json:"no_end,omitempty"` // it is not told how transactions end: nothing of it asks
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -206,6 +207,13 @@ func (x *Manifest) GetOptions() []*Option {
 func (x *Manifest) GetPure() bool {
 	if x != nil {
 		return x.Pure
+	}
+	return false
+}
+
+func (x *Manifest) GetNoEnd() bool {
+	if x != nil {
+		return x.NoEnd
 	}
 	return false
 }
@@ -452,9 +460,12 @@ func (*FromPlugin_Verdict) isFromPlugin_Kind() {}
 func (*FromPlugin_Pull) isFromPlugin_Kind() {}
 
 type Ask struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stage         string                 `protobuf:"bytes,1,opt,name=stage,proto3" json:"stage,omitempty"`
-	View          *View                  `protobuf:"bytes,2,opt,name=view,proto3" json:"view,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Stage string                 `protobuf:"bytes,1,opt,name=stage,proto3" json:"stage,omitempty"`
+	View  *View                  `protobuf:"bytes,2,opt,name=view,proto3" json:"view,omitempty"`
+	// The first octets of the message, header and all, at most 32 KiB, for a filter
+	// that reads the body: short messages need no Pull.
+	Start         []byte `protobuf:"bytes,3,opt,name=start,proto3" json:"start,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -499,6 +510,13 @@ func (x *Ask) GetStage() string {
 func (x *Ask) GetView() *View {
 	if x != nil {
 		return x.View
+	}
+	return nil
+}
+
+func (x *Ask) GetStart() []byte {
+	if x != nil {
+		return x.Start
 	}
 	return nil
 }
@@ -1983,7 +2001,7 @@ const file_filter_proto_rawDesc = "" +
 	"\x06config\x18\x04 \x03(\v2 .mtad.filter.v1.Host.ConfigEntryR\x06config\x1a9\n" +
 	"\vConfigEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x83\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9a\x02\n" +
 	"\bManifest\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -1993,7 +2011,9 @@ const file_filter_proto_rawDesc = "" +
 	"\x06writes\x18\x06 \x03(\tR\x06writes\x12!\n" +
 	"\fconfig_error\x18\a \x01(\tR\vconfigError\x120\n" +
 	"\aoptions\x18\b \x03(\v2\x16.mtad.filter.v1.OptionR\aoptions\x12\x12\n" +
-	"\x04pure\x18\t \x01(\bR\x04pure\"J\n" +
+	"\x04pure\x18\t \x01(\bR\x04pure\x12\x15\n" +
+	"\x06no_end\x18\n" +
+	" \x01(\bR\x05noEnd\"J\n" +
 	"\x06Option\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03doc\x18\x02 \x01(\tR\x03doc\x12\x1a\n" +
@@ -2007,10 +2027,11 @@ const file_filter_proto_rawDesc = "" +
 	"FromPlugin\x123\n" +
 	"\averdict\x18\x01 \x01(\v2\x17.mtad.filter.v1.VerdictH\x00R\averdict\x12*\n" +
 	"\x04pull\x18\x02 \x01(\v2\x14.mtad.filter.v1.PullH\x00R\x04pullB\x06\n" +
-	"\x04kind\"E\n" +
+	"\x04kind\"[\n" +
 	"\x03Ask\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\tR\x05stage\x12(\n" +
-	"\x04view\x18\x02 \x01(\v2\x14.mtad.filter.v1.ViewR\x04view\"6\n" +
+	"\x04view\x18\x02 \x01(\v2\x14.mtad.filter.v1.ViewR\x04view\x12\x14\n" +
+	"\x05start\x18\x03 \x01(\fR\x05start\"6\n" +
 	"\x04Pull\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x16\n" +
 	"\x06length\x18\x02 \x01(\x03R\x06length\"C\n" +

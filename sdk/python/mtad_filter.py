@@ -32,57 +32,57 @@ DESCRIPTOR = """
 CgxmaWx0ZXIucHJvdG8SDm10YWQuZmlsdGVyLnYxIsUBCgRIb3N0EhoKCHByb3RvY29sGAEgASgNUghwcm90b2NvbBIYCgd2ZXJz
 aW9uGAIgASgJUgd2ZXJzaW9uEhIKBHN0ZXAYAyABKAlSBHN0ZXASOAoGY29uZmlnGAQgAygLMiAubXRhZC5maWx0ZXIudjEuSG9z
 dC5Db25maWdFbnRyeVIGY29uZmlnGjkKC0NvbmZpZ0VudHJ5EhAKA2tleRgBIAEoCVIDa2V5EhQKBXZhbHVlGAIgASgJUgV2YWx1
-ZToCOAEigwIKCE1hbmlmZXN0EhoKCHByb3RvY29sGAEgASgNUghwcm90b2NvbBISCgRuYW1lGAIgASgJUgRuYW1lEhgKB3ZlcnNp
+ZToCOAEimgIKCE1hbmlmZXN0EhoKCHByb3RvY29sGAEgASgNUghwcm90b2NvbBISCgRuYW1lGAIgASgJUgRuYW1lEhgKB3ZlcnNp
 b24YAyABKAlSB3ZlcnNpb24SFgoGc3RhZ2VzGAQgAygJUgZzdGFnZXMSFAoFcmVhZHMYBSADKAlSBXJlYWRzEhYKBndyaXRlcxgG
 IAMoCVIGd3JpdGVzEiEKDGNvbmZpZ19lcnJvchgHIAEoCVILY29uZmlnRXJyb3ISMAoHb3B0aW9ucxgIIAMoCzIWLm10YWQuZmls
-dGVyLnYxLk9wdGlvblIHb3B0aW9ucxISCgRwdXJlGAkgASgIUgRwdXJlIkoKBk9wdGlvbhISCgRuYW1lGAEgASgJUgRuYW1lEhAK
-A2RvYxgCIAEoCVIDZG9jEhoKCHJlcXVpcmVkGAMgASgIUghyZXF1aXJlZCKTAQoIVG9QbHVnaW4SJwoDYXNrGAEgASgLMhMubXRh
-ZC5maWx0ZXIudjEuQXNrSABSA2FzaxItCgVjaHVuaxgCIAEoCzIVLm10YWQuZmlsdGVyLnYxLkNodW5rSABSBWNodW5rEicKA2Vu
-ZBgDIAEoCzITLm10YWQuZmlsdGVyLnYxLkVuZEgAUgNlbmRCBgoEa2luZCJ1CgpGcm9tUGx1Z2luEjMKB3ZlcmRpY3QYASABKAsy
-Fy5tdGFkLmZpbHRlci52MS5WZXJkaWN0SABSB3ZlcmRpY3QSKgoEcHVsbBgCIAEoCzIULm10YWQuZmlsdGVyLnYxLlB1bGxIAFIE
-cHVsbEIGCgRraW5kIkUKA0FzaxIUCgVzdGFnZRgBIAEoCVIFc3RhZ2USKAoEdmlldxgCIAEoCzIULm10YWQuZmlsdGVyLnYxLlZp
-ZXdSBHZpZXciNgoEUHVsbBIWCgZvZmZzZXQYASABKANSBm9mZnNldBIWCgZsZW5ndGgYAiABKANSBmxlbmd0aCJDCgVDaHVuaxIS
-CgRkYXRhGAEgASgMUgRkYXRhEhAKA2VvZhgCIAEoCFIDZW9mEhQKBWVycm9yGAMgASgJUgVlcnJvciIfCgNFbmQSGAoHb3V0Y29t
-ZRgBIAEoCVIHb3V0Y29tZSLSAwoEVmlldxIOCgJpZBgBIAEoCVICaWQSLgoGY2xpZW50GAIgASgLMhYubXRhZC5maWx0ZXIudjEu
-Q2xpZW50UgZjbGllbnQSFgoGc2VuZGVyGAMgASgJUgZzZW5kZXISLwoFcmNwdHMYBCADKAsyGS5tdGFkLmZpbHRlci52MS5SZWNp
-cGllbnRSBXJjcHRzEhIKBHJjcHQYBSABKA1SBHJjcHQSGAoHbWFpbGJveBgGIAEoCVIHbWFpbGJveBItCgZoZWFkZXIYByADKAsy
-FS5tdGFkLmZpbHRlci52MS5GaWVsZFIGaGVhZGVyEhIKBHNpemUYCCABKANSBHNpemUSHwoLaGVhZGVyX3NpemUYCSABKANSCmhl
-YWRlclNpemUSPQoMYXV0aF9yZXN1bHRzGAogAygLMhoubXRhZC5maWx0ZXIudjEuQXV0aFJlc3VsdFILYXV0aFJlc3VsdHMSLQoG
-c2NvcmVzGAsgAygLMhUubXRhZC5maWx0ZXIudjEuU2NvcmVSBnNjb3JlcxInCgR0YWdzGAwgAygLMhMubXRhZC5maWx0ZXIudjEu
-VGFnUgR0YWdzEhgKB2NvbW1hbmQYDSABKAlSB2NvbW1hbmQitgIKBkNsaWVudBIYCgdzZXNzaW9uGAEgASgJUgdzZXNzaW9uEhoK
-CGxpc3RlbmVyGAIgASgJUghsaXN0ZW5lchIaCghwcm90b2NvbBgDIAEoCVIIcHJvdG9jb2wSGgoIaG9zdG5hbWUYBCABKAlSCGhv
-c3RuYW1lEhIKBGFkZHIYBSABKAlSBGFkZHISEgoEcG9ydBgGIAEoDVIEcG9ydBISCgRuYW1lGAcgASgJUgRuYW1lEhgKB3JldmVy
-c2UYCCABKAlSB3JldmVyc2USEgoEaGVsbxgJIAEoCVIEaGVsbxIQCgN0bHMYCiABKAlSA3RscxISCgR1c2VyGAsgASgJUgR1c2Vy
-EhgKB3RydXN0ZWQYDCABKAhSB3RydXN0ZWQSFAoFZWFybHkYDSABKAhSBWVhcmx5IkUKCVJlY2lwaWVudBIOCgJpZBgBIAEoDVIC
-aWQSEgoEYWRkchgCIAEoCVIEYWRkchIUCgVjbGFzcxgDIAEoCVIFY2xhc3MiKQoFRmllbGQSDgoCaWQYASABKAVSAmlkEhAKA3Jh
-dxgCIAEoDFIDcmF3IssBCgpBdXRoUmVzdWx0EhYKBm1ldGhvZBgBIAEoCVIGbWV0aG9kEhYKBnJlc3VsdBgCIAEoCVIGcmVzdWx0
-EhYKBnJlYXNvbhgDIAEoCVIGcmVhc29uEjsKBXByb3BzGAQgAygLMiUubXRhZC5maWx0ZXIudjEuQXV0aFJlc3VsdC5Qcm9wc0Vu
-dHJ5UgVwcm9wcxo4CgpQcm9wc0VudHJ5EhAKA2tleRgBIAEoCVIDa2V5EhQKBXZhbHVlGAIgASgJUgV2YWx1ZToCOAEiXwoFU2Nv
-cmUSEgoEc3RlcBgBIAEoCVIEc3RlcBISCgRuYW1lGAIgASgJUgRuYW1lEhYKBnBvaW50cxgDIAEoAVIGcG9pbnRzEhYKBmRldGFp
-bBgEIAEoCVIGZGV0YWlsIi8KA1RhZxISCgRuYW1lGAEgASgJUgRuYW1lEhQKBXZhbHVlGAIgASgJUgV2YWx1ZSLdAQoHVmVyZGlj
-dBIWCgZhY3Rpb24YASABKAlSBmFjdGlvbhIrCgVyZXBseRgCIAEoCzIVLm10YWQuZmlsdGVyLnYxLlJlcGx5UgVyZXBseRIwCgRt
-b2RzGAMgAygLMhwubXRhZC5maWx0ZXIudjEuTW9kaWZpY2F0aW9uUgRtb2RzEjEKBXJjcHRzGAQgAygLMhsubXRhZC5maWx0ZXIu
-djEuUmNwdFZlcmRpY3RSBXJjcHRzEhIKBG5vdGUYBSABKAlSBG5vdGUSFAoFZXJyb3IYBiABKAlSBWVycm9yIksKBVJlcGx5EhIK
-BGNvZGUYASABKAVSBGNvZGUSGgoIZW5oYW5jZWQYAiABKAlSCGVuaGFuY2VkEhIKBHRleHQYAyABKAlSBHRleHQimAEKC1JjcHRW
-ZXJkaWN0EhIKBHJjcHQYASABKA1SBHJjcHQSFgoGYWN0aW9uGAIgASgJUgZhY3Rpb24SKwoFcmVwbHkYAyABKAsyFS5tdGFkLmZp
-bHRlci52MS5SZXBseVIFcmVwbHkSMAoEbW9kcxgEIAMoCzIcLm10YWQuZmlsdGVyLnYxLk1vZGlmaWNhdGlvblIEbW9kcyLKBgoM
-TW9kaWZpY2F0aW9uEh8KCnNldF9zZW5kZXIYASABKAlIAFIJc2V0U2VuZGVyEhsKCGFkZF9yY3B0GAIgASgJSABSB2FkZFJjcHQS
-IQoLcmVtb3ZlX3JjcHQYAyABKAlIAFIKcmVtb3ZlUmNwdBI7CgphZGRfaGVhZGVyGAQgASgLMhoubXRhZC5maWx0ZXIudjEuSGVh
-ZGVyRWRpdEgAUglhZGRIZWFkZXISQQoNaW5zZXJ0X2hlYWRlchgFIAEoCzIaLm10YWQuZmlsdGVyLnYxLkhlYWRlckVkaXRIAFIM
-aW5zZXJ0SGVhZGVyEjsKCnNldF9oZWFkZXIYBiABKAsyGi5tdGFkLmZpbHRlci52MS5IZWFkZXJFZGl0SABSCXNldEhlYWRlchJB
-Cg1yZW1vdmVfaGVhZGVyGAcgASgLMhoubXRhZC5maWx0ZXIudjEuSGVhZGVyRWRpdEgAUgxyZW1vdmVIZWFkZXISIwoMcmVwbGFj
-ZV9ib2R5GAggASgMSABSC3JlcGxhY2VCb2R5EhQKBGhvbGQYCSABKAlIAFIEaG9sZBIgCgpxdWFyYW50aW5lGAogASgJSABSCnF1
-YXJhbnRpbmUSNAoJYWRkX3Njb3JlGAsgASgLMhUubXRhZC5maWx0ZXIudjEuU2NvcmVIAFIIYWRkU2NvcmUSRAoPYWRkX2F1dGhf
-cmVzdWx0GAwgASgLMhoubXRhZC5maWx0ZXIudjEuQXV0aFJlc3VsdEgAUg1hZGRBdXRoUmVzdWx0EicKA3RhZxgNIAEoCzITLm10
-YWQuZmlsdGVyLnYxLlRhZ0gAUgN0YWcSHwoKc2V0X2ZvbGRlchgOIAEoCUgAUglzZXRGb2xkZXISNwoJZmlsZV9pbnRvGA8gASgL
-MhgubXRhZC5maWx0ZXIudjEuRmlsZUludG9IAFIIZmlsZUludG8SIQoLY2FuY2VsX2tlZXAYECABKAhIAFIKY2FuY2VsS2VlcBI0
-CglzZXRfZmxhZ3MYESABKAsyFS5tdGFkLmZpbHRlci52MS5GbGFnc0gAUghzZXRGbGFncxIcCghyZWRpcmVjdBgSIAEoCUgAUghy
-ZWRpcmVjdEIGCgRraW5kIm4KCkhlYWRlckVkaXQSFAoFZmllbGQYASABKAVSBWZpZWxkEhIKBG5hbWUYAiABKAlSBG5hbWUSEAoD
-bnRoGAMgASgFUgNudGgSFAoFdmFsdWUYBCABKAlSBXZhbHVlEg4KAmF0GAUgASgFUgJhdCJMCghGaWxlSW50bxIWCgZmb2xkZXIY
-ASABKAlSBmZvbGRlchIUCgVmbGFncxgCIAMoCVIFZmxhZ3MSEgoEY29weRgDIAEoCFIEY29weSIdCgVGbGFncxIUCgVmbGFncxgB
-IAMoCVIFZmxhZ3MyiQEKBkZpbHRlchI6CghEZXNjcmliZRIULm10YWQuZmlsdGVyLnYxLkhvc3QaGC5tdGFkLmZpbHRlci52MS5N
-YW5pZmVzdBJDCgdTZXNzaW9uEhgubXRhZC5maWx0ZXIudjEuVG9QbHVnaW4aGi5tdGFkLmZpbHRlci52MS5Gcm9tUGx1Z2luKAEw
-AUIRWg9tdGFkL3Nkay9tdGFkcGJiBnByb3RvMw==
+dGVyLnYxLk9wdGlvblIHb3B0aW9ucxISCgRwdXJlGAkgASgIUgRwdXJlEhUKBm5vX2VuZBgKIAEoCFIFbm9FbmQiSgoGT3B0aW9u
+EhIKBG5hbWUYASABKAlSBG5hbWUSEAoDZG9jGAIgASgJUgNkb2MSGgoIcmVxdWlyZWQYAyABKAhSCHJlcXVpcmVkIpMBCghUb1Bs
+dWdpbhInCgNhc2sYASABKAsyEy5tdGFkLmZpbHRlci52MS5Bc2tIAFIDYXNrEi0KBWNodW5rGAIgASgLMhUubXRhZC5maWx0ZXIu
+djEuQ2h1bmtIAFIFY2h1bmsSJwoDZW5kGAMgASgLMhMubXRhZC5maWx0ZXIudjEuRW5kSABSA2VuZEIGCgRraW5kInUKCkZyb21Q
+bHVnaW4SMwoHdmVyZGljdBgBIAEoCzIXLm10YWQuZmlsdGVyLnYxLlZlcmRpY3RIAFIHdmVyZGljdBIqCgRwdWxsGAIgASgLMhQu
+bXRhZC5maWx0ZXIudjEuUHVsbEgAUgRwdWxsQgYKBGtpbmQiWwoDQXNrEhQKBXN0YWdlGAEgASgJUgVzdGFnZRIoCgR2aWV3GAIg
+ASgLMhQubXRhZC5maWx0ZXIudjEuVmlld1IEdmlldxIUCgVzdGFydBgDIAEoDFIFc3RhcnQiNgoEUHVsbBIWCgZvZmZzZXQYASAB
+KANSBm9mZnNldBIWCgZsZW5ndGgYAiABKANSBmxlbmd0aCJDCgVDaHVuaxISCgRkYXRhGAEgASgMUgRkYXRhEhAKA2VvZhgCIAEo
+CFIDZW9mEhQKBWVycm9yGAMgASgJUgVlcnJvciIfCgNFbmQSGAoHb3V0Y29tZRgBIAEoCVIHb3V0Y29tZSLSAwoEVmlldxIOCgJp
+ZBgBIAEoCVICaWQSLgoGY2xpZW50GAIgASgLMhYubXRhZC5maWx0ZXIudjEuQ2xpZW50UgZjbGllbnQSFgoGc2VuZGVyGAMgASgJ
+UgZzZW5kZXISLwoFcmNwdHMYBCADKAsyGS5tdGFkLmZpbHRlci52MS5SZWNpcGllbnRSBXJjcHRzEhIKBHJjcHQYBSABKA1SBHJj
+cHQSGAoHbWFpbGJveBgGIAEoCVIHbWFpbGJveBItCgZoZWFkZXIYByADKAsyFS5tdGFkLmZpbHRlci52MS5GaWVsZFIGaGVhZGVy
+EhIKBHNpemUYCCABKANSBHNpemUSHwoLaGVhZGVyX3NpemUYCSABKANSCmhlYWRlclNpemUSPQoMYXV0aF9yZXN1bHRzGAogAygL
+MhoubXRhZC5maWx0ZXIudjEuQXV0aFJlc3VsdFILYXV0aFJlc3VsdHMSLQoGc2NvcmVzGAsgAygLMhUubXRhZC5maWx0ZXIudjEu
+U2NvcmVSBnNjb3JlcxInCgR0YWdzGAwgAygLMhMubXRhZC5maWx0ZXIudjEuVGFnUgR0YWdzEhgKB2NvbW1hbmQYDSABKAlSB2Nv
+bW1hbmQitgIKBkNsaWVudBIYCgdzZXNzaW9uGAEgASgJUgdzZXNzaW9uEhoKCGxpc3RlbmVyGAIgASgJUghsaXN0ZW5lchIaCghw
+cm90b2NvbBgDIAEoCVIIcHJvdG9jb2wSGgoIaG9zdG5hbWUYBCABKAlSCGhvc3RuYW1lEhIKBGFkZHIYBSABKAlSBGFkZHISEgoE
+cG9ydBgGIAEoDVIEcG9ydBISCgRuYW1lGAcgASgJUgRuYW1lEhgKB3JldmVyc2UYCCABKAlSB3JldmVyc2USEgoEaGVsbxgJIAEo
+CVIEaGVsbxIQCgN0bHMYCiABKAlSA3RscxISCgR1c2VyGAsgASgJUgR1c2VyEhgKB3RydXN0ZWQYDCABKAhSB3RydXN0ZWQSFAoF
+ZWFybHkYDSABKAhSBWVhcmx5IkUKCVJlY2lwaWVudBIOCgJpZBgBIAEoDVICaWQSEgoEYWRkchgCIAEoCVIEYWRkchIUCgVjbGFz
+cxgDIAEoCVIFY2xhc3MiKQoFRmllbGQSDgoCaWQYASABKAVSAmlkEhAKA3JhdxgCIAEoDFIDcmF3IssBCgpBdXRoUmVzdWx0EhYK
+Bm1ldGhvZBgBIAEoCVIGbWV0aG9kEhYKBnJlc3VsdBgCIAEoCVIGcmVzdWx0EhYKBnJlYXNvbhgDIAEoCVIGcmVhc29uEjsKBXBy
+b3BzGAQgAygLMiUubXRhZC5maWx0ZXIudjEuQXV0aFJlc3VsdC5Qcm9wc0VudHJ5UgVwcm9wcxo4CgpQcm9wc0VudHJ5EhAKA2tl
+eRgBIAEoCVIDa2V5EhQKBXZhbHVlGAIgASgJUgV2YWx1ZToCOAEiXwoFU2NvcmUSEgoEc3RlcBgBIAEoCVIEc3RlcBISCgRuYW1l
+GAIgASgJUgRuYW1lEhYKBnBvaW50cxgDIAEoAVIGcG9pbnRzEhYKBmRldGFpbBgEIAEoCVIGZGV0YWlsIi8KA1RhZxISCgRuYW1l
+GAEgASgJUgRuYW1lEhQKBXZhbHVlGAIgASgJUgV2YWx1ZSLdAQoHVmVyZGljdBIWCgZhY3Rpb24YASABKAlSBmFjdGlvbhIrCgVy
+ZXBseRgCIAEoCzIVLm10YWQuZmlsdGVyLnYxLlJlcGx5UgVyZXBseRIwCgRtb2RzGAMgAygLMhwubXRhZC5maWx0ZXIudjEuTW9k
+aWZpY2F0aW9uUgRtb2RzEjEKBXJjcHRzGAQgAygLMhsubXRhZC5maWx0ZXIudjEuUmNwdFZlcmRpY3RSBXJjcHRzEhIKBG5vdGUY
+BSABKAlSBG5vdGUSFAoFZXJyb3IYBiABKAlSBWVycm9yIksKBVJlcGx5EhIKBGNvZGUYASABKAVSBGNvZGUSGgoIZW5oYW5jZWQY
+AiABKAlSCGVuaGFuY2VkEhIKBHRleHQYAyABKAlSBHRleHQimAEKC1JjcHRWZXJkaWN0EhIKBHJjcHQYASABKA1SBHJjcHQSFgoG
+YWN0aW9uGAIgASgJUgZhY3Rpb24SKwoFcmVwbHkYAyABKAsyFS5tdGFkLmZpbHRlci52MS5SZXBseVIFcmVwbHkSMAoEbW9kcxgE
+IAMoCzIcLm10YWQuZmlsdGVyLnYxLk1vZGlmaWNhdGlvblIEbW9kcyLKBgoMTW9kaWZpY2F0aW9uEh8KCnNldF9zZW5kZXIYASAB
+KAlIAFIJc2V0U2VuZGVyEhsKCGFkZF9yY3B0GAIgASgJSABSB2FkZFJjcHQSIQoLcmVtb3ZlX3JjcHQYAyABKAlIAFIKcmVtb3Zl
+UmNwdBI7CgphZGRfaGVhZGVyGAQgASgLMhoubXRhZC5maWx0ZXIudjEuSGVhZGVyRWRpdEgAUglhZGRIZWFkZXISQQoNaW5zZXJ0
+X2hlYWRlchgFIAEoCzIaLm10YWQuZmlsdGVyLnYxLkhlYWRlckVkaXRIAFIMaW5zZXJ0SGVhZGVyEjsKCnNldF9oZWFkZXIYBiAB
+KAsyGi5tdGFkLmZpbHRlci52MS5IZWFkZXJFZGl0SABSCXNldEhlYWRlchJBCg1yZW1vdmVfaGVhZGVyGAcgASgLMhoubXRhZC5m
+aWx0ZXIudjEuSGVhZGVyRWRpdEgAUgxyZW1vdmVIZWFkZXISIwoMcmVwbGFjZV9ib2R5GAggASgMSABSC3JlcGxhY2VCb2R5EhQK
+BGhvbGQYCSABKAlIAFIEaG9sZBIgCgpxdWFyYW50aW5lGAogASgJSABSCnF1YXJhbnRpbmUSNAoJYWRkX3Njb3JlGAsgASgLMhUu
+bXRhZC5maWx0ZXIudjEuU2NvcmVIAFIIYWRkU2NvcmUSRAoPYWRkX2F1dGhfcmVzdWx0GAwgASgLMhoubXRhZC5maWx0ZXIudjEu
+QXV0aFJlc3VsdEgAUg1hZGRBdXRoUmVzdWx0EicKA3RhZxgNIAEoCzITLm10YWQuZmlsdGVyLnYxLlRhZ0gAUgN0YWcSHwoKc2V0
+X2ZvbGRlchgOIAEoCUgAUglzZXRGb2xkZXISNwoJZmlsZV9pbnRvGA8gASgLMhgubXRhZC5maWx0ZXIudjEuRmlsZUludG9IAFII
+ZmlsZUludG8SIQoLY2FuY2VsX2tlZXAYECABKAhIAFIKY2FuY2VsS2VlcBI0CglzZXRfZmxhZ3MYESABKAsyFS5tdGFkLmZpbHRl
+ci52MS5GbGFnc0gAUghzZXRGbGFncxIcCghyZWRpcmVjdBgSIAEoCUgAUghyZWRpcmVjdEIGCgRraW5kIm4KCkhlYWRlckVkaXQS
+FAoFZmllbGQYASABKAVSBWZpZWxkEhIKBG5hbWUYAiABKAlSBG5hbWUSEAoDbnRoGAMgASgFUgNudGgSFAoFdmFsdWUYBCABKAlS
+BXZhbHVlEg4KAmF0GAUgASgFUgJhdCJMCghGaWxlSW50bxIWCgZmb2xkZXIYASABKAlSBmZvbGRlchIUCgVmbGFncxgCIAMoCVIF
+ZmxhZ3MSEgoEY29weRgDIAEoCFIEY29weSIdCgVGbGFncxIUCgVmbGFncxgBIAMoCVIFZmxhZ3MyiQEKBkZpbHRlchI6CghEZXNj
+cmliZRIULm10YWQuZmlsdGVyLnYxLkhvc3QaGC5tdGFkLmZpbHRlci52MS5NYW5pZmVzdBJDCgdTZXNzaW9uEhgubXRhZC5maWx0
+ZXIudjEuVG9QbHVnaW4aGi5tdGFkLmZpbHRlci52MS5Gcm9tUGx1Z2luKAEwAUIRWg9tdGFkL3Nkay9tdGFkcGJiBnByb3RvMw==
 """
 
 
@@ -108,12 +108,24 @@ pb = _Messages()
 class Message:
     """What a filter sees. It is valid during the call it was given to."""
 
-    def __init__(self, view, pull):
+    def __init__(self, view, start, pull):
         self.view = view
+        self._start = start
         self._pull = pull
 
     @property
+    def id(self):
+        """The transaction's, as in replies and traces."""
+        return self.view.id
+
+    @property
+    def client(self):
+        """The session: addr, name, helo, tls, user and the others of pb.Client."""
+        return self.view.client
+
+    @property
     def sender(self):
+        """The reverse-path, "" for bounces."""
         return self.view.sender
 
     @property
@@ -128,9 +140,20 @@ class Message:
                 return re.sub(b"[\r\n]", b"", value).strip().decode("utf-8", "replace")
         return None
 
+    def body(self):
+        """What follows the header, fetched piece by piece: bytes of an iterator."""
+        skip = self.view.header_size
+        for piece in self.raw():
+            yield piece[skip:]
+            skip = max(0, skip - len(piece))
+
     def raw(self):
         """The whole message, fetched piece by piece: bytes of an iterator."""
-        offset = 0
+        offset = len(self._start)  # sent unasked
+        if offset:
+            yield self._start
+            if offset >= self.view.size:
+                return
         while True:
             data, eof = self._pull(offset)
             yield data
@@ -170,8 +193,47 @@ class Verdict:
         h = self.pb.mods.add().add_header
         h.name, h.value = name, value
 
+    def insert_header(self, at, name, value):
+        """Adds a field before position at, 0 being the top."""
+        h = self.pb.mods.add().insert_header
+        h.at, h.name, h.value = at, name, value
+
+    def set_header(self, name, value):
+        """Changes the first field of that name, or adds one."""
+        h = self.pb.mods.add().set_header
+        h.name, h.nth, h.value = name, 1, value
+
+    def remove_header(self, name):
+        """Removes every field of that name."""
+        self.pb.mods.add().remove_header.name = name
+
+    def replace_body(self, body):
+        """Replaces what follows the header: bytes, at most 3 MiB."""
+        self.pb.mods.add().replace_body = body
+
     def quarantine(self, reason):
         self.pb.mods.add().quarantine = reason
+
+    def hold(self, reason):
+        self.pb.mods.add().hold = reason
+
+    def file_into(self, folder, *flags):
+        """Stores the message in a folder, at deliver."""
+        f = self.pb.mods.add().file_into
+        f.folder = folder
+        f.flags.extend(flags)
+
+    def redirect(self, address):
+        """Sends the message on, at deliver."""
+        self.pb.mods.add().redirect = address
+
+    def discard(self):
+        """Takes the message and drops it."""
+        self.pb.action = "discard"
+
+    def done(self):
+        """Asks not to be called again for this transaction."""
+        self.pb.action = "done"
 
 
 class _Server:
@@ -213,7 +275,7 @@ def _answer(judge, ask, incoming):
     def work():
         verdict = Verdict()
         try:
-            judge(ask.stage, Message(ask.view, pull), verdict)
+            judge(ask.stage, Message(ask.view, ask.start, pull), verdict)
             answer = verdict.pb
         except Exception as e:  # a fault, which on_error answers
             answer = pb.Verdict(error="%s: %s" % (type(e).__name__, e))
@@ -237,7 +299,7 @@ def serve(name, version, stages, open, reads=None, writes=(), options=(), pure=F
     if os.environ.get("MTAD_PLUGIN") != "filter":
         sys.exit("This is a filter for mtad, which starts it: filter \"external\" of mtls = false.")
     everything = ["envelope", "header", "body", "auth-results", "score", "tags", "effects"]
-    manifest = pb.Manifest(name=name, version=version, stages=stages, writes=writes, pure=pure,
+    manifest = pb.Manifest(name=name, version=version, stages=stages, writes=writes, pure=pure, no_end=True,
                            reads=everything if reads is None else reads)
     for n, doc, required in options:
         manifest.options.add(name=n, doc=doc, required=required)

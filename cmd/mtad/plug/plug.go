@@ -65,15 +65,20 @@ func (r Running) Restart(ctx context.Context, name string) (found bool, err erro
 	return found, errors.Join(errs...)
 }
 
-// Log is what was last logged about the plugins of that name.
-func (r Running) Log(name string) (out []admin.PluginLine, found bool) {
+// Log is what was last logged about the plugins of that name, after that time. The
+// time of the last line is good for the next call: lines of now, of which not all may
+// be there, are left for it.
+func (r Running) Log(name string, after time.Time) (out []admin.PluginLine, found bool) {
+	now := time.Now()
 	r.each(func(n string, p external.Plugin) {
 		if n != name {
 			return
 		}
 		found = true
 		for _, l := range p.Log() {
-			out = append(out, admin.PluginLine(l))
+			if l.Time.After(after) && !l.Time.After(now) {
+				out = append(out, admin.PluginLine(l))
+			}
 		}
 	})
 	slices.SortStableFunc(out, func(a, b admin.PluginLine) int { return a.Time.Compare(b.Time) })

@@ -45,8 +45,13 @@ func env() *Env {
 // run runs a command of Lua's and returns what it printed, and its exit code.
 func run(t *testing.T, stdin string, args ...string) (string, int) {
 	t.Helper()
-	root := &cobra.Command{Use: "lua", SilenceUsage: true, SilenceErrors: true}
-	root.AddCommand(Lua(env())...)
+	return runOf(t, Lua(env()), stdin, args...)
+}
+
+func runOf(t *testing.T, commands []*cobra.Command, stdin string, args ...string) (string, int) {
+	t.Helper()
+	root := &cobra.Command{Use: "mtad", SilenceUsage: true, SilenceErrors: true}
+	root.AddCommand(commands...)
 	var out bytes.Buffer
 	root.SetOut(&out)
 	root.SetErr(&out)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mtad/dns"
+	"mtad/internal/command"
 	"mtad/message"
 	"mtad/pipeline"
 )
@@ -47,7 +48,7 @@ type Output struct {
 // Bounds of what comes from outside.
 const (
 	MaxFetch  = 1 << 20
-	MaxOutput = 1 << 20
+	MaxOutput = command.MaxOutput
 	maxURL    = 4096
 )
 

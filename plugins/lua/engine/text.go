@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	lua "github.com/yuin/gopher-lua"
 )
@@ -263,12 +262,4 @@ func timeTable(L *lua.LState, c *call) int {
 	L.Push(fill(L, "year", t.Year(), "month", int(t.Month()), "day", t.Day(), "hour", t.Hour(), "min", t.Minute(),
 		"sec", t.Second(), "wday", int(t.Weekday())+1, "yday", t.YearDay()))
 	return 1
-}
-
-// validUTF8 is s with what is none replaced.
-func validUTF8(s string) string {
-	if utf8.ValidString(s) {
-		return s
-	}
-	return strings.ToValidUTF8(s, "?")
 }

@@ -15,15 +15,29 @@ import (
 )
 
 func main() {
-	sdk.Serve(sdk.Manifest{
+	m := sdk.Manifest{
 		Name: "odd", Version: "0", Stages: []string{"mail", "message"}, Writes: []string{"score", "header"},
 		Options: []sdk.Option{{Name: "fail", Doc: "Why it does not start."}},
-	}, func(config map[string]string) (sdk.Filter, error) {
+	}
+	if len(os.Args) > 1 { // all that it reads, at the one stage of most filters
+		m.Stages, m.Reads = m.Stages[1:], os.Args[1:]
+	}
+	sdk.Serve(m, func(config map[string]string) (sdk.Filter, error) {
 		if config["fail"] != "" {
 			return nil, errors.New(config["fail"])
 		}
+		if len(os.Args) > 1 {
+			return plain{}, nil
+		}
 		return opener{}, nil
 	})
+}
+
+// plain has no sessions.
+type plain struct{}
+
+func (plain) Filter(ctx context.Context, stage string, m *sdk.Message) (*sdk.Verdict, error) {
+	return new(session).Filter(ctx, stage, m)
 }
 
 type opener struct{}

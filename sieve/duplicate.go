@@ -1,0 +1,70 @@
+package sieve
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"slices"
+	"strings"
+	"time"
+)
+
+// duplicate is the test of that name (RFC 7352).
+var duplicate = extension{
+	name: "duplicate", rfc: "7352",
+	tests: []testRow{{signature: signature{name: "duplicate", groups: []group{groupUnique}}, build: buildDuplicate}},
+	tags: []tagRow{
+		{name: "header", group: groupUnique, takes: kindString, check: func(c *checker, v value) { c.fieldName(v) }},
+		{name: "uniqueid", group: groupUnique, takes: kindString},
+		{name: "handle", on: []string{"duplicate"}, takes: kindString},
+		{name: "seconds", on: []string{"duplicate"}, takes: kindNumber},
+		{name: "last", on: []string{"duplicate"}},
+	},
+}
+
+const groupUnique group = "unique ID"
+
+func buildDuplicate(c *checker, b *bound) test {
+	last, keep := b.tag("last"), c.opts.Limits.DuplicateMax
+	if t := b.option("seconds"); t != nil {
+		keep = bounded(t.val.num, time.Second, keep)
+	}
+	return func(m *machine) (bool, error) {
+		f := filler{m: m, b: b}
+		field, id, handle := f.text("header"), f.text("uniqueid"), f.text("handle")
+		if f.err != nil {
+			return false, f.err
+		}
+		kind := "id"
+		if !b.tag("uniqueid") {
+			if kind = "header"; field == "" {
+				field = "message-id"
+			}
+			values, err := m.header(field)
+			if err != nil || len(values) == 0 {
+				return false, err // RFC 7352, 3.1
+			}
+			id = values[0].text
+		}
+		mark := Mark{ID: Digest(handle, kind, asciiLower(field), id), For: keep}
+		seen := false
+		if m.env.Seen != nil {
+			var err error
+			if seen, err = m.env.Seen(m.ctx, mark.ID); err != nil {
+				return false, err
+			}
+		}
+		// A mark that is there already keeps its time, but for :last.
+		if (!seen || last) && !slices.ContainsFunc(m.marks, func(o Mark) bool { return o.ID == mark.ID }) {
+			m.marks = append(m.marks, mark)
+		}
+		return seen, m.spend(64 + len(id)/8)
+	}
+}
+
+// Digest is a short name for several strings: 32 hexadecimal digits.
+func Digest(parts ...string) string {
+	h := sha256.New()
+	io.WriteString(h, strings.Join(parts, "\x00")) //nolint:errcheck // a hash takes everything
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
