@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
-	"io"
 	"math/rand/v2"
 	"net"
 	"strings"
@@ -305,7 +304,7 @@ func meet(ln net.Listener, met func(byte) <-chan struct{}) {
 			owed = wire.Append(owed, 'c')
 		default:
 			<-met(code)
-			io.WriteString(c, string(wire.Append(owed, 'c')))
+			c.Write(wire.Append(owed, 'c'))
 			owed = nil
 		}
 	}
