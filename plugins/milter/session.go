@@ -198,7 +198,7 @@ func (s *session) Filter(ctx context.Context, stage pipeline.Stage, v *pipeline.
 func (s *session) fail(ctx context.Context, err error) error {
 	var was pipeline.Stages
 	if cause := context.Cause(ctx); errors.Is(cause, context.Canceled) {
-		err = cause
+		err, was = cause, s.was // if it has been given up already
 		if s.link != nil {
 			was = s.link.stages
 		}
