@@ -92,7 +92,7 @@ func (g *golden) env(t *testing.T, d *datadriven.TestData, name string) sieve.En
 	if m == nil {
 		d.Fatalf(t, "no message %s", name)
 	}
-	e := sieve.Env{Message: m, Envelope: sieve.Envelope{addr("sender@example.net"), addr("user@example.org")}}
+	e := sieve.Env{Message: m, Envelope: sieve.Envelope{From: addr("sender@example.net"), To: addr("user@example.org")}}
 	if d.HasArg("from") {
 		var s string
 		d.ScanArgs(t, "from", &s)

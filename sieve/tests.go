@@ -248,6 +248,17 @@ var envelope = extension{
 var envelopeParts = map[string]func(Envelope) Address{
 	"from": func(e Envelope) Address { return e.From },
 	"to":   func(e Envelope) Address { return e.To },
+	"auth": func(e Envelope) Address { return wholeAddress(e.Auth) },
+}
+
+// wholeAddress is a name that need not be an address; it has all parts if it is
+// one.
+func wholeAddress(s string) Address {
+	a, err := parseOutbound(s)
+	if err != nil {
+		return Address{Local: s}
+	}
+	return a
 }
 
 func buildEnvelope(c *checker, b *bound) test {
@@ -255,7 +266,7 @@ func buildEnvelope(c *checker, b *bound) test {
 	for _, t := range names {
 		if t.parts == nil && envelopeParts[asciiLower(t.lit)] == nil {
 			p := c.errorf(b.vals[0].at, "the envelope has no part %s", quoted(t.lit))
-			p.Hint = `there are "from" and "to"`
+			p.Hint = `there are "from", "to" and "auth"`
 		}
 	}
 	return q.test(func(m *machine, to *seeker) error {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,17 +27,14 @@ type running struct {
 	stopped chan error
 }
 
-// freePorts are ports that nobody listens at now.
+// freePorts are ports that nobody listens at, and that no client gets by chance.
 func freePorts(t testing.TB, n int) []int {
 	t.Helper()
 	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
+	for len(ports) < n {
+		if p := mtatest.FreePort(t); p >= 10_000 { // of one width, for tables
+			ports = append(ports, p)
 		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
 	}
 	return ports
 }
