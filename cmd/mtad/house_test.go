@@ -47,10 +47,10 @@ func freePorts(t testing.TB, n int) []int {
 // configuration.
 func startHouse(t *testing.T, change func(string) string) *running {
 	t.Helper()
-	p := freePorts(t, 7)
+	p := freePorts(t, 8)
 	r := &running{
 		dev: dev.Dir{Path: t.TempDir(), Ports: dev.Ports{
-			SMTP: p[0], Submission: p[1], Submissions: p[2], IMAP: p[3], IMAPS: p[4], HTTP: p[5], Sink: p[6],
+			SMTP: p[0], Submission: p[1], Submissions: p[2], IMAP: p[3], IMAPS: p[4], HTTP: p[5], Sink: p[6], ManageSieve: p[7],
 		}},
 		log: &mtatest.Buffer{}, stopped: make(chan error, 1),
 	}
