@@ -19,6 +19,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,11 +30,20 @@ import (
 
 // site is a server over a real directory, for tests.
 type site struct {
-	server  *Server
-	dir     *directory.Directory
-	addr    string
-	users   map[string]Account
+	server *Server
+	dir    *directory.Directory
+	addr   string
+	users  map[string]Account
+
+	mu      sync.Mutex
 	options sieve.Options // beside the scripts of the account
+}
+
+// change changes the options under a server that runs.
+func (s *site) change(f func(*sieve.Options)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(&s.options)
 }
 
 // newSite has the accounts alice and bob; the password is the name.
@@ -109,6 +119,8 @@ func (s *site) authenticate(_ context.Context, login, password string, _ netip.A
 }
 
 func (s *site) optionsOf(ctx context.Context, a Account) sieve.Options {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	o := s.options
 	o.Include = func(location, name string) (string, error) {
 		text, err := s.dir.ScriptText(ctx, a.ID, directory.Sieve, name)

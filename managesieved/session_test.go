@@ -205,7 +205,7 @@ func TestAccountsAreApart(t *testing.T) {
 
 func TestQuotas(t *testing.T) {
 	s := newSite(t, nil)
-	s.options.Limits.Script = 100
+	s.change(func(o *sieve.Options) { o.Limits.Script = 100 })
 	c := login(t, s)
 	long := "keep; #" + strings.Repeat("x", 100)
 	c.want(put("a", long), "NO (QUOTA/MAXSIZE) ")
@@ -240,7 +240,7 @@ func TestSetActiveChecksAgain(t *testing.T) {
 	s := newSite(t, nil)
 	c := login(t, s)
 	c.ok(put("copies", `require "copy"; redirect :copy "a@example.net";`))
-	s.options.Without = append(s.options.Without, "copy")
+	s.change(func(o *sieve.Options) { o.Without = []string{"copy"} })
 	c.want(`SETACTIVE "copies"`, "NO ")
 }
 
