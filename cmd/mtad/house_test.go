@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,30 +27,12 @@ type running struct {
 	stopped chan error
 }
 
-// freePorts are ports that nobody listens at now.
-func freePorts(t testing.TB, n int) []int {
-	t.Helper()
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
-}
-
 // startHouse starts dev mode in a new directory. change may edit its
 // configuration.
 func startHouse(t *testing.T, change func(string) string) *running {
 	t.Helper()
-	p := freePorts(t, 8)
 	r := &running{
-		dev: dev.Dir{Path: t.TempDir(), Ports: dev.Ports{
-			SMTP: p[0], Submission: p[1], Submissions: p[2], IMAP: p[3], IMAPS: p[4], HTTP: p[5], Sink: p[6], ManageSieve: p[7],
-		}},
+		dev: dev.Dir{Path: t.TempDir(), Ports: dev.PortsFrom(mtatest.DevPorts(t).Base)},
 		log: &mtatest.Buffer{}, stopped: make(chan error, 1),
 	}
 	check(t, r.dev.Prepare())
