@@ -133,24 +133,28 @@ var (
 
 // Accept decides what becomes of the message in the flow's View, makes it
 // durable, and returns the final reply: 250 only when the journal has it on
-// disk. gone is asked just before.
-func (a *Agent) Accept(ctx context.Context, f *pipeline.Flow, gone func() error) smtp.Reply {
+// disk. gone is asked just before. Where the sender wants each recipient answered
+// (PRDR), refused are those whose rules said no: nobody is told of them otherwise.
+func (a *Agent) Accept(ctx context.Context, f *pipeline.Flow, gone func() error) (final smtp.Reply, refused map[pipeline.RcptID]smtp.Reply) {
 	select {
 	case a.acts <- struct{}{}:
 	case <-ctx.Done():
-		return replyStorage
+		return replyStorage, nil
 	}
-	r, reply := a.accept(ctx, WithResults(f.View(), a.cfg.Hostname), f.Record, gone)
+	if f.View().SenderParams().PRDR {
+		refused = map[pipeline.RcptID]smtp.Reply{}
+	}
+	r, reply := a.accept(ctx, WithResults(f.View(), a.cfg.Hostname), f.Record, gone, refused)
 	if r == nil {
 		<-a.acts
-		return reply
+		return reply, refused
 	}
 	a.acting.Go(func() {
 		defer func() { <-a.acts }()
 		crash.Point(crash.Accepted)
 		a.persist(context.WithoutCancel(ctx), r)
 	})
-	return replyQueued
+	return replyQueued, refused
 }
 
 // Wait waits until everything accepted has been acted on. What can't be now is
@@ -177,12 +181,13 @@ func (a *Agent) accepted(v *pipeline.View, acts []act, p journal.Place) *accepte
 	return &accepted{view: v, acts: acts, place: p, open: func() (*journal.Content, error) { return a.cfg.DB.Journal().Open(p) }}
 }
 
-// accept decides and stores. It returns what is to be acted on, or the refusal.
-func (a *Agent) accept(ctx context.Context, v *pipeline.View, note func(pipeline.Event), gone func() error) (*accepted, smtp.Reply) {
+// accept decides and stores. It returns what is to be acted on, or the refusal. If
+// refused is not nil it takes the recipients who refuse where others accept.
+func (a *Agent) accept(ctx context.Context, v *pipeline.View, note func(pipeline.Event), gone func() error, refused map[pipeline.RcptID]smtp.Reply) (*accepted, smtp.Reply) {
 	if hops(v.Message()) > a.cfg.MaxHops {
 		return nil, replyHops
 	}
-	acts, reply := a.decide(ctx, v, note)
+	acts, reply := a.decide(ctx, v, note, refused)
 	if !reply.IsZero() {
 		return nil, reply
 	}
@@ -255,7 +260,7 @@ func hops(m *message.Message) int {
 
 // decide makes a plan for every recipient. The reply is zero unless all of them
 // said no.
-func (a *Agent) decide(ctx context.Context, v *pipeline.View, note func(pipeline.Event)) ([]act, smtp.Reply) {
+func (a *Agent) decide(ctx context.Context, v *pipeline.View, note func(pipeline.Event), each map[pipeline.RcptID]smtp.Reply) ([]act, smtp.Reply) {
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.Budget)
 	defer cancel()
 	acts, err := a.resolve(ctx, v, note)
@@ -297,6 +302,9 @@ func (a *Agent) decide(ctx context.Context, v *pipeline.View, note func(pipeline
 			act.Kind = actLater
 		}
 	}
+	if each != nil {
+		acts = answered(acts, each)
+	}
 	for _, act := range acts {
 		if act.Bounce.IsZero() {
 			kept := mergeCopies(a.sortRefusals(v, acts))
@@ -308,6 +316,22 @@ func (a *Agent) decide(ctx context.Context, v *pipeline.View, note func(pipeline
 		}
 	}
 	return nil, refused
+}
+
+// answered takes out the recipients nobody wants the mail for, and notes their
+// refusals. One member of an alias that refuses never refuses the alias.
+func answered(acts []act, each map[pipeline.RcptID]smtp.Reply) []act {
+	accepted := map[pipeline.RcptID]bool{}
+	for _, act := range acts {
+		accepted[act.ID] = accepted[act.ID] || act.Bounce.IsZero()
+	}
+	return slices.DeleteFunc(acts, func(act act) bool {
+		if accepted[act.ID] {
+			return false
+		}
+		each[act.ID] = act.Bounce
+		return true
+	})
 }
 
 // mergeCopies leaves one of the acts that would do the same for one account:
@@ -566,7 +590,7 @@ func (a *Agent) submit(ctx context.Context, v *pipeline.View, note string) error
 		err = refusal(fate.Reply, fate.Step)
 	case fate.Action != pipeline.Discard:
 		var reply smtp.Reply
-		if r, reply = a.accept(ctx, f.View(), f.Record, func() error { return nil }); r == nil {
+		if r, reply = a.accept(ctx, f.View(), f.Record, func() error { return nil }, nil); r == nil {
 			err = refusal(reply, "")
 		}
 	}

@@ -384,7 +384,7 @@ func TestReplay(t *testing.T) {
 	v := pipeline.NewView(pipeline.Client{Protocol: "smtp"}, pipeline.Mailing{
 		ID: message.NewID(time.Now()), Time: w.clock.Now(), Sender: w.addr("s@far.test"), Rcpts: []pipeline.Recipient{{ID: 1, Addr: w.addr("ann@x.test")}, {ID: 2, Addr: w.addr("out@far.test")}},
 	}, m)
-	acts, reply := w.agent.decide(t.Context(), v, func(pipeline.Event) {})
+	acts, reply := w.agent.decide(t.Context(), v, func(pipeline.Event) {}, nil)
 	if !reply.IsZero() {
 		t.Fatal(reply)
 	}
@@ -410,7 +410,7 @@ func TestReplayOfABadRecord(t *testing.T) {
 	v := pipeline.NewView(pipeline.Client{Protocol: "smtp"}, pipeline.Mailing{
 		ID: message.NewID(time.Now()), Time: w.clock.Now(), Sender: w.addr("s@far.test"), Rcpts: []pipeline.Recipient{{ID: 1, Addr: w.addr("ann@x.test")}},
 	}, m)
-	acts, _ := w.agent.decide(t.Context(), v, func(pipeline.Event) {})
+	acts, _ := w.agent.decide(t.Context(), v, func(pipeline.Event) {}, nil)
 	good, err := encodeRecord(v, acts)
 	w.must(err)
 	for _, meta := range []string{`{"v":1,"view":{"v":1}}`, `{"v":99}`, "nonsense", string(good)} {
@@ -439,7 +439,7 @@ func TestGone(t *testing.T) {
 	f.Begin(1, smtp.Address{}, smtp.MailParams{})
 	f.AddRcpt(pipeline.Recipient{Addr: w.addr("ann@x.test")})
 	f.SetMessage(m, nil, nil)
-	reply := w.agent.Accept(t.Context(), f, func() error { return fmt.Errorf("gone") })
+	reply, _ := w.agent.Accept(t.Context(), f, func() error { return fmt.Errorf("gone") })
 	expect(t, "reply", reply, replyGone)
 	expect(t, "ann", len(w.box("ann")), 0)
 }

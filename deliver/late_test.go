@@ -78,5 +78,6 @@ func late(ctx context.Context, w *world, gone func() error) smtp.Reply {
 	if fate := f.Run(ctx, pipeline.Message); fate.Refused() {
 		return fate.Reply
 	}
-	return w.agent.Accept(ctx, f, gone)
+	reply, _ := w.agent.Accept(ctx, f, gone)
+	return reply
 }

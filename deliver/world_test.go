@@ -129,6 +129,7 @@ type world struct {
 
 	mu     sync.Mutex
 	ids    message.ID
+	each   map[pipeline.RcptID]smtp.Reply // of the last message
 	events []pipeline.Event
 }
 
@@ -265,7 +266,8 @@ func (w *world) transact(c pipeline.Client, from string, mp smtp.MailParams, to 
 	if fate := f.Run(w.t.Context(), pipeline.Message); fate.Refused() {
 		return fate.Reply
 	}
-	reply := w.agent.Accept(w.t.Context(), f, func() error { return nil })
+	reply, each := w.agent.Accept(w.t.Context(), f, func() error { return nil })
+	w.each = each
 	f.End(w.t.Context(), pipeline.Accepted)
 	w.agent.acting.Wait()
 	return reply

@@ -68,20 +68,15 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if size == 0 {
 		size = 10000
 	}
-	c.cache = cache{entries: map[question]entry{}, limit: size}
-	c.flights.calls = map[question]*flight{}
+	c.cache = cache{entries: map[Question]entry{}, limit: size}
+	c.flights.calls = map[Question]*flight{}
 	return c, nil
-}
-
-type question struct {
-	name string
-	t    Type
 }
 
 // Lookup answers from the cache or asks the servers in turn.
 func (c *Client) Lookup(ctx context.Context, name string, t Type) (Answer, error) {
-	q := question{canonical(name), t}
-	if _, ok := mdns.IsDomainName(q.name); !ok || len(q.name) > 253 || q.name == "" {
+	q := Question{canonical(name), t}
+	if _, ok := mdns.IsDomainName(q.Name); !ok || len(q.Name) > 253 || q.Name == "" {
 		return Answer{}, fmt.Errorf("%w: %q", ErrName, name)
 	}
 	if e, ok := c.cache.get(q, c.now()); ok {
@@ -98,7 +93,7 @@ func (c *Client) Lookup(ctx context.Context, name string, t Type) (Answer, error
 
 // ask tries each server, beginning at a random one, for as many rounds as
 // configured.
-func (c *Client) ask(ctx context.Context, q question) (Answer, time.Duration, error) {
+func (c *Client) ask(ctx context.Context, q Question) (Answer, time.Duration, error) {
 	var last error
 	begin := rand.IntN(len(c.servers))
 	for i := range c.tries * len(c.servers) {
@@ -117,13 +112,13 @@ func (c *Client) ask(ctx context.Context, q question) (Answer, time.Duration, er
 			break
 		}
 	}
-	return Answer{}, 0, fmt.Errorf("%w: %s %s: %w", ErrTemporary, q.name, q.t, last)
+	return Answer{}, 0, fmt.Errorf("%w: %s %s: %w", ErrTemporary, q.Name, q.Type, last)
 }
 
 // exchange asks one server, over TCP if the answer does not fit a datagram.
-func (c *Client) exchange(ctx context.Context, server string, q question) (*mdns.Msg, error) {
+func (c *Client) exchange(ctx context.Context, server string, q Question) (*mdns.Msg, error) {
 	m := new(mdns.Msg)
-	m.SetQuestion(mdns.Fqdn(q.name), uint16(q.t))
+	m.SetQuestion(mdns.Fqdn(q.Name), uint16(q.Type))
 	m.SetEdns0(1232, false)
 	m.AuthenticatedData = true // RFC 6840, 5.7: tell us if it is secure
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
@@ -145,11 +140,11 @@ const (
 )
 
 // read makes an Answer of a reply.
-func read(in *mdns.Msg, q question) (Answer, time.Duration, error) {
+func read(in *mdns.Msg, q Question) (Answer, time.Duration, error) {
 	switch in.Rcode {
 	case mdns.RcodeSuccess:
 	case mdns.RcodeNameError:
-		return Answer{}, negative(in), fmt.Errorf("%w: %s", ErrNoName, q.name)
+		return Answer{}, negative(in), fmt.Errorf("%w: %s", ErrNoName, q.Name)
 	default:
 		return Answer{}, 0, fmt.Errorf("server says %s", mdns.RcodeToString[in.Rcode])
 	}
@@ -157,12 +152,12 @@ func read(in *mdns.Msg, q question) (Answer, time.Duration, error) {
 	ttl := maxTTL
 	for _, rr := range in.Answer {
 		ttl = min(ttl, time.Duration(rr.Header().Ttl)*time.Second)
-		if rec, ok := convert(rr); ok && rec.Type == q.t {
+		if rec, ok := convert(rr); ok && rec.Type == q.Type {
 			ans.Records = append(ans.Records, rec)
 		}
 	}
 	if len(ans.Records) == 0 {
-		return Answer{}, negative(in), fmt.Errorf("%w: %s %s", ErrNoData, q.name, q.t)
+		return Answer{}, negative(in), fmt.Errorf("%w: %s %s", ErrNoData, q.Name, q.Type)
 	}
 	return ans, max(ttl, minTTL), nil
 }
@@ -182,7 +177,7 @@ func negative(in *mdns.Msg) time.Duration {
 // and then whatever the map yields first.
 type cache struct {
 	mu      sync.Mutex
-	entries map[question]entry
+	entries map[Question]entry
 	limit   int
 }
 
@@ -192,14 +187,14 @@ type entry struct {
 	expires time.Time
 }
 
-func (c *cache) get(q question, now time.Time) (entry, bool) {
+func (c *cache) get(q Question, now time.Time) (entry, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e, ok := c.entries[q]
 	return e, ok && now.Before(e.expires)
 }
 
-func (c *cache) put(q question, e entry, now time.Time) {
+func (c *cache) put(q Question, e entry, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.entries) >= c.limit {
@@ -226,7 +221,7 @@ func (c *cache) shrink(now time.Time) {
 // flights joins the same question asked at the same time into one.
 type flights struct {
 	mu    sync.Mutex
-	calls map[question]*flight
+	calls map[Question]*flight
 }
 
 type flight struct {
@@ -237,14 +232,14 @@ type flight struct {
 
 // do runs f, or waits for the one that runs for the same question. If that one
 // fails because its own caller gave up, f runs after all.
-func (fl *flights) do(ctx context.Context, q question, f func() (Answer, error)) (Answer, error) {
+func (fl *flights) do(ctx context.Context, q Question, f func() (Answer, error)) (Answer, error) {
 	fl.mu.Lock()
 	if running := fl.calls[q]; running != nil {
 		fl.mu.Unlock()
 		select {
 		case <-running.done:
 		case <-ctx.Done():
-			return Answer{}, fmt.Errorf("%w: %s %s: %w", ErrTemporary, q.name, q.t, ctx.Err())
+			return Answer{}, fmt.Errorf("%w: %s %s: %w", ErrTemporary, q.Name, q.Type, ctx.Err())
 		}
 		if errors.Is(running.err, context.Canceled) || errors.Is(running.err, context.DeadlineExceeded) {
 			return f()

@@ -214,10 +214,10 @@ func TestCache(t *testing.T) {
 }
 
 func TestCacheIsBounded(t *testing.T) {
-	c := cache{entries: map[question]entry{}, limit: 100}
+	c := cache{entries: map[Question]entry{}, limit: 100}
 	base := time.Unix(0, 0)
 	for i := range 1000 {
-		c.put(question{fmt.Sprint(i), A}, entry{expires: base.Add(time.Duration(i) * time.Second)}, base.Add(time.Duration(i/2)*time.Second))
+		c.put(Question{fmt.Sprint(i), A}, entry{expires: base.Add(time.Duration(i) * time.Second)}, base.Add(time.Duration(i/2)*time.Second))
 		if len(c.entries) > 100 {
 			t.Fatalf("%d entries", len(c.entries))
 		}
@@ -295,8 +295,8 @@ func TestFlights(t *testing.T) {
 }
 
 func TestFlightOfOneWhoGivesUp(t *testing.T) {
-	fl := flights{calls: map[question]*flight{}}
-	q := question{"a.test", A}
+	fl := flights{calls: map[Question]*flight{}}
+	q := Question{"a.test", A}
 	begun, finish := make(chan struct{}), make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -394,7 +394,7 @@ func TestAsk(t *testing.T) {
 
 func BenchmarkCached(b *testing.B) {
 	c := newClient(b, ClientConfig{Servers: []string{"127.0.0.1:1"}})
-	c.cache.put(question{"a.test", A}, entry{expires: time.Now().Add(time.Hour)}, time.Now())
+	c.cache.put(Question{"a.test", A}, entry{expires: time.Now().Add(time.Hour)}, time.Now())
 	b.ReportAllocs()
 	for b.Loop() {
 		c.Lookup(b.Context(), "a.test", A)
@@ -411,7 +411,7 @@ func TestRecordWithoutData(t *testing.T) {
 		if err := in.Unpack(b); err != nil || len(in.Answer) != 1 {
 			t.Fatalf("%s: %v, %v", typ, in, err)
 		}
-		if ans, _, err := read(in, question{"a", typ}); !errors.Is(err, ErrNoData) {
+		if ans, _, err := read(in, Question{"a", typ}); !errors.Is(err, ErrNoData) {
 			t.Errorf("%s: %+v, %v", typ, ans, err)
 		}
 	}

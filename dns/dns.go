@@ -28,6 +28,12 @@ const (
 	TLSA  Type = 52
 )
 
+// Question is what a Resolver is asked.
+type Question struct {
+	Name string
+	Type Type
+}
+
 // Record is one resource record of an answer. Which fields count depends on
 // the type: Text for A and AAAA (the address), PTR, NS, CNAME (the name with
 // no final dot), TXT (its strings joined, RFC 7208, 3.3) and TLSA (in

@@ -44,7 +44,7 @@ func FuzzAnswer(f *testing.F) {
 		if in.Unpack(b) != nil {
 			return
 		}
-		ans, ttl, err := read(in, question{"a.test", Type(typ)})
+		ans, ttl, err := read(in, Question{"a.test", Type(typ)})
 		if err != nil {
 			if len(ans.Records) > 0 || NotFound(err) && (ttl < minTTL || ttl > maxTTL) {
 				t.Errorf("%v, %v with %v", ans, ttl, err)

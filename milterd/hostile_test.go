@@ -137,6 +137,43 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestUnansweredRcpt checks that a recipient whom filters can not be shown is told
+// of with the message, where no filter asks that RCPT be answered.
+func TestUnansweredRcpt(t *testing.T) {
+	f := slow{make(chan struct{}, 10), make(chan struct{})}
+	close(f.leave)
+	p := newPipeline(t, f)
+	addr := start(t, Config{Name: "m", SpoolDir: t.TempDir(), Limits: Limits{Recipients: 2}, Pipeline: func() (*pipeline.Pipeline, func()) { return p, func() {} }})
+	rcpt := func(a string) string { return pkt('R', a, "\x00") }
+	refused := pkt('D', "R{rcpt_mailer}\x00error\x00")
+	for more, want := range map[string]string{
+		"":                            "Oc",
+		rcpt("<c@..>"):                "Oy",
+		refused + rcpt("<c@..>"):      "Oc",
+		rcpt("<c@x>") + rcpt("<d@x>"): "Oy",
+	} {
+		octets := strings.Replace(mailed, pkt('T'), more, 1)
+		if codes, _ := converse(t, addr, octets+pkt('Q')); codes != want {
+			t.Errorf("%q: answered %q, want %q", more, codes, want)
+		}
+	}
+}
+
+// TestMacrosKept checks that a mail server can not have us keep macros without
+// end: those of events that have none are passed over.
+func TestMacrosKept(t *testing.T) {
+	srv, err := New(Config{Name: "m", Pipeline: func() (*pipeline.Pipeline, func()) { return nil, nil }})
+	mtatest.Check(t, err)
+	s := newSession(srv, nil)
+	for code := range 256 {
+		s.data = []byte(string([]byte{byte(code)}) + "j\x00x\x00")
+		mtatest.Check(t, s.define(t.Context()))
+	}
+	if len(s.macros) != len(macroOrder) {
+		t.Errorf("macros of %d events", len(s.macros))
+	}
+}
+
 // TestImpossibleEdits checks that what the mail server can not be told puts the
 // message off, instead of being forgotten.
 func TestImpossibleEdits(t *testing.T) {

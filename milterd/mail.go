@@ -86,17 +86,17 @@ func (s *session) rcpt(ctx context.Context) error {
 	}
 	args := s.texts()
 	addr, _, err := smtp.ParsePath(args[0], true)
-	if err != nil {
-		return s.answer(gomilter.CodeRcpt, refusal(replyAddress))
-	}
-	if len(s.flow.View().Rcpts()) >= s.srv.cfg.Limits.Recipients {
-		return s.answer(gomilter.CodeRcpt, refusal(replyRcpts))
+	class := classOf(s.macro("{rcpt_mailer}"))
+	switch {
+	case err != nil:
+		return s.refuseRcpt(class, replyAddress)
+	case len(s.flow.View().Rcpts()) >= s.srv.cfg.Limits.Recipients:
+		return s.refuseRcpt(class, replyRcpts)
 	}
 	params, err := smtp.ParseRcptParams(understood(args[1:], rcptParam), anyParam)
 	if err != nil {
 		s.srv.cfg.Log.Debug("parameters of RCPT", "args", args[1:], "err", err)
 	}
-	class := classOf(s.macro("{rcpt_mailer}"))
 	s.flow.AddRcpt(pipeline.Recipient{Addr: addr, Params: params, Class: class, Exempt: exempt(addr, class)})
 	fate := s.run(ctx, pipeline.Rcpt)
 	if fate.Refused() || class == pipeline.NoSuch {
@@ -104,6 +104,16 @@ func (s *session) rcpt(ctx context.Context) error {
 	}
 	s.flow.Record(pipeline.Event{Kind: pipeline.EventMail, Rcpt: addr.String(), Reply: replyText(fate), Note: string(class)})
 	return s.answer(gomilter.CodeRcpt, fate)
+}
+
+// refuseRcpt refuses a recipient that filters can not be shown. Where RCPT is not
+// answered, that is the message's reply: nobody gets mail that was not judged for
+// them.
+func (s *session) refuseRcpt(class pipeline.Class, reply smtp.Reply) error {
+	if class != pipeline.NoSuch && s.terms.Steps&wire.Events[gomilter.CodeRcpt].Mute != 0 {
+		s.broken = reply
+	}
+	return s.answer(gomilter.CodeRcpt, refusal(reply))
 }
 
 // classOf reads the macro {rcpt_mailer}: the mailer of Sendmail, the transport of

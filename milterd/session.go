@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -212,6 +213,9 @@ func (s *session) define(context.Context) error {
 		return fmt.Errorf("%w: macros of no event", wire.ErrProtocol)
 	}
 	code := gomilter.Code(s.data[0])
+	if !slices.Contains(macroOrder, code) {
+		return nil // of an event that has none of interest; they are not kept
+	}
 	s.data = s.data[1:]
 	texts := s.texts()
 	set := make(map[string]string, len(texts)/2)

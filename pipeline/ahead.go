@@ -18,9 +18,9 @@ import (
 //
 //   - no step from i on that comes before j writes what j or its condition reads;
 //   - j writes no Effects;
-//   - j keeps no session, or the stage is Message: a refusal of i ends the
-//     transaction for j's session there, while elsewhere it would have been told
-//     of a recipient, say, that it should not know of;
+//   - j keeps no session, or the stage is Message, or j is a Retractor: a refusal
+//     of i ends the transaction for j's session at Message, while elsewhere it has
+//     been told of a recipient, say, that it should not know of, and must forget;
 //   - j's breaker is closed, so that whether it is asked at all does not depend on
 //     when.
 //
@@ -78,12 +78,17 @@ func early(steps []*Step) (out [stageCount][]int) {
 }
 
 func (st *Step) mayBeEarly(s Stage) bool {
-	if _, opens := st.Filter.(Opener); opens {
+	if _, opens := st.Filter.(Opener); opens && !st.retracts() {
 		return s == Message // its session will say
 	}
 	_, declares := st.Filter.(Access)
 	_, writes := st.Access(s)
 	return declares && writes&Effects == 0
+}
+
+func (st *Step) retracts() bool {
+	_, ok := st.Filter.(Retractor)
+	return ok
 }
 
 // lookAhead begins the calls that need not wait for step i, whose call is now.
@@ -92,14 +97,19 @@ func (f *Flow) lookAhead(ctx context.Context, s Stage, i int, now *pending, begu
 	if f.p.serial || len(candidates) == 0 || candidates[len(candidates)-1] <= i {
 		return
 	}
-	_, written := f.access(i, s)
-	now.writes = written
+	written := now.writes
 	for j := i + 1; j <= candidates[len(candidates)-1] && begun.n < maxAhead; j++ {
+		if c, asked := begun.take(j); asked { // its session is not to be asked now
+			if c != nil {
+				written |= c.writes
+			}
+			continue
+		}
 		if !f.listens(j, f.p.steps[j], s) {
 			continue
 		}
 		reads, writes := f.access(j, s)
-		if _, asked := begun.take(j); !asked && written&reads == 0 && writes&Effects == 0 && f.canBegin(j, s) {
+		if written&reads == 0 && writes&Effects == 0 && f.canBegin(j, s) {
 			f.beginAhead(ctx, j, s, begun)
 		}
 		written |= writes
@@ -112,17 +122,18 @@ func (f *Flow) access(i int, s Stage) (reads, writes Facts) {
 	if sess := f.sessions[i]; sess != nil {
 		return st.access(sess, s)
 	}
-	if _, opens := st.Filter.(Opener); opens {
+	if _, opens := st.Filter.(Opener); opens && !st.retracts() {
 		return AllFacts, AllFacts
 	}
 	return st.Access(s)
 }
 
 func (f *Flow) canBegin(j int, s Stage) bool {
-	if _, opens := f.p.steps[j].Filter.(Opener); opens && (f.sessions[j] == nil || s != Message) {
+	st := f.p.steps[j]
+	if _, opens := st.Filter.(Opener); opens && !st.retracts() && (f.sessions[j] == nil || s != Message) {
 		return false
 	}
-	return f.p.steps[j].breaker.closed()
+	return st.breaker.closed()
 }
 
 // beginAhead is begin, but waits for nothing.
@@ -137,7 +148,7 @@ func (f *Flow) beginAhead(ctx context.Context, j int, s Stage, begun *ahead) {
 		return
 	}
 	c := &pending{view: v, begin: f.p.now(), asked: &dns.Recorder{}}
-	_, c.writes = f.access(j, s)
+	c.reads, c.writes = f.access(j, s)
 	c.ctx, c.cancel = context.WithTimeout(dns.WithRecorder(ctx, c.asked), st.TimeoutAt(s))
 	f.call(j, st, s, c)
 	begun.add(j, c)
@@ -165,14 +176,17 @@ func (f *Flow) sawAsNow(i int, s Stage, c *pending) {
 	if !invariants.Enabled {
 		return
 	}
-	reads, _ := f.access(i, s)
+	reads := c.reads
+	if _, opens := f.p.steps[i].Filter.(Opener); !opens { // a session may be at work, and is not to be asked
+		reads, _ = f.access(i, s)
+	}
 	if then, now := c.view.masked(reads).print(), f.View().masked(reads).print(); then != now {
 		invariants.Broken("pipeline: step %s was asked too early: it saw\n%s\nand would see\n%s", f.p.steps[i].Name, then, now)
 	}
 }
 
 // waste ends the calls after step i, which has ended the stage. The sessions in
-// them are the flow's again when it returns.
+// them are the flow's again when it returns, and know nothing of the calls.
 func (f *Flow) waste(i int, s Stage, begun *ahead) {
 	for n, j := range begun.steps[:begun.n] {
 		if c := begun.calls[n]; c != nil && j > i {
@@ -184,7 +198,40 @@ func (f *Flow) waste(i int, s Stage, begun *ahead) {
 		if c == nil || j <= i {
 			continue
 		}
+		opened := f.sessions[j] == nil
 		// Canceled, it comes back or is left behind; what it says is nothing.
 		_, _ = f.answer(j, f.p.steps[j], s, c)
+		if opened {
+			f.closeSession(j)
+		} else {
+			f.retract(j, s)
+		}
+	}
+}
+
+// retract makes a session forget a call, if it can; at Message, the end of the
+// transaction does for those that can not.
+func (f *Flow) retract(j int, s Stage) {
+	r, ok := f.p.steps[j].Filter.(Retractor)
+	if !ok || f.sessions[j] == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), CommandTimeout)
+	defer cancel()
+	if err := guarded(func() error { return r.Retract(ctx, f.sessions[j], s) }); err != nil {
+		f.p.log.Debug("filter retract", "pipeline", f.p.Name, "step", f.p.steps[j].Name, "stage", s.String(), "err", err)
+		f.closeSession(j)
+	}
+}
+
+// closeSession closes a step's session, if it has one.
+func (f *Flow) closeSession(i int) {
+	s := f.sessions[i]
+	if s == nil {
+		return
+	}
+	f.sessions[i] = nil
+	if err := s.Close(); err != nil {
+		f.p.log.Debug("filter close", "step", f.p.steps[i].Name, "err", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,24 +21,29 @@ import (
 	"mtad/smtp"
 )
 
-// effects are what filters did outside, in the order in which it happened; and
-// how many of them were at work at once.
+// effects are what filters did outside, in the order in which it happened; how
+// many of them were at work at once, and what was taken back.
 type effects struct {
 	mu         sync.Mutex
 	log        []string
 	busy, most int
+	commands   int // calls of sessions before Message while another filter was at work
+	retracted  int
 }
 
-func (e *effects) enter() (leave func()) {
-	e.count(1)
-	return func() { e.count(-1) }
-}
-
-func (e *effects) count(n int) {
+func (e *effects) enter(s Stage, session bool) (leave func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.busy += n
+	if e.busy > 0 && session && s < Message {
+		e.commands++
+	}
+	e.busy++
 	e.most = max(e.most, e.busy)
+	return func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.busy--
+	}
 }
 
 func (e *effects) add(s string) {
@@ -98,13 +104,13 @@ func look(v *View) string {
 }
 
 func (o *oracle) Filter(ctx context.Context, s Stage, v *View) (Verdict, error) {
-	return o.say(ctx, s, v, "")
+	return o.say(ctx, s, v, nil)
 }
 
-func (o *oracle) say(ctx context.Context, s Stage, v *View, memory string) (Verdict, error) {
-	defer o.outside.enter()()
+func (o *oracle) say(ctx context.Context, s Stage, v *View, memory []string) (Verdict, error) {
+	defer o.outside.enter(s, memory != nil)()
 	h := fnv.New64a()
-	io.WriteString(h, s.String()+look(v)+memory)
+	io.WriteString(h, s.String()+look(v)+strings.Join(memory, "|"))
 	r := rand.New(rand.NewPCG(o.seed, h.Sum64()))
 	if o.slow > 0 {
 		select {
@@ -187,25 +193,55 @@ func (o *oracle) rcpts(r *rand.Rand, s Stage, v *View, writes Facts) (out []Rcpt
 	return []RcptVerdict{rv}
 }
 
-// rememberer is an oracle that keeps in its session what it saw of the
-// transaction.
+// rememberer is an oracle that keeps in its session what it saw, of the session
+// and of the transaction.
 type rememberer struct{ oracle }
 
-func (o *rememberer) Open(context.Context, *View) (Session, error) { return &memory{o: o}, nil }
+func (o *rememberer) Open(ctx context.Context, v *View) (Session, error) {
+	if strings.HasPrefix(v.Client().Helo, "w") && o.seed%4 == 0 {
+		return nil, errOracle // the client's name is in the way
+	}
+	return &memory{o: o, kept: []string{""}}, nil
+}
+
+// retractor is one whose session can forget a call. The session declares less
+// than the filter does.
+type retractor struct{ rememberer }
+
+func (o *retractor) Access(s Stage) (reads, writes Facts) {
+	return o.reads[s] | Scores, o.writes[s] | Tags
+}
+
+func (o *retractor) Retract(_ context.Context, session Session, s Stage) error {
+	o.outside.mu.Lock()
+	o.outside.retracted++
+	o.outside.mu.Unlock()
+	m := session.(*memory)
+	if s.session() {
+		m.kept = m.kept[:len(m.kept)-1]
+	} else {
+		m.seen = m.seen[:len(m.seen)-1]
+	}
+	return nil
+}
 
 type memory struct {
-	o    *rememberer
-	seen string
+	o          *rememberer
+	kept, seen []string
 }
 
 func (m *memory) Stages() Stages                       { return m.o.stages }
 func (m *memory) Access(s Stage) (reads, writes Facts) { return m.o.Access(s) }
-func (m *memory) End(context.Context, Outcome) error   { m.seen = ""; return nil }
+func (m *memory) End(context.Context, Outcome) error   { m.seen = nil; return nil }
 func (m *memory) Close() error                         { return nil }
 func (m *memory) Filter(ctx context.Context, s Stage, v *View) (Verdict, error) {
-	seen := m.seen
-	m.seen += look(v)
-	return m.o.say(ctx, s, v, seen)
+	before := slices.Concat(m.kept, m.seen)
+	if s.session() {
+		m.kept = append(m.kept, look(v))
+	} else {
+		m.seen = append(m.seen, look(v))
+	}
+	return m.o.say(ctx, s, v, before)
 }
 
 // conditions are those that steps of the test have.
@@ -216,8 +252,11 @@ func randomSteps(seed uint64, out *effects) (steps []*Step) {
 	for i := range 2 + r.IntN(9) {
 		o := newOracle(r, out)
 		st := &Step{Name: fmt.Sprint("step", i), Kind: "oracle", Filter: o, OnError: [...]Action{TempFail, Continue, Continue, Reject}[r.IntN(4)]}
-		if r.IntN(4) == 0 {
+		switch r.IntN(4) {
+		case 0:
 			st.Filter = &rememberer{*o}
+		case 1:
+			st.Filter = &retractor{rememberer{*o}}
 		}
 		if r.IntN(3) == 0 {
 			when, diags := config.ParseWhen(conditions[r.IntN(len(conditions))])
@@ -239,10 +278,9 @@ func randomSteps(seed uint64, out *effects) (steps []*Step) {
 	return steps
 }
 
-// told is everything that a session comes to, and how many filters were at work
-// at once.
-func told(seed uint64, serial bool) (all string, most int) {
-	out := &effects{}
+// told is everything that a session comes to, and how its filters were at work.
+func told(seed uint64, serial bool) (all string, out *effects) {
+	out = &effects{}
 	p, err := New("p", randomSteps(seed, out), Env{Now: func() time.Time { return time.Unix(1e9, 0) }})
 	if err != nil {
 		panic(err)
@@ -262,7 +300,11 @@ func told(seed uint64, serial bool) (all string, most int) {
 		return fate.Action == Continue
 	}
 	run(Connect)
-	run(Helo)
+	for n := range 2 { // another HELO is another question
+		f.SetClient(func(c *Client) { c.Helo = fmt.Sprint("w", (seed+uint64(n))%3) })
+		run(Helo)
+	}
+	run(Unknown)
 	for n := range 3 {
 		f.Begin(message.ID(n+1), smtp.Address{Local: fmt.Sprint("w", n), Domain: "example.org"}, smtp.MailParams{})
 		outcome := Refused
@@ -279,7 +321,7 @@ func told(seed uint64, serial bool) (all string, most int) {
 	for _, s := range p.Stats() {
 		fmt.Fprintln(&b, s.Step, s.Actions, s.Faults, s.Skipped)
 	}
-	return b.String() + strings.Join(out.log, "\n"), out.most
+	return b.String() + strings.Join(out.log, "\n"), out
 }
 
 // transact takes a transaction to its end; it reports whether it was accepted.
@@ -309,6 +351,7 @@ func transact(f *Flow, run func(Stage) bool) bool {
 		run(Deliver)
 	}
 	run(Queued)
+	run(Unknown)
 	return true
 }
 
@@ -321,20 +364,22 @@ func TestSideBySide(t *testing.T) {
 	if testing.Short() {
 		seeds = 50
 	}
-	var together atomic.Int64
+	var together, commands, retracted atomic.Int64
 	var wg sync.WaitGroup
 	next := make(chan uint64)
 	for range 8 { // most of the time is waited
 		wg.Go(func() {
 			for seed := range next {
-				side, most := told(seed, false)
+				side, beside := told(seed, false)
 				serial, one := told(seed, true)
-				if one > 1 {
-					t.Errorf("seed %d: %d filters at once, one after the other", seed, one)
+				if one.most > 1 || one.retracted > 0 {
+					t.Errorf("seed %d: %d filters at once, one after the other", seed, one.most)
 				}
-				if most > 1 {
+				if beside.most > 1 {
 					together.Add(1)
 				}
+				commands.Add(int64(beside.commands))
+				retracted.Add(int64(beside.retracted))
 				if side != serial {
 					t.Errorf("seed %d: side by side\n%s\none after the other\n%s", seed, firstDifference(side, serial), firstDifference(serial, side))
 				}
@@ -348,6 +393,9 @@ func TestSideBySide(t *testing.T) {
 	wg.Wait()
 	if n := together.Load(); n < int64(seeds)/4 {
 		t.Errorf("filters ran side by side in %d sessions of %d", n, seeds)
+	}
+	if c, r := commands.Load(), retracted.Load(); c < int64(seeds)/4 || r < int64(seeds)/50 {
+		t.Errorf("sessions were told %d commands side by side, and forgot %d", c, r)
 	}
 }
 

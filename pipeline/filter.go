@@ -37,6 +37,18 @@ type Session interface {
 	io.Closer
 }
 
+// Retractor is an Opener that can take back a call of its sessions. Where its
+// Access says that there are no Effects, a session may be opened, and told of a
+// command, while an earlier filter still judges that. If that one ends the stage,
+// Retract makes the session what it was before: later calls come to what they
+// would have come to without this one. A session that was opened for such a call
+// is closed instead, and the next call opens another; so is one whose Retract
+// fails.
+type Retractor interface {
+	Opener
+	Retract(ctx context.Context, session Session, s Stage) error
+}
+
 // Outcome is how a transaction ended.
 type Outcome uint8
 
@@ -51,9 +63,19 @@ func (o Outcome) String() string { return [...]string{"none", "accepted", "refus
 
 // Access is declared by filters that may run beside others: what they read and
 // write at a stage. A filter without it reads and writes everything. The View
-// hides what is not declared as read; writing more than declared is a fault.
+// hides what is not declared as read; writing more than declared is a fault. That
+// of a Retractor holds for its sessions, which may declare less.
 type Access interface {
 	Access(Stage) (reads, writes Facts)
+}
+
+// Prefetcher is a filter that asks the domain name system, and can say what
+// before its turn comes. At Connect, Helo, Mail and Rcpt it lists what it will
+// want to know, as far as the View tells; the loop asks, so that the resolver has
+// the answers, or is about to, when the filter wants them. Nothing else comes of
+// it: Prefetch only looks at the View, and never sees an answer.
+type Prefetcher interface {
+	Prefetch(s Stage, v *View) []dns.Question
 }
 
 // Runner is for filters that hold resources: pools, processes, rule sets. Start

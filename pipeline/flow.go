@@ -25,6 +25,10 @@ type Flow struct {
 	session   log
 	log       log
 	open      bool // a transaction is under way
+
+	prefetched int // questions asked ahead
+	asking     context.Context
+	stopAsking context.CancelFunc
 }
 
 // Open begins a flow for a client. Close must be called at its end.
@@ -218,7 +222,7 @@ func (f *Flow) tellAll(ctx context.Context, o Outcome) {
 		if s == nil {
 			continue
 		}
-		if err := tell(ctx, s, o); err != nil {
+		if err := guarded(func() error { return s.End(ctx, o) }); err != nil {
 			f.p.log.Warn("filter end", "pipeline", f.p.Name, "step", f.p.steps[i].Name, "outcome", o.String(), "err", err)
 			s.Close()
 			f.sessions[i] = nil
@@ -226,14 +230,14 @@ func (f *Flow) tellAll(ctx context.Context, o Outcome) {
 	}
 }
 
-// tell calls a session's End; a panic is an error, as in any call.
-func tell(ctx context.Context, s Session, o Outcome) (err error) {
+// guarded calls f; a panic is an error, as in any call of a filter.
+func guarded(f func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%w: %v", ErrPanic, r)
 		}
 	}()
-	return s.End(ctx, o)
+	return f()
 }
 
 // Trace is what happened so far: the session's events, then the transaction's.
@@ -287,12 +291,10 @@ func (f *Flow) rcptName() string {
 // Close ends the flow and closes the filters' sessions.
 func (f *Flow) Close() {
 	f.End(context.Background(), Aborted)
-	for i, s := range f.sessions {
-		if s != nil {
-			if err := s.Close(); err != nil {
-				f.p.log.Debug("filter close", "step", f.p.steps[i].Name, "err", err)
-			}
-			f.sessions[i] = nil
-		}
+	if f.stopAsking != nil {
+		f.stopAsking()
+	}
+	for i := range f.sessions {
+		f.closeSession(i)
 	}
 }

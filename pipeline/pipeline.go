@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"mtad/dns"
 )
 
 // Pipeline is an ordered list of steps, as written in the configuration. It is
@@ -19,6 +21,10 @@ type Pipeline struct {
 
 	early  [stageCount][]int // steps that may begin ahead of their turn
 	serial bool              // none does: for comparison
+
+	prefetch []int         // steps that can say what they will ask
+	dns      dns.Resolver  // for that
+	asking   chan struct{} // a place for each question under way
 }
 
 // New checks the steps and makes a pipeline of them. The steps belong to it.
@@ -37,6 +43,9 @@ func New(name string, steps []*Step, env Env) (*Pipeline, error) {
 		}
 	}
 	p := &Pipeline{Name: name, steps: steps, now: env.Now, log: env.Log, early: early(steps)}
+	if p.prefetch = prefetchers(steps); p.prefetch != nil && env.DNS != nil {
+		p.dns, p.asking = env.DNS, make(chan struct{}, maxPrefetchBusy)
+	}
 	if p.now == nil {
 		p.now = time.Now
 	}

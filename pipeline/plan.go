@@ -20,7 +20,7 @@ func (p *Pipeline) Plan(s Stage) []Turn {
 		}
 		t := Turn{Step: st, With: st}
 		t.Reads, t.Writes = st.Access(s)
-		if _, opens := st.Filter.(Opener); opens {
+		if _, opens := st.Filter.(Opener); opens && (s == Message || !st.retracts()) {
 			t.Reads, t.Writes, t.Later = AllFacts, AllFacts, true
 		}
 		turns = append(turns, t)

@@ -41,6 +41,7 @@ func (f *Flow) Run(ctx context.Context, s Stage) Fate {
 		return Fate{Action: Discard, Step: step}
 	}
 	var begun ahead
+	first := true
 	for i, st := range f.p.steps {
 		c, asked := begun.take(i)
 		if !asked {
@@ -52,6 +53,10 @@ func (f *Flow) Run(ctx context.Context, s Stage) Fate {
 			continue
 		}
 		f.lookAhead(ctx, s, i, c, &begun)
+		if first {
+			f.prefetch(s, i, &begun)
+			first = false
+		}
 		if fate, stop := f.finish(i, st, s, c, begun.relied(i)); stop {
 			f.waste(i, s, &begun)
 			if fate.Refused() && s.session() {
@@ -59,6 +64,9 @@ func (f *Flow) Run(ctx context.Context, s Stage) Fate {
 			}
 			return fate
 		}
+	}
+	if first {
+		f.prefetch(s, len(f.p.steps), &begun)
 	}
 	return f.rcptFate()
 }
@@ -72,7 +80,8 @@ type pending struct {
 	cancel context.CancelFunc
 	hand   *hand // nil: the filter could not be asked, which err says
 	err    error
-	writes Facts     // as declared when it began; set where others relied on it
+	reads  Facts     // as declared when it began,
+	writes Facts     // which is what others rely on
 	ended  time.Time // zero: it has not come back
 }
 
@@ -94,6 +103,7 @@ func (f *Flow) begin(ctx context.Context, i int, st *Step, s Stage) *pending {
 		return nil
 	}
 	c := &pending{view: v, begin: f.p.now(), asked: &dns.Recorder{}}
+	c.reads, c.writes = f.access(i, s)
 	if !st.breaker.allow(c.begin) {
 		st.stats.skipped.Add(1)
 		c.err = ErrBreakerOpen

@@ -112,6 +112,7 @@ func flagList(flags []string) string {
 var (
 	errRejectTwice = errors.New("a message can be rejected only once")
 	errRejectKept  = errors.New("a message that is rejected can not be kept, filed or redirected")
+	errPipeTwice   = errors.New("a message can be given to a program only once")
 )
 
 // same reports whether two actions lead to the same place.
@@ -149,6 +150,8 @@ func (a *Action) conflict(b *Action) error {
 		return errVacationTwice
 	case one(Reject) && one(Vacate):
 		return errVacationReject
+	case a.Kind == Pipe && b.Kind == Pipe && a.Program.Name == b.Program.Name:
+		return errPipeTwice // spec-bosch-sieve-extprograms, 5.1
 	case one(Reject) && (a.stores() || b.stores() || one(Pipe)):
 		return errRejectKept
 	}

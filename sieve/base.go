@@ -78,8 +78,8 @@ func buildRequire(c *checker, b *bound) action {
 }
 
 // brings are the capabilities that bring others along (RFC 6131, 2; RFC 5235,
-// 3.2).
-var brings = map[string]string{"vacation-seconds": "vacation", "spamtestplus": "spamtest"}
+// 3.2; spec-bosch-sieve-dovecot-environment, 5).
+var brings = map[string]string{"vacation-seconds": "vacation", "spamtestplus": "spamtest", capDovecotEnvironment: capEnvironment}
 
 // require notes that a capability may be used from here on.
 func (c *checker) require(capability string) {
@@ -151,6 +151,9 @@ func buildRedirect(c *checker, b *bound) action {
 			s, err := to.value(m)
 			if err != nil {
 				return err
+			}
+			if m.env.Lists == nil || !m.env.Lists.Valid(s) {
+				return fmt.Errorf("redirect: there is no list %s", quoted(s))
 			}
 			return b.perform(m, Action{Kind: Redirect, List: s})
 		}

@@ -274,7 +274,7 @@ func (c *checker) tag(b *bound, args []arg) []arg {
 	if row == nil {
 		p := c.errorf(a.at, "%s takes no tag :%s", b.name, a.text)
 		p.Hint = didYouMean(":"+a.text, c.reg.tagNames(b.sig))
-		return c.skipValue(a.text, rest)
+		return b.sig.skipValue(rest)
 	}
 	usable := c.has(a.at, row.ext, ":"+a.text)
 	for _, t := range b.tags {
@@ -288,7 +288,7 @@ func (c *checker) tag(b *bound, args []arg) []arg {
 	if row.takes != kindNone {
 		if len(rest) == 0 || !fits(rest[0], row.takes) {
 			c.errorf(a.at, ":%s wants %s behind it", a.text, kindNames[row.takes])
-			return rest
+			return b.sig.skipValue(rest)
 		}
 		t.val, rest = c.value(rest[0], row.takes, row.literal), rest[1:]
 		if row.check != nil && usable {
@@ -299,10 +299,13 @@ func (c *checker) tag(b *bound, args []arg) []arg {
 	return rest
 }
 
-// skipValue passes over the argument that a misplaced tag would take.
-func (c *checker) skipValue(name string, rest []arg) []arg {
-	rows := c.reg.tags[name]
-	if len(rows) > 0 && rows[0].takes != kindNone && len(rest) > 1 && fits(rest[0], rows[0].takes) {
+// skipValue passes over what was meant as the value of a tag that has none, or
+// has another: it is there if a tag follows it, or more than can be positional.
+func (s *signature) skipValue(rest []arg) []arg {
+	if len(rest) == 0 || rest[0].kind == argTag {
+		return rest
+	}
+	if len(rest) > len(s.params) || slices.ContainsFunc(rest[1:], func(a arg) bool { return a.kind == argTag }) {
 		return rest[1:]
 	}
 	return rest

@@ -156,6 +156,9 @@ func buildDate(c *checker, b *bound) test {
 			return err
 		}
 		for _, f := range pick(fields, at) {
+			if err := m.spend(1000 + 8*len(f.text)); err != nil {
+				return err
+			}
 			t, ok := parseDate(f.text)
 			if !ok {
 				continue

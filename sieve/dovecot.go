@@ -82,37 +82,32 @@ const (
 
 var errProgramName = errors.New("not the name of a program")
 
-// program reads the arguments that name a program.
+// program reads the arguments that name a program. The name holds no variables
+// (spec-bosch-sieve-extprograms, 3).
 func (c *checker) program(b *bound) func(m *machine) (*Program, error) {
-	if s, ok := b.vals[0].constant(); ok {
-		if err := checkProgram(s); err != nil {
-			c.errorf(b.vals[0].at, "%s is %v", quoted(s), err)
-		} else if c.opts.Programs != nil && !slices.Contains(c.opts.Programs, s) {
-			c.errorf(b.vals[0].at, "there is no program %s here", quoted(s)).Hint = didYouMean(s, c.opts.Programs)
-		}
+	name, ok := b.vals[0].constant()
+	args := b.vals[1].texts
+	if !ok {
+		c.errorf(b.vals[0].at, "the name of a program can not hold variables")
+	} else if err := checkProgram(name); err != nil {
+		c.errorf(b.vals[0].at, "%s is %v", quoted(name), err)
+	} else if c.opts.Programs != nil && !slices.Contains(c.opts.Programs, name) {
+		c.errorf(b.vals[0].at, "there is no program %s here", quoted(name)).Hint = didYouMean(name, c.opts.Programs)
 	}
-	name, args := b.vals[0].texts[0], b.vals[1].texts
 	if len(args) > maxProgramArgs {
 		c.errorf(b.vals[1].at, "more than %d arguments", maxProgramArgs)
 	}
 	return func(m *machine) (*Program, error) {
-		s, err := name.value(m)
-		if err != nil {
-			return nil, err
-		}
-		if checkProgram(s) != nil || m.opts.Programs != nil && !slices.Contains(m.opts.Programs, s) {
-			return nil, fmt.Errorf("%s is %w", quoted(s), errProgramName)
-		}
 		list, err := values(m, args)
 		if err != nil {
 			return nil, err
 		}
 		for _, a := range list {
 			if len(a) > maxProgramArg || strings.ContainsAny(a, "\x00\r\n") {
-				return nil, fmt.Errorf("an argument of %s is too long or has more than one line", quoted(s))
+				return nil, fmt.Errorf("an argument of %s is too long or has more than one line", quoted(name))
 			}
 		}
-		return &Program{Name: s, Args: list}, nil
+		return &Program{Name: name, Args: list}, nil
 	}
 }
 
@@ -225,6 +220,9 @@ func buildReport(c *checker, b *bound) action {
 			c.errorf(b.vals[2].at, "%s is %v", quoted(s), err)
 		}
 	}
+	if s, ok := b.vals[0].constant(); ok && !isFeedback(s) {
+		c.errorf(b.vals[0].at, "%s is no feedback type", quoted(s)).Hint = `write "abuse", "fraud", "virus" or "not-spam"`
+	}
 	return func(m *machine) error {
 		var got [3]string
 		for i, t := range []text{kind, message, to} {
@@ -234,7 +232,7 @@ func buildReport(c *checker, b *bound) action {
 			}
 			got[i] = s
 		}
-		if got[0] == "" || strings.ContainsFunc(got[0], notLabel) {
+		if !isFeedback(got[0]) {
 			return fmt.Errorf("report: %s is no feedback type", quoted(got[0]))
 		}
 		a, err := parseOutbound(got[2])
@@ -244,3 +242,6 @@ func buildReport(c *checker, b *bound) action {
 		return b.perform(m, Action{Kind: SendReport, Address: a, Report: &Report{got[0], got[1], short}})
 	}
 }
+
+// isFeedback reports whether s can be a feedback type (RFC 5965, 3.1).
+func isFeedback(s string) bool { return s != "" && !strings.ContainsFunc(s, notLabel) }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode/utf8"
 )
 
 // editheader is addheader and deleteheader (RFC 5293).
@@ -26,10 +25,7 @@ var editheader = extension{
 // keptFields are those that no script may remove: they stop loops (RFC 5293, 6).
 var keptFields = []string{"received", "auto-submitted"}
 
-var (
-	errEdit      = errors.New("this message can not be changed here")
-	errFieldText = errors.New("no field can hold that value")
-)
+var errEdit = errors.New("this message can not be changed here")
 
 // editor is the message as one that can be changed.
 func (m *machine) editor() (Editor, error) {
@@ -82,9 +78,9 @@ func buildAddHeader(c *checker, b *bound) action {
 		}
 		// Lines of the script are folded lines of the field.
 		s = strings.TrimSpace(strings.NewReplacer("\r\n", " ", "\n", " ", "\r", " ").Replace(s))
-		if !utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0 {
-			return errFieldText
-		}
+		// What no field can hold may come from the message itself: whoever
+		// sent it must not be able to make the script fail.
+		s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 		changed, err := e.AddField(field, s, last)
 		if err != nil {
 			return err

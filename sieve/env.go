@@ -76,6 +76,7 @@ type Editor interface {
 type Envelope struct {
 	From Address // the reverse-path; zero for "<>"
 	To   Address // the recipient that led here
+	Auth string  // who the client has logged in as: the part "auth"
 }
 
 // Env is what a run sees from outside. Only Message must be set: what is nil

@@ -32,6 +32,16 @@ func (m *machine) environment(item string) (string, bool) {
 	return strings.ToValidUTF8(s, "\uFFFD"), ok
 }
 
+// environmentVariable is the value of a variable env.*, in whose name "_" stands
+// for "-" (spec-bosch-sieve-dovecot-environment, 4).
+func (m *machine) environmentVariable(name string) string {
+	s, ok := m.environment(strings.ReplaceAll(name, "_", "-"))
+	if !ok {
+		s, _ = m.environment(name)
+	}
+	return s
+}
+
 // buildEnvironment compares an item. One that is not known makes the test fail,
 // whatever the match type (RFC 5183, 4).
 func buildEnvironment(c *checker, b *bound) test {

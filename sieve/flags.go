@@ -125,10 +125,11 @@ func changeFlags(change func(old, list []string) []string) func(*checker, *bound
 			if err != nil {
 				return err
 			}
-			flags := change(m.flagsIn(at), parseFlags(given))
-			if err := m.spend(1 + len(flags)*len(given)); err != nil {
+			old, list := m.flagsIn(at), parseFlags(given)
+			if err := m.spendFlags(len(old) + len(list)); err != nil {
 				return err
 			}
+			flags := change(old, list)
 			if at.from == fromLiteral {
 				m.flags = flags
 				return nil
@@ -138,6 +139,9 @@ func changeFlags(change func(old, list []string) []string) func(*checker, *bound
 		}
 	}
 }
+
+// spendFlags charges the work on n flags, of which each is compared with each.
+func (m *machine) spendFlags(n int) error { return m.spend(64 + 8*n*n) }
 
 // flagsIn are the flags in a variable; the zero storage is the internal one.
 func (m *machine) flagsIn(at storage) []string {
@@ -168,7 +172,7 @@ func buildHasFlag(c *checker, b *bound) test {
 	flags := func(m *machine, to *seeker) error {
 		for _, p := range places {
 			list, n := m.subjects(m.flagsIn(p))
-			if err := m.spend(n); err != nil {
+			if err := m.spendFlags(n); err != nil {
 				return err
 			}
 			if err := to.take(list); err != nil {

@@ -49,14 +49,21 @@ func outcome(r sieve.Result, err error) string {
 // TestGolden runs the scripts of testdata/golden. Commands:
 //
 //	message NAME            a message
-//	run NAME... [from= to=] run a script over messages
+//	run NAME... [from= to=] run a script over messages; show prints more of the
+//	                        actions, remember the marks of duplicates; clock=,
+//	                        spam= and virus= are what the host knows
 //	test NAME [require=]    evaluate one test a line
 //	check                   what sieve.Compile says of a script
 //	string [require=]       what a string of the script stands for
+//
+// and those of world.build, for what follows them.
 func TestGolden(t *testing.T) {
 	datadriven.Walk(t, "testdata/golden", func(t *testing.T, path string) {
-		g := &golden{messages: map[string]*mail.Message{}}
+		g := &golden{world: newWorld(), messages: map[string]*mail.Message{}}
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			if g.build(d) {
+				return "ok\n"
+			}
 			switch d.Cmd {
 			case "message":
 				g.messages[d.CmdArgs[0].Key] = parseRaw(t, d.Input+"\n")
@@ -75,14 +82,17 @@ func TestGolden(t *testing.T) {
 	})
 }
 
-type golden struct{ messages map[string]*mail.Message }
+type golden struct {
+	*world
+	messages map[string]*mail.Message
+}
 
 func (g *golden) env(t *testing.T, d *datadriven.TestData, name string) sieve.Env {
 	m := g.messages[name]
 	if m == nil {
 		d.Fatalf(t, "no message %s", name)
 	}
-	e := sieve.Env{Message: m, Envelope: sieve.Envelope{addr("sender@example.net"), addr("user@example.org")}}
+	e := sieve.Env{Message: m, Envelope: sieve.Envelope{From: addr("sender@example.net"), To: addr("user@example.org")}}
 	if d.HasArg("from") {
 		var s string
 		d.ScanArgs(t, "from", &s)
@@ -93,26 +103,50 @@ func (g *golden) env(t *testing.T, d *datadriven.TestData, name string) sieve.En
 		d.ScanArgs(t, "to", &s)
 		e.Envelope.To = addr(s)
 	}
+	g.around(t, d, &e)
 	return e
 }
 
 func (g *golden) run(t *testing.T, d *datadriven.TestData) string {
-	s, problems := sieve.Compile(d.Input, sieve.Options{Limits: sieve.Limits{Steps: 20_000_000}})
+	s, problems := sieve.Compile(d.Input, g.options())
 	if s == nil {
 		return problems.String()
 	}
 	var names []string
 	for _, a := range d.CmdArgs {
-		if len(a.Vals) == 0 {
+		if len(a.Vals) == 0 && a.Key != "show" && a.Key != "remember" {
 			names = append(names, a.Key)
 		}
 	}
 	var b strings.Builder
+	b.WriteString(problems.String())
 	for _, n := range names {
 		if len(names) > 1 {
 			b.WriteString(n + ":\n")
 		}
-		b.WriteString(outcome(s.Run(context.Background(), g.env(t, d, n))))
+		r, err := s.Run(context.Background(), g.env(t, d, n))
+		for _, line := range g.log {
+			b.WriteString(line + "\n")
+		}
+		g.log = nil
+		b.WriteString(g.result(t, d, r, err))
+	}
+	return b.String()
+}
+
+// result is the outcome of a run, in detail where that is asked for.
+func (g *golden) result(t *testing.T, d *datadriven.TestData, r sieve.Result, err error) string {
+	if d.HasArg("remember") {
+		for _, m := range r.Marks {
+			g.seen[m.ID] = true
+		}
+	}
+	if !d.HasArg("show") || err != nil {
+		return outcome(r, err)
+	}
+	var b strings.Builder
+	for _, a := range r.Actions {
+		b.WriteString(a.String() + "\n" + shown(t, a))
 	}
 	return b.String()
 }
@@ -137,7 +171,7 @@ func (g *golden) test(t *testing.T, d *datadriven.TestData) string {
 	var b strings.Builder
 	for line := range strings.Lines(tests) {
 		line = strings.TrimSpace(line)
-		s, problems := sieve.Compile(requires(d)+prologue+"\nif "+line+" { keep; } else { discard; }", sieve.Options{})
+		s, problems := sieve.Compile(requires(d)+prologue+"\nif "+line+" { keep; } else { discard; }", g.options())
 		if s == nil {
 			b.WriteString(problems.String())
 			continue
@@ -156,7 +190,7 @@ func (g *golden) test(t *testing.T, d *datadriven.TestData) string {
 }
 
 func (g *golden) check(d *datadriven.TestData) string {
-	_, problems := sieve.Compile(d.Input, sieve.Options{})
+	_, problems := sieve.Compile(d.Input, g.options())
 	if len(problems) == 0 {
 		return "ok\n"
 	}

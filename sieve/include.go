@@ -16,7 +16,7 @@ var include = extension{
 		{signature: signature{name: "return"}, ends: true, build: func(*checker, *bound) action {
 			return func(*machine) error { return errReturn }
 		}},
-		{signature: signature{name: "global", params: []param{{name: "variables", kind: kindList, literal: true}}}, build: buildGlobal},
+		{signature: signature{name: "global", params: []param{{name: "variables", kind: kindList, literal: true, needs: capVariables}}}, build: buildGlobal},
 	},
 	tags: []tagRow{
 		{name: "personal", group: groupLocation},
@@ -119,7 +119,7 @@ func (m *machine) include(u *unit, once bool) error {
 
 // buildGlobal makes names stand for variables that all scripts share.
 func buildGlobal(c *checker, b *bound) action {
-	for _, t := range b.vals[0].texts {
+	for _, t := range b.vals[0].texts { // RFC 6609, 3.4.1
 		name := asciiLower(t.lit)
 		_, used := c.slots[name]
 		switch {

@@ -179,7 +179,7 @@ func (m *machine) run(b block) error {
 	for i := range b {
 		s := &b[i]
 		m.line = s.line
-		if err := m.spend(1); err != nil {
+		if err := m.spend(16); err != nil {
 			return err
 		}
 		if m.env.Trace != nil {

@@ -121,6 +121,7 @@ type key struct {
 	folded  string
 	pattern []piece
 	regex   *regexp.Regexp
+	cost    int // of regex for each octet
 }
 
 // matcher is what a test compares with, and how.
@@ -168,7 +169,7 @@ func (k *key) prepare(q *matcher, value string) (err error) {
 	k.value, k.folded = value, value
 	switch {
 	case q.how.regex:
-		k.regex, err = compileRegex(value, q.by)
+		k.regex, k.cost, err = compileRegex(value, q.by)
 		return err
 	case q.by.fold != nil:
 		k.folded = q.by.fold(value)
@@ -243,9 +244,12 @@ func (q *matcher) match(m *machine, s *subject) (bool, error) {
 			if err := fresh.prepare(q, value); err != nil {
 				return false, err
 			}
+			if err := m.spend(200 * fresh.cost); err != nil {
+				return false, err
+			}
 			k = &fresh
 		}
-		if err := m.spend(1 + (len(s.text)+len(k.value))/8); err != nil {
+		if err := m.spend(16 + (len(s.text)+len(k.value))/8); err != nil {
 			return false, err
 		}
 		ok, err := q.how.match(m, q, k, s)
@@ -289,7 +293,7 @@ func find(m *machine, s, sub string) (int, error) {
 	if i < 0 {
 		seen = len(s)
 	}
-	return i, m.spend(1 + seen/4)
+	return i, m.spend(1 + seen)
 }
 
 func matchesKey(m *machine, q *matcher, k *key, s *subject) (bool, error) {

@@ -131,12 +131,17 @@ func (m *machine) view(e Entity, name string, view mimeView) ([]subject, error) 
 	if err != nil {
 		return nil, err
 	}
+	for _, value := range e.Header(name) {
+		if err := m.spend(256 + len(value)); err != nil {
+			return nil, err
+		}
+	}
 	var out []string
 	for _, media := range e.Media(name) {
 		out = append(out, mediaValues(media, view.what, params)...)
 	}
 	list, n := m.subjects(out)
-	return list, m.spend(16 + n)
+	return list, m.spend(64 + 32*n)
 }
 
 func mediaValues(media Media, what string, params []string) (out []string) {
@@ -288,5 +293,9 @@ func (m *machine) content(e Entity) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b, m.spend(64 + len(b)/4)
+	n := int64(2 * len(b))
+	if s, ok := e.(interface{ Size() int64 }); ok { // what is decoded may be much more than comes of it
+		n += 4 * min(s.Size(), int64(m.limits.Content))
+	}
+	return b, m.spend(256 + int(n))
 }

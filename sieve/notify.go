@@ -1,6 +1,7 @@
 package sieve
 
 import (
+	"fmt"
 	"strings"
 	"unicode/utf8"
 )
@@ -96,6 +97,9 @@ func buildNotify(c *checker, b *bound) action {
 		s, err := method.value(m)
 		if err != nil {
 			return err
+		}
+		if !isURI(s) || m.env.Notifier != nil && !m.env.Notifier.Valid(s) {
+			return fmt.Errorf("notify: nothing can be sent to %s", quoted(s))
 		}
 		if !utf8.ValidString(n.Message) {
 			n.Message = strings.ToValidUTF8(n.Message, "\uFFFD")

@@ -20,34 +20,45 @@ var regex = extension{
 
 var matchRegex = matchType{name: "regex", substring: true, regex: true, match: matchesRegex}
 
-// maxRegex bounds the octets of an expression.
-const maxRegex = 4 << 10
+// Bounds of an expression: octets, and instructions of the program that it is
+// compiled to, which repetitions make long.
+const (
+	maxRegex        = 4 << 10
+	maxInstructions = 20_000
+)
 
 // compileRegex compiles an expression, without regard to case where the
-// comparator has none.
-func compileRegex(s string, by *comparator) (*regexp.Regexp, error) {
+// comparator has none. cost is the number of its instructions: each may be
+// tried at each octet of a value.
+func compileRegex(s string, by *comparator) (re *regexp.Regexp, cost int, err error) {
 	flags := syntax.POSIX
 	if by != &octet && by.name != octet.name {
 		flags |= syntax.FoldCase
 	}
 	if len(s) > maxRegex {
-		return nil, fmt.Errorf("a regular expression of %d octets; at most %d are allowed: %w", len(s), maxRegex, ErrLimit)
+		return nil, 0, fmt.Errorf("a regular expression of %d octets; at most %d are allowed: %w", len(s), maxRegex, ErrLimit)
 	}
 	tree, err := syntax.Parse(s, flags)
 	if err != nil {
 		reason := strings.TrimPrefix(err.Error(), "error parsing regexp: ")
-		return nil, fmt.Errorf("%s is no regular expression: %s", quoted(s), reason)
+		return nil, 0, fmt.Errorf("%s is no regular expression: %s", quoted(s), reason)
 	}
-	re, err := regexp.Compile(tree.String())
+	program, err := syntax.Compile(tree.Simplify())
+	if err == nil && len(program.Inst) > maxInstructions {
+		return nil, 0, fmt.Errorf("the regular expression %s repeats too much: %w", quoted(s), ErrLimit)
+	}
+	if err == nil {
+		re, err = regexp.Compile(tree.String())
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%s is no regular expression here", quoted(s))
+		return nil, 0, fmt.Errorf("%s is no regular expression here", quoted(s))
 	}
 	re.Longest()
-	return re, nil
+	return re, len(program.Inst), nil
 }
 
 func matchesRegex(m *machine, q *matcher, k *key, s *subject) (bool, error) {
-	if err := m.spend(16 + len(s.text)*(1+len(k.value)/8)); err != nil {
+	if err := m.spend(16 + 2*len(s.text)*(1+k.cost)); err != nil {
 		return false, err
 	}
 	if q.silent {

@@ -29,16 +29,19 @@ var (
 func buildSpamTest(c *checker, b *bound) test {
 	percent, q := b.tag("percent"), c.matcher(b, b.vals[0])
 	return q.test(func(m *machine, to *seeker) error {
-		value := 0
+		value, tested := 0, false
 		if m.env.Spam != nil {
-			if p, ok := m.env.Spam(); ok {
+			var p float64
+			if p, tested = m.env.Spam(); tested {
 				p = min(max(p, 0), 100)
 				if value = int(p + 1e-9); !percent {
 					value = 1 + int(p*9/100+1e-9)
 				}
 			}
 		}
-		return to.one(subject{text: strconv.Itoa(value)})
+		// With :percent, only :count tells what is no spam from what was not
+		// looked at (RFC 5235, 3.2.2).
+		return to.one(subject{text: strconv.Itoa(value), empty: percent && !tested})
 	})
 }
 

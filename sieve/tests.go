@@ -141,7 +141,7 @@ func (m *machine) fields(e Entity, name string) ([]subject, error) {
 		return m.header(name)
 	}
 	out, n := m.subjects(e.Header(name))
-	return out, m.spend(16 + n)
+	return out, m.spend(64 + 32*n)
 }
 
 // addressFields are the fields that hold addresses (RFC 5228, 5.1): those of the
@@ -160,8 +160,10 @@ func holdsAddresses(name string) bool {
 // buildAddress compares addresses in header fields (RFC 5228, 5.1).
 func buildAddress(c *checker, b *bound) test {
 	names, q, part := b.vals[0].texts, c.matcher(b, b.vals[1]), b.part()
+	at, scope := c.index(b), c.scope(b)
 	for _, t := range names {
-		if t.parts == nil && !holdsAddresses(t.lit) {
+		// With :mime it is any field (RFC 5703, 4.2: "Content-From").
+		if t.parts == nil && !scope.mime && !holdsAddresses(t.lit) {
 			p := c.errorf(b.vals[0].at, "the field %s does not hold addresses", quoted(t.lit))
 			if p.Hint = didYouMean(asciiLower(t.lit), addressFields); p.Hint == "" {
 				p.Hint = "use the test header for it"
@@ -169,14 +171,13 @@ func buildAddress(c *checker, b *bound) test {
 		}
 	}
 	names = upperNames(names)
-	at, scope := c.index(b), c.scope(b)
 	return q.test(func(m *machine, to *seeker) error {
 		for _, t := range names {
 			name, err := t.value(m)
 			if err != nil {
 				return err
 			}
-			if t.parts != nil && !holdsAddresses(name) {
+			if t.parts != nil && !scope.mime && !holdsAddresses(name) {
 				continue
 			}
 			entities, err := scope.entities(m)
@@ -216,6 +217,11 @@ func (m *machine) addressParts(e Entity, name string, part *tagRow, at position)
 		fields = list.values
 	} else {
 		fields = e.Addresses(name)
+		for _, value := range e.Header(name) {
+			if err := m.spend(16 * len(value)); err != nil {
+				return nil, err
+			}
+		}
 	}
 	out := m.partsOf(pick(fields, at), part)
 	return out, m.spend(16 + 8*len(out))
@@ -242,6 +248,17 @@ var envelope = extension{
 var envelopeParts = map[string]func(Envelope) Address{
 	"from": func(e Envelope) Address { return e.From },
 	"to":   func(e Envelope) Address { return e.To },
+	"auth": func(e Envelope) Address { return wholeAddress(e.Auth) },
+}
+
+// wholeAddress is a name that need not be an address; it has all parts if it is
+// one.
+func wholeAddress(s string) Address {
+	a, err := parseOutbound(s)
+	if err != nil {
+		return Address{Local: s}
+	}
+	return a
 }
 
 func buildEnvelope(c *checker, b *bound) test {
@@ -249,7 +266,7 @@ func buildEnvelope(c *checker, b *bound) test {
 	for _, t := range names {
 		if t.parts == nil && envelopeParts[asciiLower(t.lit)] == nil {
 			p := c.errorf(b.vals[0].at, "the envelope has no part %s", quoted(t.lit))
-			p.Hint = `there are "from" and "to"`
+			p.Hint = `there are "from", "to" and "auth"`
 		}
 	}
 	return q.test(func(m *machine, to *seeker) error {

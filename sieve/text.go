@@ -70,7 +70,7 @@ func (t text) expand(m *machine, limit int, over error) (string, error) {
 		case fromMatch:
 			s = m.captures.get(p.n)
 		case fromEnv:
-			s, _ = m.environment(p.lit)
+			s = m.environmentVariable(p.lit)
 		}
 		if err := m.spend(len(s) + 1); err != nil {
 			return "", err

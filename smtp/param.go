@@ -15,7 +15,8 @@ import (
 // order, for filters that speak the milter protocol.
 type MailParams struct {
 	gosmtp.MailOptions
-	Raw []string `json:",omitempty"`
+	PRDR bool     `json:",omitempty"` // each recipient is to be answered (draft-hall-prdr)
+	Raw  []string `json:",omitempty"`
 }
 
 // RcptParams are the ESMTP parameters of RCPT.
@@ -44,6 +45,7 @@ var mailTable = map[string]mailParam{
 	"BODY":       mailBody,
 	"SMTPUTF8":   func(p *MailParams, v string) error { p.UTF8 = true; return empty(v) },
 	"REQUIRETLS": func(p *MailParams, v string) error { p.RequireTLS = true; return empty(v) },
+	"PRDR":       func(p *MailParams, v string) error { p.PRDR = true; return empty(v) },
 	"RET":        mailRet,
 	"ENVID":      mailEnvID,
 	"AUTH":       mailAuth,

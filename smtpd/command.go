@@ -125,7 +125,7 @@ func (c *conn) extensions() []string {
 		c.cfg.Hostname, "PIPELINING", fmt.Sprintf("SIZE %d", lim.MessageSize),
 		"8BITMIME", "CHUNKING", "ENHANCEDSTATUSCODES", fmt.Sprintf("LIMITS RCPTMAX=%d", lim.Recipients),
 	}
-	for _, k := range []string{"SMTPUTF8", "DSN"} {
+	for _, k := range []string{"SMTPUTF8", "DSN", "PRDR"} {
 		if c.offers(k) {
 			out = append(out, k)
 		}
@@ -151,6 +151,8 @@ func (c *conn) offers(keyword string) bool {
 		return c.cfg.SMTPUTF8
 	case "RET", "ENVID", "NOTIFY", "ORCPT", "DSN":
 		return c.cfg.DSN
+	case "PRDR":
+		return c.cfg.PRDR
 	case "AUTH":
 		return c.cfg.Auth != Never
 	}
@@ -194,7 +196,7 @@ func (c *conn) mailFrom(ctx context.Context, arg string) error {
 		c.endTransaction(pipeline.Refused)
 		return err
 	}
-	c.mail, c.rcpts = true, 0
+	c.mail, c.rcpts, c.given = true, 0, nil
 	c.reply(smtp.NewReply(250, 1, 0, "Sender ok"))
 	return nil
 }
@@ -250,7 +252,7 @@ func (c *conn) rcptTo(ctx context.Context, arg string) error {
 // addRcpt asks the router, the filters, and takes the recipient if both agree.
 func (c *conn) addRcpt(ctx context.Context, addr smtp.Address, params smtp.RcptParams) error {
 	route := c.cfg.Route(ctx, c.flow.View(), addr)
-	c.flow.AddRcpt(pipeline.Recipient{Addr: addr, Params: params, Class: route.Class, Exempt: route.Exempt})
+	id := c.flow.AddRcpt(pipeline.Recipient{Addr: addr, Params: params, Class: route.Class, Exempt: route.Exempt})
 	fate := c.flow.Run(ctx, pipeline.Rcpt)
 	reply := route.Reply
 	if fate.Refused() {
@@ -263,6 +265,9 @@ func (c *conn) addRcpt(ctx context.Context, addr smtp.Address, params smtp.RcptP
 		return c.refuse(ctx, reply)
 	}
 	c.rcpts++
+	if c.flow.View().SenderParams().PRDR {
+		c.given = append(c.given, id)
+	}
 	c.flow.Record(pipeline.Event{Kind: pipeline.EventMail, Rcpt: addr.String(), Reply: "250", Note: string(route.Class)})
 	c.reply(smtp.NewReply(250, 1, 5, "Recipient ok"))
 	return nil
@@ -321,7 +326,7 @@ func (c *conn) refusal(ctx context.Context, fate pipeline.Fate) error {
 
 // endTransaction drops what MAIL began, and hands its trace on.
 func (c *conn) endTransaction(o pipeline.Outcome) {
-	c.mail, c.rcpts = false, 0
+	c.mail, c.rcpts, c.given = false, 0, nil
 	if c.chunk != nil {
 		c.chunk.spool.Close()
 		c.chunk = nil

@@ -73,6 +73,7 @@ type Config struct {
 	Strict     bool // refuse what only people typing by hand send; else loopback and submission are spared
 	SMTPUTF8   bool
 	DSN        bool
+	PRDR       bool          // each recipient is answered behind the data, if the client wants it (draft-hall-prdr)
 	GreetDelay time.Duration // waited before the banner, for early talkers
 	Limits     Limits
 	SpoolDir   string
@@ -97,8 +98,9 @@ type Config struct {
 	Hide func(message.Field) bool
 	// Accept takes the message that is in the flow's View for good and
 	// returns the final reply. It calls gone just before it commits: a
-	// client that has left gets no commit.
-	Accept func(ctx context.Context, f *pipeline.Flow, gone func() error) smtp.Reply
+	// client that has left gets no commit. Where the sender wanted PRDR,
+	// refused are those recipients who have a reply of their own.
+	Accept func(ctx context.Context, f *pipeline.Flow, gone func() error) (final smtp.Reply, refused map[pipeline.RcptID]smtp.Reply)
 	// Trace is given the trace of every transaction that ended, and of every
 	// session that was refused before one. It may be nil.
 	Trace func(pipeline.Trace)

@@ -57,7 +57,8 @@ type conn struct {
 
 	mail     bool // MAIL was accepted
 	rcpts    int
-	chunk    *chunked // a BDAT transfer under way
+	given    []pipeline.RcptID // where each is to be answered
+	chunk    *chunked          // a BDAT transfer under way
 	errors   int
 	authErrs int
 }

@@ -315,8 +315,11 @@ func (in *intake) inspectChunk(b []byte) {
 func (c *conn) finish(ctx context.Context, in *intake) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Limits.Message)
 	defer cancel()
-	reply, step := c.judge(ctx, in)
+	reply, each, step := c.judge(ctx, in)
 	refused := reply.Code >= 400
+	if each != nil {
+		c.answerEach(each)
+	}
 	c.final(reply, step)
 	// What was committed is answered at once: neither filters that are told of
 	// the end nor the commands behind it may come between (RFC 1047, 3).
@@ -339,35 +342,69 @@ func (c *conn) finish(ctx context.Context, in *intake) error {
 }
 
 // judge decides what a complete message is answered, and which step said so.
-func (c *conn) judge(ctx context.Context, in *intake) (reply smtp.Reply, step string) {
+// each, if it is not nil, are recipients who are answered by themselves, and
+// refused.
+func (c *conn) judge(ctx context.Context, in *intake) (reply smtp.Reply, each map[pipeline.RcptID]smtp.Reply, step string) {
 	if in.err != nil {
 		c.log().Error("spool", "err", in.err)
-		return smtp.NewReply(452, 3, 1, "Can not store the message now"), ""
+		return smtp.NewReply(452, 3, 1, "Can not store the message now"), nil, ""
 	}
 	if !in.problem.IsZero() {
-		return in.problem, ""
+		return in.problem, nil, ""
 	}
 	if in.dropped {
-		return smtp.NewReply(250, 0, 0, "Ok"), c.flow.View().Discarded()
+		return smtp.NewReply(250, 0, 0, "Ok"), nil, c.flow.View().Discarded()
 	}
 	m, err := message.ParseLimited(in.spool.Bytes(), c.cfg.Limits.Header)
 	if err != nil {
 		c.log().Error("spool", "err", err)
-		return smtp.NewReply(451, 3, 0, "Can not read the message back"), ""
+		return smtp.NewReply(451, 3, 0, "Can not read the message back"), nil, ""
 	}
 	if m.Oversize() != nil {
-		return smtp.NewReply(552, 3, 4, "Header is too large"), ""
+		return smtp.NewReply(552, 3, 4, "Header is too large"), nil, ""
 	}
 	c.flow.SetMessage(m, c.traceFields(m), c.cfg.Hide)
 	fate := c.flow.Run(ctx, pipeline.Message)
 	switch {
 	case fate.Refused():
-		return fate.Reply, fate.Step
+		return fate.Reply, nil, fate.Step
 	case fate.Action == pipeline.Discard:
-		return smtp.NewReply(250, 0, 0, "Ok: queued"), fate.Step
+		return smtp.NewReply(250, 0, 0, "Ok: queued"), nil, fate.Step
 	}
-	reply = c.cfg.Accept(ctx, c.flow, c.gone)
-	return reply, ""
+	reply, each = c.cfg.Accept(ctx, c.flow, c.gone)
+	if len(c.given) < 2 || reply.Code >= 400 && len(each) == 0 {
+		each = nil // one reply says it all
+	} else if each == nil {
+		each = map[pipeline.RcptID]smtp.Reply{}
+	}
+	return reply, each, ""
+}
+
+// answerEach answers the recipients in the order of their RCPT (draft-hall-prdr):
+// 353, then a reply for each. The final one follows.
+func (c *conn) answerEach(refused map[pipeline.RcptID]smtp.Reply) {
+	c.reply(smtp.Reply{Code: 353, Text: "Each recipient is answered, then the message"})
+	for _, id := range c.given {
+		r, ok := refused[id]
+		if !ok {
+			r = smtp.NewReply(250, 1, 5, "Recipient ok")
+		}
+		r = c.traced(r)
+		if ok {
+			c.flow.Record(pipeline.Event{Kind: pipeline.EventReply, Rcpt: c.rcptName(id), Reply: r.String()})
+		}
+		c.reply(r)
+	}
+}
+
+// rcptName is a recipient's address.
+func (c *conn) rcptName(id pipeline.RcptID) string {
+	for _, r := range c.flow.View().Rcpts() {
+		if r.ID == id {
+			return r.Addr.String()
+		}
+	}
+	return ""
 }
 
 // final sends the reply that a message came to.

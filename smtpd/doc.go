@@ -8,7 +8,8 @@
 //
 // It implements RFC 5321 with the extensions PIPELINING (RFC 2920), SIZE
 // (RFC 1870), 8BITMIME (RFC 6152), CHUNKING (RFC 3030), ENHANCEDSTATUSCODES
-// (RFC 2034), STARTTLS (RFC 3207), AUTH (RFC 4954) and LIMITS (RFC 9422).
+// (RFC 2034), STARTTLS (RFC 3207), AUTH (RFC 4954), LIMITS (RFC 9422) and PRDR
+// (draft-hall-prdr).
 // SMTPUTF8 (RFC 6531) and DSN (RFC 3461) are parsed, and offered when the
 // configuration says that relay and delivery honour them.
 //

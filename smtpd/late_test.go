@@ -112,10 +112,10 @@ func TestMessageTime(t *testing.T) {
 	ended := make(chan bool, 1)
 	w := start(t, func(c *Config) {
 		c.Limits.Message = 50 * time.Millisecond
-		c.Accept = func(ctx context.Context, _ *pipeline.Flow, _ func() error) smtp.Reply {
+		c.Accept = func(ctx context.Context, _ *pipeline.Flow, _ func() error) (smtp.Reply, map[pipeline.RcptID]smtp.Reply) {
 			<-ctx.Done()
 			ended <- true
-			return smtp.NewReply(451, 3, 0, "too late")
+			return smtp.NewReply(451, 3, 0, "too late"), nil
 		}
 	})
 	c := w.dial()

@@ -157,12 +157,12 @@ func TestClientReset(t *testing.T) {
 
 // acceptWhenLeft waits until the client has done what it does, and then asks
 // whether it is there.
-func acceptWhenLeft(entered, left chan struct{}, verdict chan error) func(context.Context, *pipeline.Flow, func() error) smtp.Reply {
-	return func(_ context.Context, _ *pipeline.Flow, gone func() error) smtp.Reply {
+func acceptWhenLeft(entered, left chan struct{}, verdict chan error) func(context.Context, *pipeline.Flow, func() error) (smtp.Reply, map[pipeline.RcptID]smtp.Reply) {
+	return func(_ context.Context, _ *pipeline.Flow, gone func() error) (smtp.Reply, map[pipeline.RcptID]smtp.Reply) {
 		close(entered)
 		<-left
 		verdict <- gone()
-		return smtp.NewReply(250, 0, 0, "Ok")
+		return smtp.NewReply(250, 0, 0, "Ok"), nil
 	}
 }
 
@@ -355,7 +355,9 @@ func TestReplyBeforeTheFiltersEnd(t *testing.T) {
 // A fault in one session ends no other.
 func TestPanic(t *testing.T) {
 	w := start(t, func(c *Config) {
-		c.Accept = func(context.Context, *pipeline.Flow, func() error) smtp.Reply { panic("on purpose") }
+		c.Accept = func(context.Context, *pipeline.Flow, func() error) (smtp.Reply, map[pipeline.RcptID]smtp.Reply) {
+			panic("on purpose")
+		}
 	})
 	other := w.dial()
 	other.reply()

@@ -91,18 +91,36 @@ func route(_ context.Context, v *pipeline.View, a smtp.Address) Route {
 	return Route{Class: pipeline.Local, Exempt: strings.EqualFold(a.Local, "postmaster")}
 }
 
-func (w *world) accept(_ context.Context, f *pipeline.Flow, gone func() error) smtp.Reply {
+func (w *world) accept(_ context.Context, f *pipeline.Flow, gone func() error) (smtp.Reply, map[pipeline.RcptID]smtp.Reply) {
 	if err := gone(); err != nil {
-		return smtp.NewReply(421, 4, 2, "gone")
+		return smtp.NewReply(421, 4, 2, "gone"), nil
 	}
 	b, err := message.ReadAll(f.View().Message().Bytes())
 	if err != nil {
-		return smtp.NewReply(451, 3, 0, "read")
+		return smtp.NewReply(451, 3, 0, "read"), nil
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	// Recipients each-no and each-later have rules that refuse.
+	refused, left := map[pipeline.RcptID]smtp.Reply{}, 0
+	for _, r := range f.View().Rcpts() {
+		switch r.Addr.Local {
+		case "each-no":
+			refused[r.ID] = smtp.NewReply(550, 7, 1, "Not for me")
+		case "each-later":
+			refused[r.ID] = smtp.NewReply(451, 3, 0, "Not now")
+		default:
+			left++
+		}
+	}
+	if left == 0 {
+		return smtp.NewReply(550, 7, 1, "Not for me"), refused
+	}
 	w.accepted = append(w.accepted, string(b))
-	return smtp.NewReply(250, 0, 0, "Ok: queued")
+	if !f.View().SenderParams().PRDR {
+		refused = nil
+	}
+	return smtp.NewReply(250, 0, 0, "Ok: queued"), refused
 }
 
 // scripted does what addresses and header fields tell it.
@@ -239,6 +257,7 @@ func configure(cfg *Config, d *datadriven.TestData) {
 	cfg.Limits.Recipients = 3
 	cfg.Limits.SlowErrors = 100
 	cfg.Limits.MaxErrors = 101
+	cfg.PRDR = d.HasArg("prdr")
 	if d.HasArg("impatient") {
 		cfg.Limits.MaxErrors = 3
 	}

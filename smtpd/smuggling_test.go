@@ -70,17 +70,17 @@ func newPlayer(t testing.TB) *player {
 	return p
 }
 
-func (p *player) accept(_ context.Context, f *pipeline.Flow, _ func() error) smtp.Reply {
+func (p *player) accept(_ context.Context, f *pipeline.Flow, _ func() error) (smtp.Reply, map[pipeline.RcptID]smtp.Reply) {
 	b, err := message.ReadAll(f.View().Message().Bytes())
 	if err != nil {
-		return smtp.NewReply(451, 3, 0, "read")
+		return smtp.NewReply(451, 3, 0, "read"), nil
 	}
 	_, text, _ := strings.Cut(string(b), " +0000\r\n") // below our Received
 	if f.View().Message().Header().Len() == 1 {
 		text = strings.TrimPrefix(text, "\r\n") // put between our Received and a body without a header
 	}
 	p.mails = append(p.mails, taken{f.View().Sender().Local, text})
-	return smtp.NewReply(250, 0, 0, "Ok: queued")
+	return smtp.NewReply(250, 0, 0, "Ok: queued"), nil
 }
 
 // play has the server read a session and returns what it answered and took.

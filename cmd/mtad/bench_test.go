@@ -32,7 +32,7 @@ listener "mx" {
 pipeline "inbound" {
 }
 pipeline "delivery" {
-  filter "sieve" { script = "sort.sieve" }
+  %s
 }
 `
 
@@ -41,13 +41,16 @@ if header :contains "subject" ["lottery", "casino"] { fileinto "Junk"; }
 elsif address :is "from" "boss@example.test" { keep; }
 `
 
+// benchFilter runs benchScript.
+const benchFilter = `filter "sieve" { script = "sort.sieve" }`
+
 // benchHouse runs a whole server with one account, for as long as the benchmark.
-func benchHouse(b *testing.B) (h *house, addr string) {
+func benchHouse(b *testing.B, filter string) (h *house, addr string) {
 	b.Helper()
 	dir, port := b.TempDir(), mtatest.FreePort(b)
 	config := filepath.Join(dir, configName)
 	for name, text := range map[string]string{
-		configName: fmt.Sprintf(benchConfig, port), "zone.txt": "", "sort.sieve": benchScript,
+		configName: fmt.Sprintf(benchConfig, port, filter), "zone.txt": "", "sort.sieve": benchScript,
 	} {
 		check(b, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 	}
@@ -83,39 +86,67 @@ func benchHouse(b *testing.B) (h *house, addr string) {
 // Sieve script, the journal, the mailbox. The client, in the same process, costs
 // little.
 func BenchmarkServer(b *testing.B) {
-	body := strings.Repeat(strings.Repeat("x", 76)+"\r\n", 10240/78)
-	data := "From: <a@sender.test>\r\nTo: <box@example.test>\r\nSubject: from a benchmark\r\nMessage-Id: <1@sender.test>\r\n\r\n" + body + ".\r\n"
 	for _, n := range []int{1, 20, 100} {
 		for _, reuse := range []bool{true, false} {
 			b.Run(fmt.Sprintf("sessions=%d,reused=%t", n, reuse), func(b *testing.B) {
-				h, addr := benchHouse(b)
-				u, err := h.directory.User(b.Context(), "box@example.test")
-				check(b, err)
-				inbox, err := h.mailboxes.Folder(b.Context(), mailbox.AccountID(u.ID), mailbox.Inbox)
-				check(b, err)
-				var left atomic.Int64
-				left.Store(int64(b.N))
-				b.ReportAllocs()
-				b.ResetTimer()
-				used := cpuTime(b)
-				defer func() { b.ReportMetric(float64((cpuTime(b)-used).Microseconds())/float64(b.N), "cpu-us/op") }()
-				sent := make(chan error, n)
-				for range n {
-					go func() { sent <- sendAll(addr, data, reuse, &left) }()
-				}
-				for range n {
-					check(b, <-sent)
-				}
-				for {
-					st, err := h.mailboxes.Status(b.Context(), inbox.ID)
-					check(b, err)
-					if int(st.Messages) >= b.N {
-						return
-					}
-					time.Sleep(time.Millisecond)
-				}
+				h, addr := benchHouse(b, benchFilter)
+				deliverAll(b, h, addr, n, reuse)
 			})
 		}
+	}
+}
+
+// deliverAll sends b.N messages in n sessions and waits until they are there.
+func deliverAll(b *testing.B, h *house, addr string, n int, reuse bool) {
+	b.Helper()
+	body := strings.Repeat(strings.Repeat("x", 76)+"\r\n", 10240/78)
+	data := "From: <a@sender.test>\r\nTo: <box@example.test>\r\nSubject: from a benchmark\r\nMessage-Id: <1@sender.test>\r\n\r\n" + body + ".\r\n"
+	u, err := h.directory.User(b.Context(), "box@example.test")
+	check(b, err)
+	inbox, err := h.mailboxes.Folder(b.Context(), mailbox.AccountID(u.ID), mailbox.Inbox)
+	check(b, err)
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	b.ReportAllocs()
+	b.ResetTimer()
+	used := cpuTime(b)
+	defer func() { b.ReportMetric(float64((cpuTime(b)-used).Microseconds())/float64(b.N), "cpu-us/op") }()
+	sent := make(chan error, n)
+	for range n {
+		go func() { sent <- sendAll(addr, data, reuse, &left) }()
+	}
+	for range n {
+		check(b, <-sent)
+	}
+	for {
+		st, err := h.mailboxes.Status(b.Context(), inbox.ID)
+		check(b, err)
+		if int(st.Messages) >= b.N {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// BenchmarkOwnScript is the same with an active script of twenty rules in the
+// account, and without any.
+func BenchmarkOwnScript(b *testing.B) {
+	var rules strings.Builder
+	rules.WriteString("require [\"fileinto\", \"variables\", \"imap4flags\"];\n")
+	for i := range 10 {
+		fmt.Fprintf(&rules, "if header :contains \"subject\" \"nothing %d\" { fileinto \"a\"; stop; }\nif address :domain :is [\"from\", \"to\"] \"none%d.example\" { addflag \"$x\"; }\n", i, i)
+	}
+	for _, script := range []string{"", rules.String()} {
+		b.Run(fmt.Sprintf("script=%t", script != ""), func(b *testing.B) {
+			h, addr := benchHouse(b, `filter "sieve" { scripts = store() }`)
+			if script != "" {
+				u, err := h.directory.User(b.Context(), "box@example.test")
+				check(b, err)
+				check(b, h.directory.PutScript(b.Context(), u.ID, directory.Sieve, "main", script))
+				check(b, h.directory.ActivateScript(b.Context(), u.ID, directory.Sieve, "main"))
+			}
+			deliverAll(b, h, addr, 20, true)
+		})
 	}
 }
 

@@ -251,7 +251,7 @@ func (c *loaded) buildUnchecked(env buildEnv, old *built) (*built, error) {
 			steps = append(steps, st)
 			out.steps[key] = builtStep{fb, st}
 		}
-		p, err := pipeline.New(b.Name(), steps, pipeline.Env{Log: env.log})
+		p, err := pipeline.New(b.Name(), steps, pipeline.Env{Log: env.log, DNS: env.dns})
 		if err != nil {
 			diags.Add(b.Errorf("", "%v", err))
 			continue

@@ -22,6 +22,9 @@
 //	mbsync_test.go     mbsync both ways, 500 varied messages
 //	goclient_test.go   the clients of go-smtp and go-imap
 //	milter_test.go     OpenDKIM, spamass-milter, and Postfix with the same
+//	milterpeers_test.go OpenDMARC, ClamAV, Rspamd, libmilter, python3-milter: the same
+//	milterkit_test.go  every case of package milterkit, played to mtad and to Postfix
+//	milterask_test.go  package milterkit and miltertest ask mtad as a milter
 //	postfix_test.go    a private Postfix; mail by way of it
 //	filters_test.go    every kind of filter in one run; rules and reloads
 //	restart_test.go    the queue after kill -9, and stopping (package crash kills more)

@@ -91,6 +91,7 @@ var masks = []struct {
 	{regexp.MustCompile(`\bt=\d+`), "t=T"},
 	{regexp.MustCompile(`\bb=[A-Za-z0-9+/=\s]+`), "b=B\r\n"},
 	{regexp.MustCompile(`(?m)^X-Spam-Checker-Version:[^\n]*\n([ \t][^\n]*\n)*`), "X-Spam-Checker-Version: V\r\n"},
+	{regexp.MustCompile(`(?m)^(DMARC-Filter: OpenDMARC Filter) .*`), "$1 V\r"},
 	{regexp.MustCompile(`----------=_[0-9A-F.]+`), "BOUNDARY"},
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"time"
 )
 
@@ -27,7 +28,12 @@ func (b *bench) milters() error {
 		return nil
 	}
 	for _, n := range []int{0, 1, 3} {
-		if err := b.withMilters(bin, n); err != nil {
+		if err := b.withMilters(bin, n, 0); err != nil {
+			return err
+		}
+	}
+	for _, n := range []int{1, 3} {
+		if err := b.withMilters(bin, n, 5*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -45,42 +51,52 @@ func (b *bench) buildMilter() (string, error) {
 	return bin, nil
 }
 
-func (b *bench) withMilters(bin string, n int) error {
+// withMilters measures with n milters. Of those that take a while for MAIL, RCPT, DATA
+// and the end, only the latency says something.
+func (b *bench) withMilters(bin string, n int, pause time.Duration) error {
 	var sockets []string
+	var pids []int
 	for i := range n {
-		socket := filepath.Join(b.dir, fmt.Sprintf("null-%d-%d.sock", n, i))
-		stop, err := startMilter(bin, socket)
+		socket := filepath.Join(b.dir, fmt.Sprintf("null-%d-%d-%d.sock", n, i, pause.Milliseconds()))
+		pid, stop, err := startMilter(bin, socket, pause)
 		if err != nil {
 			return err
 		}
 		defer stop()
-		sockets = append(sockets, socket)
+		sockets, pids = append(sockets, socket), append(pids, pid)
 	}
-	pf, err := startPostfix(filepath.Join(b.dir, fmt.Sprint("postfix-milter-", n)), discard, sockets...)
+	name := fmt.Sprintf("milter-%d-%d", n, pause.Milliseconds())
+	pf, err := startPostfix(filepath.Join(b.dir, "postfix-"+name), discard, sockets...)
 	if err != nil {
 		return err
 	}
 	defer pf.stop()
-	mt, err := startMtad(filepath.Join(b.dir, fmt.Sprint("mtad-milter-", n)), b.binary, discard, sockets...)
+	mt, err := startMtad(filepath.Join(b.dir, "mtad-"+name), b.binary, discard, sockets...)
 	if err != nil {
 		return err
 	}
 	defer mt.stop()
+	pf.milters, mt.milters = pids, pids
+	if pause > 0 {
+		fmt.Printf("\nmilters in front: %d, that take %v four times a message\n", n, pause)
+		return b.latency(pf, mt)
+	}
 	fmt.Printf("\n%-36s %10s %10s   %-20s %s\n", fmt.Sprintf("accept, milters in front: %d", n), "postfix/s", "mtad/s", "ratio (spread)", "CPU ms a message: postfix, mtad")
 	for _, l := range milterLoads {
 		if err := b.row(l, pf, mt); err != nil {
 			return err
 		}
+		fmt.Printf("%-36s %10.2f %10.2f\n", "    CPU ms of the milters", median(pf.beside), median(mt.beside))
 	}
 	return b.latency(pf, mt)
 }
 
 // startMilter starts one that everybody may connect to.
-func startMilter(bin, socket string) (stop func(), err error) {
-	cmd := exec.Command(bin, "local:"+socket)
+func startMilter(bin, socket string, pause time.Duration) (pid int, stop func(), err error) {
+	cmd := exec.Command(bin, "local:"+socket, strconv.FormatInt(pause.Microseconds(), 10))
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	stop = func() {
 		cmd.Process.Kill()
@@ -90,10 +106,10 @@ func startMilter(bin, socket string) (stop func(), err error) {
 		c, err := net.Dial("unix", socket)
 		if err == nil {
 			c.Close()
-			return stop, os.Chmod(socket, 0o666)
+			return cmd.Process.Pid, stop, os.Chmod(socket, 0o666)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
 	stop()
-	return nil, fmt.Errorf("%s does not listen on %s", bin, socket)
+	return 0, nil, fmt.Errorf("%s does not listen on %s", bin, socket)
 }

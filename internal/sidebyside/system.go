@@ -39,6 +39,8 @@ type system struct {
 	startMS float64 // from the command to the banner
 	idle    int64   // octets of memory then
 	mode    mode
+	milters []int     // processes that work for it and the other one
+	beside  []float64 // milliseconds of theirs a message, each run
 }
 
 // run sends messages and waits until all are where they go. It returns messages
@@ -48,7 +50,7 @@ func (s *system) run(l load, messages int) (rate, cpu float64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	used, begin := s.cpu(), time.Now()
+	used, beside, begin := s.cpu(), cpuOf(s.milters), time.Now()
 	if messages, err = send(s, l, messages); err != nil {
 		return 0, 0, fmt.Errorf("%s: %w", s.name, err)
 	}
@@ -68,6 +70,7 @@ func (s *system) run(l load, messages int) (rate, cpu float64, err error) {
 	if err := s.settle(); err != nil {
 		return 0, 0, err
 	}
+	s.beside = append(s.beside, (cpuOf(s.milters)-beside)*1000/float64(messages))
 	return rate, (s.cpu() - used) * 1000 / float64(messages), nil
 }
 
@@ -149,9 +152,11 @@ func statFields(path string) []string {
 
 // cpu is the seconds of processor time that the server has used, children that
 // have ended among them.
-func (s *system) cpu() (seconds float64) {
+func (s *system) cpu() (seconds float64) { return cpuOf(s.family()) }
+
+func cpuOf(pids []int) (seconds float64) {
 	const perSecond = 100 // USER_HZ
-	for _, pid := range s.family() {
+	for _, pid := range pids {
 		f := statFields(fmt.Sprintf("/proc/%d/stat", pid))
 		for i := 11; i <= 14 && i < len(f); i++ { // utime, stime, cutime, cstime
 			n, _ := strconv.ParseFloat(f[i], 64)

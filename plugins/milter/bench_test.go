@@ -7,6 +7,7 @@ import (
 
 	gomilter "github.com/emersion/go-milter"
 
+	"mtad/internal/e2e/milterkit"
 	"mtad/message"
 	"mtad/milterd/wire"
 	"mtad/pipeline"
@@ -27,14 +28,14 @@ func BenchmarkTransaction(b *testing.B) {
 		{"wants the end alone", 0x37f},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			fake := newFake(b, wire.Terms{Version: 6, Steps: c.steps})
-			fake.deaf = true
+			fake := milterkit.NewMilter(b, milterkit.Terms{Version: 6, Steps: c.steps})
+			fake.Deaf = true
 			text := strings.Repeat("X-Field: some value that is not very long\r\n", 20) + "\r\n" + strings.Repeat(strings.Repeat("x", 62)+"\r\n", 160)
 			m, err := message.Parse(message.FromBytes([]byte(text)))
 			if err != nil {
 				b.Fatal(err)
 			}
-			flow := newTestPipeline(b, step(newTestFilter(b, fake.config()))).Open(testClient)
+			flow := newTestPipeline(b, step(newTestFilter(b, configFor(fake)))).Open(testClient)
 			defer flow.Close()
 			ctx := context.Background()
 			flow.Run(ctx, pipeline.Connect)

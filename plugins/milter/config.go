@@ -36,7 +36,7 @@ var options = []config.Option{
 	{Name: "daemon_name", Type: config.TypeString, Default: "", Reload: true, Doc: "The macro {daemon_name}. Empty means the hostname.", Example: `"ORIGINATING"`, Postfix: "milter_macro_daemon_name"},
 	{Name: "macros", Type: config.TypeStringMap, Default: map[string]string{}, Reload: true, Doc: "Which macros are sent at a stage, in place of the usual ones and of those that the milter asks for: stages are connect, helo, mail, rcpt, data, eoh, eom.", Example: `{ connect = "j {daemon_name} v _" }`, Postfix: "milter_connect_macros"},
 	{Name: "define", Type: config.TypeStringMap, Default: map[string]string{}, Reload: true, Doc: "Values of macros that have none otherwise, or another.", Example: `{ "{if_name}" = "mx0" }`, Postfix: "milter_macro_defaults"},
-	{Name: "pure", Type: config.TypeBool, Default: false, Reload: true, Doc: "The milter does nothing but judge: it learns nothing, counts nothing, keeps no copy. Then it is asked about a message while earlier filters still are, if they change nothing that it sees.", Example: "true"},
+	{Name: "pure", Type: config.TypeBool, Default: false, Reload: true, Doc: "The milter does nothing but judge: it learns nothing, counts nothing, keeps no copy. Then it is asked while earlier filters still are, if they change nothing that it sees, and gets a message without a pause for each answer.", Example: "true"},
 }
 
 // endpoint is where a milter listens.

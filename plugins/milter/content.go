@@ -21,18 +21,42 @@ func (s *session) content(ctx context.Context, _ pipeline.Stage, v *pipeline.Vie
 		return pipeline.Verdict{}, errors.New("there is no message")
 	}
 	s.timeout = s.f.ContentTimeout
+	s.ahead = s.f.Pure && s.f.lockstep.Load() <= 0
+	defer func() { s.ahead = false }()
+	if s.f.Pure && !s.ahead {
+		s.f.lockstep.Add(-1)
+	}
 	s.macrosOf(v, pipeline.Recipient{})
 	d := newDraft(m, v.Original(), s.link.Steps&gomilter.OptHeaderLeadingSpace != 0)
 	for _, part := range []func(context.Context, *message.Message, *draft) (pipeline.Verdict, error){
 		s.header, s.endOfHeader, s.body,
 	} {
 		verdict, err := part(ctx, m, d)
+		if errors.Is(err, errEarly) {
+			return s.stopEarly()
+		}
 		if err != nil || verdict.Action != pipeline.Continue {
 			return s.decide(verdict, err)
 		}
 	}
-	return s.endOfMessage(ctx, d)
+	verdict, err := s.endOfMessage(ctx, d)
+	if errors.Is(err, errEarly) {
+		return s.stopEarly()
+	}
+	return verdict, err
 }
+
+// stopEarly takes a verdict on the middle of a message that the milter has been
+// told more of. One that does this once may do it often: each time costs a
+// connection, so that the next messages are told event by event.
+func (s *session) stopEarly() (pipeline.Verdict, error) {
+	s.f.lockstep.Store(lockstepFor)
+	s.leave()
+	return s.decide(s.early, nil)
+}
+
+// lockstepFor is for how many messages.
+const lockstepFor = 100
 
 func (s *session) header(ctx context.Context, m *message.Message, d *draft) (pipeline.Verdict, error) {
 	if !s.link.Wants(gomilter.CodeHeader) {

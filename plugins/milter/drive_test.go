@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mtad/config"
+	"mtad/internal/e2e/milterkit"
 	"mtad/message"
 	"mtad/pipeline"
 	"mtad/smtp"
@@ -30,6 +31,11 @@ func newTestFilter(t testing.TB, body string) *filter {
 	}
 	t.Cleanup(func() { f.(*filter).Close() })
 	return f.(*filter)
+}
+
+// configFor is the inside of a filter's block that asks a milter.
+func configFor(m *milterkit.Milter, more ...string) string {
+	return strings.Join(append([]string{`connect = "inet:` + m.Addr + `"`}, more...), "\n")
 }
 
 // newTestPipeline makes a pipeline with one step.

@@ -2,7 +2,9 @@ package milter
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	gomilter "github.com/emersion/go-milter"
 
@@ -28,15 +30,27 @@ func (s *session) event(ctx context.Context, code gomilter.Code, data []byte) (r
 	}
 	// Macros are sent even for an event that is not: they are all that a
 	// milter learns of it then.
+	start := len(s.link.out)
 	s.putMacros(k.Macros, code)
-	if s.link.Steps&k.Skip != 0 || s.told.skips(code) {
-		return goOn, nil
-	}
-	if len(data) > s.link.Limit {
+	sent := s.link.Steps&k.Skip == 0 && !s.told.skips(code)
+	if sent && len(data) > s.link.Limit {
 		return reply{}, fmt.Errorf("%s: %d octets are more than the milter takes", k.Name, len(data))
 	}
-	s.link.put(code, data)
+	if sent {
+		s.link.put(code, data)
+	}
+	if s.f.Pure && s.told.mail && command(code) {
+		s.told.script = append(s.told.script, line{slices.Clone(s.link.out[start:]), sent && s.link.Steps&k.Mute == 0})
+	}
+	if !sent {
+		return goOn, nil
+	}
 	return s.answer(ctx, code)
+}
+
+// command reports whether an event is a command of a transaction.
+func command(code gomilter.Code) bool {
+	return code == gomilter.CodeMail || code == gomilter.CodeRcpt || code == gomilter.CodeData || code == wire.CodeUnknown
 }
 
 // answer waits for the reply to the event just put, if there is to be one.
@@ -48,11 +62,45 @@ func (s *session) answer(ctx context.Context, code gomilter.Code) (reply, error)
 		}
 		return goOn, wrap(code, s.send(ctx))
 	}
+	if s.ahead && code != gomilter.CodeEOB && len(s.link.out) < flushAt && len(s.owed) < maxOwed {
+		s.owed = append(s.owed, code)
+		return goOn, nil
+	}
 	if err := s.send(ctx); err != nil {
 		return reply{}, wrap(code, err)
 	}
+	if err := s.catchUp(ctx); err != nil {
+		return reply{}, err
+	}
 	r, err := s.receive(ctx)
 	return r, wrap(code, err)
+}
+
+// maxOwed bounds the replies that may be under way, so that none of them ever
+// waits for us to read while we wait to write.
+const maxOwed = 100
+
+// errEarly says that the milter's word on an event came when it had been told of
+// the next ones: it is in s.early, and what else comes over the link is not to be
+// told apart.
+var errEarly = errors.New("the milter has decided before the end of the message")
+
+// catchUp reads the replies that are owed.
+func (s *session) catchUp(ctx context.Context) error {
+	for _, code := range s.owed {
+		r, err := s.receive(ctx)
+		if err != nil {
+			return wrap(code, err)
+		}
+		if s.early, err = s.judge(code, r); err != nil {
+			return err
+		}
+		if s.early.Action != pipeline.Continue {
+			return errEarly
+		}
+	}
+	s.owed = s.owed[:0]
+	return nil
 }
 
 // wrap names the event in an error.
@@ -68,16 +116,25 @@ func (s *session) send(ctx context.Context) error {
 	if err := s.link.arm(ctx, s.timeout); err != nil {
 		return err
 	}
+	s.link.armed = len(s.link.out) < atOnce
 	return s.link.flush()
 }
 
-// receive returns the next reply. One that says that the milter is still at
-// work only begins the time-out anew.
+// atOnce is how much is written without waiting: the time-out of the reply may be
+// that of the writing.
+const atOnce = 4 << 10
+
+// receive returns the next reply, within the time-out from when the last packet
+// was sent or received: one that says that the milter is still at work only begins
+// it anew.
 func (s *session) receive(ctx context.Context) (reply, error) {
-	for {
-		if err := s.link.arm(ctx, s.timeout); err != nil {
-			return reply{}, err
+	for first := true; ; first = false {
+		if !first || !s.link.armed {
+			if err := s.link.arm(ctx, s.timeout); err != nil {
+				return reply{}, err
+			}
 		}
+		s.link.armed = false
 		code, data, err := s.link.read()
 		if err != nil {
 			return reply{}, err

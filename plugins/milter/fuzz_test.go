@@ -6,13 +6,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mtad/internal/e2e/milterkit"
 )
 
 // FuzzConversation: whatever a milter says, in whatever order, a session with it
 // ends, and what is refused is refused with a reply. A milter at fault changes
 // nothing.
 func FuzzConversation(f *testing.F) {
-	packet := func(code byte, data string) string { return string(packet(code, data)) }
+	packet := func(code byte, data string) string { return string(milterkit.Packet(code, data)) }
 	// Version 6, all actions, every event answered.
 	hello := packet('O', "\x00\x00\x00\x06\x00\x00\x01\xff\x00\x00\x00\x00")
 	silent := packet('O', "\x00\x00\x00\x06\x00\x00\x01\xff\x00\x0f\xff\xff")

@@ -10,8 +10,8 @@ import (
 	"github.com/cockroachdb/datadriven"
 	gomilter "github.com/emersion/go-milter"
 
+	"mtad/internal/e2e/milterkit"
 	"mtad/message"
-	"mtad/milterd/wire"
 	"mtad/pipeline"
 	"mtad/smtp"
 )
@@ -45,7 +45,7 @@ func TestSessions(t *testing.T) {
 
 type golden struct {
 	t    *testing.T
-	fake *fake
+	fake *milterkit.Milter
 	p    *pipeline.Pipeline
 	data string
 	flow *pipeline.Flow
@@ -53,7 +53,7 @@ type golden struct {
 }
 
 func (g *golden) milter(d *datadriven.TestData) string {
-	tm := wire.Terms{Version: 6, Actions: wire.Offer(6).Actions}
+	tm := milterkit.Terms{Version: 6, Actions: milterkit.All.Actions}
 	var more []string
 	macros := false
 	for _, a := range d.CmdArgs {
@@ -78,21 +78,20 @@ func (g *golden) milter(d *datadriven.TestData) string {
 			tm.Steps = gomilter.OptProtocol(n)
 		}
 	}
-	g.fake = newFake(g.t, tm)
-	g.fake.macros = macros
+	g.fake = milterkit.NewMilter(g.t, tm)
+	g.fake.Names = macros
 	for line := range strings.Lines(d.Input) {
-		event, replies, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if event == "O" {
+		if replies, is := strings.CutPrefix(strings.TrimSpace(line), "O "); is {
 			s, err := strconv.Unquote(replies)
 			if err != nil {
 				g.t.Fatal(err)
 			}
-			g.fake.extra = s
+			g.fake.Extra = s
 			continue
 		}
-		g.fake.script[event[0]] = append(g.fake.script[event[0]], replies)
+		g.fake.Learn(line)
 	}
-	g.p = newTestPipeline(g.t, step(newTestFilter(g.t, g.fake.config(more...))))
+	g.p = newTestPipeline(g.t, step(newTestFilter(g.t, configFor(g.fake, more...))))
 	return ""
 }
 
@@ -108,7 +107,7 @@ func (g *golden) session(d *datadriven.TestData) string {
 		g.do(word, arg)
 	}
 	g.flow.Close()
-	g.fake.await(g.t)
+	g.fake.Await(g.t)
 	g.packets()
 	return strings.Join(g.out, "\n")
 }
@@ -197,7 +196,7 @@ func (g *golden) run(s pipeline.Stage) pipeline.Fate {
 	g.packets()
 	for _, e := range g.flow.Trace().Events[before:] {
 		if e.Kind == pipeline.EventStep {
-			err := strings.ReplaceAll(e.Err, g.fake.ln.Addr().String(), "ADDR")
+			err := strings.ReplaceAll(e.Err, g.fake.Addr, "ADDR")
 			g.out = append(g.out, strings.Join(strings.Fields(fmt.Sprintf("%s: %s %s %s", e.Stage, e.Action, e.Reply, err)), " "))
 			for _, m := range e.Mods {
 				g.out = append(g.out, "  "+m)
@@ -207,7 +206,7 @@ func (g *golden) run(s pipeline.Stage) pipeline.Fate {
 	return fate
 }
 
-func (g *golden) packets() { g.out = append(g.out, g.fake.take()...) }
+func (g *golden) packets() { g.out = append(g.out, g.fake.Take()...) }
 
 func (g *golden) check(err error) {
 	if err != nil {

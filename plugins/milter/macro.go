@@ -89,7 +89,7 @@ func (s *session) putMacros(stage gomilter.Stage, code gomilter.Code) {
 	empty := len(l.out)
 	for _, n := range names {
 		if value, ok := s.macro(n); ok {
-			l.out = append(append(l.out, terminated(n)...), terminated(value)...)
+			l.out = appendText(appendText(l.out, n), value)
 		}
 	}
 	if len(l.out) == empty || len(l.out)-empty >= l.Limit {

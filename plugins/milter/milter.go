@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync/atomic"
 
 	gomilter "github.com/emersion/go-milter"
 
@@ -30,6 +31,7 @@ type filter struct {
 	macros   map[gomilter.Stage][]string // as configured
 	defined  map[string]string           // values, as configured
 	pool     pool
+	lockstep atomic.Int32 // how many messages are still to be told event by event
 }
 
 func newFilter(b config.Block, _ pipeline.Env) (pipeline.Filter, error) {
@@ -53,6 +55,29 @@ func newFilter(b config.Block, _ pipeline.Env) (pipeline.Filter, error) {
 // Stages are all stages that a milter may want; a Session's are those that its
 // milter does want.
 func (*filter) Stages() pipeline.Stages { return stages }
+
+// Access is all that a milter may come to negotiate. What it does outside, nobody
+// knows but the administrator.
+func (f *filter) Access(stage pipeline.Stage) (reads, writes pipeline.Facts) {
+	reads = pipeline.Envelope | pipeline.Header | pipeline.Body
+	if !f.Pure {
+		writes = pipeline.Effects
+	}
+	if stage == pipeline.Message {
+		writes |= reads
+	}
+	return reads, writes
+}
+
+// retracting is a session of this package's, or one that has such a one inside.
+type retracting interface {
+	retract(context.Context, pipeline.Stage) error
+}
+
+// Retract makes a session forget a stage; see session.retract.
+func (f *filter) Retract(ctx context.Context, s pipeline.Session, stage pipeline.Stage) error {
+	return s.(retracting).retract(ctx, stage)
+}
 
 // Filter asks the milter in a session of its own.
 func (f *filter) Filter(ctx context.Context, s pipeline.Stage, v *pipeline.View) (pipeline.Verdict, error) {

@@ -47,5 +47,6 @@ func (l *link) negotiate(ctx context.Context, f *filter) error {
 		return fmt.Errorf("%w: answered with %q", wire.ErrProtocol, code)
 	}
 	l.Terms, err = wire.Agree(ours, data)
+	l.stages = stagesOf(&l.Terms)
 	return err
 }

@@ -8,7 +8,7 @@ import (
 
 	gomilter "github.com/emersion/go-milter"
 
-	"mtad/milterd/wire"
+	"mtad/internal/e2e/milterkit"
 	"mtad/pipeline"
 )
 
@@ -68,8 +68,8 @@ func TestPure(t *testing.T) {
 			here, all := 0, make(chan struct{})
 			var steps []*pipeline.Step
 			for i := range 3 {
-				fake := newFake(t, wire.Terms{Version: 6, Actions: c.actions})
-				st := step(meeting{newTestFilter(t, fake.config()+"\n"+c.option), &mu, &here, all})
+				fake := milterkit.NewMilter(t, milterkit.Terms{Version: 6, Actions: c.actions})
+				st := step(meeting{newTestFilter(t, configFor(fake)+"\n"+c.option), &mu, &here, all})
 				st.Name += string(rune('0' + i))
 				st.Timeout = 20 * time.Second
 				if !c.together {

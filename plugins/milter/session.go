@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,11 +19,18 @@ import (
 // session is one SMTP session with a milter.
 type session struct {
 	f       *filter
-	link    *link // nil: there is none, or it broke
+	link    *link           // nil: there is none, or it broke
+	was     pipeline.Stages // those of the last one, where nothing was wrong with it
 	told    told
+	owed    []gomilter.Code // events that the milter has been told of and not answered
+	ahead   bool            // it may be told of the next event before it answers
+	early   pipeline.Verdict
 	timeout time.Duration     // of the event under way
 	about   about             // what the macros of the event under way are about
 	final   *pipeline.Verdict // of the whole connection
+	asked   bool              // the milter was, in the last call
+	past    mailing           // what it knew of the transaction before that
+	redo    bool              // it has forgotten the transaction, and is to be told again
 	bodies  []*message.Spool  // put in place of a message's own, until its end
 }
 
@@ -41,10 +49,30 @@ type greeting struct{ name, tls string }
 type mailing struct {
 	mail    bool
 	data    bool
-	rcpts   map[pipeline.RcptID]bool
+	rcpts   []pipeline.RcptID // ascending
+	script  []line            // all of it, if it is pure
 	skipped []gomilter.Code
 	final   *pipeline.Verdict      // of the transaction
 	late    []pipeline.RcptVerdict // of recipients it learnt of too late for RCPT
+}
+
+// line is an event of the transaction as the milter was told of it.
+type line struct {
+	octets   []byte
+	answered bool
+}
+
+func (m *mailing) knows(id pipeline.RcptID) bool {
+	_, found := slices.BinarySearch(m.rcpts, id)
+	return found
+}
+
+func (m *mailing) learn(id pipeline.RcptID) {
+	at, _ := slices.BinarySearch(m.rcpts, id)
+	if at < len(m.rcpts) {
+		m.rcpts = slices.Clone(m.rcpts) // what is in past stays
+	}
+	m.rcpts = slices.Insert(m.rcpts, at, id)
 }
 
 func (m *mailing) skip(c gomilter.Code) { m.skipped = append(m.skipped, c) }
@@ -60,7 +88,12 @@ func (m *mailing) skips(c gomilter.Code) bool {
 
 // open gets a connection, one that was used before if there is.
 func (s *session) open(ctx context.Context) error {
-	s.told = told{mailing: mailing{late: s.told.late}}
+	known := mailing{late: s.told.late}
+	if s.redo {
+		known = s.told.mailing
+	}
+	s.told = told{mailing: known}
+	s.owed = s.owed[:0]
 	if s.link = s.f.pool.get(); s.link != nil {
 		return nil
 	}
@@ -69,30 +102,40 @@ func (s *session) open(ctx context.Context) error {
 	return err
 }
 
-// wanted maps the stages to the events that they are.
-var wanted = map[pipeline.Stage]gomilter.Code{
-	pipeline.Connect: gomilter.CodeConn,
-	pipeline.Helo:    gomilter.CodeHelo,
-	pipeline.Unknown: wire.CodeUnknown,
-	pipeline.Mail:    gomilter.CodeMail,
-	pipeline.Rcpt:    gomilter.CodeRcpt,
-	pipeline.Data:    gomilter.CodeData,
-	pipeline.Message: gomilter.CodeEOB,
+// wanted are the stages and the events that they are.
+var wanted = []struct {
+	stage pipeline.Stage
+	code  gomilter.Code
+}{
+	{pipeline.Connect, gomilter.CodeConn},
+	{pipeline.Helo, gomilter.CodeHelo},
+	{pipeline.Unknown, wire.CodeUnknown},
+	{pipeline.Mail, gomilter.CodeMail},
+	{pipeline.Rcpt, gomilter.CodeRcpt},
+	{pipeline.Data, gomilter.CodeData},
+	{pipeline.Message, gomilter.CodeEOB},
+}
+
+// stagesOf are the stages whose events a milter wants.
+func stagesOf(t *wire.Terms) (set pipeline.Stages) {
+	for _, w := range wanted {
+		if t.Wants(w.code) {
+			set |= pipeline.At(w.stage)
+		}
+	}
+	return set
 }
 
 // Stages are those whose events the milter wants. Macros of the others reach it
 // before the next event that it does want.
 func (s *session) Stages() pipeline.Stages {
-	if s.link == nil {
-		return stages
+	switch {
+	case s.link != nil:
+		return s.link.stages
+	case s.was != 0:
+		return s.was
 	}
-	var set pipeline.Stages
-	for stage, code := range wanted {
-		if s.link.Wants(code) {
-			set |= pipeline.At(stage)
-		}
-	}
-	return set
+	return stages
 }
 
 // edits maps what a milter may do to the facts that it writes.
@@ -105,16 +148,14 @@ var edits = []struct {
 	{gomilter.OptAddRcpt | gomilter.OptAddRcptWithArgs | gomilter.OptRemoveRcpt | gomilter.OptChangeFrom | gomilter.OptQuarantine, pipeline.Envelope},
 }
 
-// Access is what the milter negotiated. What it does outside, nobody knows but the
-// administrator.
+// Access is what the milter negotiated: only at the end of the message may it
+// change anything.
 func (s *session) Access(stage pipeline.Stage) (reads, writes pipeline.Facts) {
-	reads = pipeline.Envelope | pipeline.Header | pipeline.Body
-	if !s.f.Pure {
-		writes = pipeline.Effects
-	}
+	reads, writes = s.f.Access(stage)
 	if stage != pipeline.Message || s.link == nil {
-		return reads, writes | reads
+		return reads, writes
 	}
+	writes &= pipeline.Effects
 	if len(s.told.rcpts) == 0 || len(s.told.late) > 0 { // it may refuse recipients too late
 		writes |= pipeline.Envelope
 	}
@@ -128,9 +169,11 @@ func (s *session) Access(stage pipeline.Stage) (reads, writes pipeline.Facts) {
 
 // Filter tells the milter of the stage, after all that it has missed.
 func (s *session) Filter(ctx context.Context, stage pipeline.Stage, v *pipeline.View) (pipeline.Verdict, error) {
-	if done := s.decided(); done != nil {
+	done := s.decided()
+	if s.asked = done == nil; !s.asked {
 		return *done, nil
 	}
+	s.past = s.told.mailing
 	if s.link == nil {
 		if err := s.open(ctx); err != nil {
 			return pipeline.Verdict{}, err
@@ -142,16 +185,27 @@ func (s *session) Filter(ctx context.Context, stage pipeline.Stage, v *pipeline.
 		err = context.Cause(ctx)
 	}
 	if err != nil {
-		if cause := context.Cause(ctx); errors.Is(cause, context.Canceled) {
-			err = cause
-		}
-		s.drop()
-		return pipeline.Verdict{}, s.f.errorf("%w", err)
+		return pipeline.Verdict{}, s.fail(ctx, err)
 	}
 	if stage == pipeline.Message && !verdict.Action.Refuses() {
 		verdict.Rcpts = s.told.late
 	}
 	return verdict, nil
+}
+
+// fail gives up the connection: something is wrong with it, or it had to be left
+// in the middle.
+func (s *session) fail(ctx context.Context, err error) error {
+	var was pipeline.Stages
+	if cause := context.Cause(ctx); errors.Is(cause, context.Canceled) {
+		err, was = cause, s.was // if it has been given up already
+		if s.link != nil {
+			was = s.link.stages
+		}
+	}
+	s.drop()
+	s.was = was
+	return s.f.errorf("%w", err)
 }
 
 // decided is the verdict that the milter has given once for all.
@@ -162,32 +216,90 @@ func (s *session) decided() *pipeline.Verdict {
 	return s.told.final
 }
 
-// drop gives up the connection; the next event makes another.
+// drop gives up the connection, if there is one; the next event makes another.
 func (s *session) drop() {
-	s.link.conn.Close()
-	s.link = nil
+	if s.link != nil {
+		s.link.conn.Close()
+		s.link, s.was = nil, 0
+	}
+}
+
+// retract makes the milter forget a stage that it should not have known of: the
+// transaction is told anew at the next event, without it. It is pure, and says the
+// same.
+func (s *session) retract(ctx context.Context, stage pipeline.Stage) error {
+	if !s.asked {
+		return nil
+	}
+	if stage < pipeline.Mail {
+		s.final = nil
+		s.leave()
+		return nil
+	}
+	known := s.past
+	err := s.End(ctx, pipeline.Aborted)
+	s.told.mailing, s.redo = known, len(known.script) > 0
+	return err
+}
+
+// again tells the milter of the transaction as it was told before.
+func (s *session) again(ctx context.Context) error {
+	if !s.redo {
+		return nil
+	}
+	s.redo = false
+	owed := 0
+	for i, e := range s.told.script {
+		s.link.out = append(s.link.out, e.octets...)
+		if e.answered {
+			owed++
+		}
+		if owed < maxOwed && i < len(s.told.script)-1 {
+			continue
+		}
+		if err := s.send(ctx); err != nil {
+			return err
+		}
+		for ; owed > 0; owed-- {
+			if _, err := s.receive(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// leave ends the connection in order; the next event makes another.
+func (s *session) leave() {
+	if l := s.link; l != nil {
+		s.was, s.link = l.stages, nil
+		l.out = l.out[:0]
+		l.quit()
+	}
+}
+
+// course is the events of a session in their order.
+var course = []struct {
+	from pipeline.Stage // the first stage that needs it
+	tell func(*session, context.Context, pipeline.Stage, *pipeline.View) (pipeline.Verdict, error)
+}{
+	{pipeline.Connect, (*session).connect},
+	{pipeline.Helo, (*session).helo},
+	{pipeline.Mail, (*session).mail},
+	{pipeline.Rcpt, (*session).rcpts},
+	{pipeline.Data, (*session).data},
+	{pipeline.Message, (*session).content},
 }
 
 // tell runs through the events of a session in their order, up to the one that
 // the stage is about. The first verdict that is not "continue" ends it.
 func (s *session) tell(ctx context.Context, stage pipeline.Stage, v *pipeline.View) (pipeline.Verdict, error) {
 	s.timeout = s.f.CommandTimeout
-	steps := []struct {
-		from pipeline.Stage // the first stage that needs it
-		do   func(context.Context, pipeline.Stage, *pipeline.View) (pipeline.Verdict, error)
-	}{
-		{pipeline.Connect, s.connect},
-		{pipeline.Helo, s.helo},
-		{pipeline.Mail, s.mail},
-		{pipeline.Rcpt, s.rcpts},
-		{pipeline.Data, s.data},
-		{pipeline.Message, s.content},
-	}
-	for _, step := range steps {
+	for _, step := range course {
 		if stage < step.from {
 			break
 		}
-		verdict, err := step.do(ctx, stage, v)
+		verdict, err := step.tell(s, ctx, stage, v)
 		if err != nil || verdict.Action != pipeline.Continue || step.from == pipeline.Message {
 			return verdict, err
 		}
@@ -248,14 +360,25 @@ func (s *session) helo(ctx context.Context, stage pipeline.Stage, v *pipeline.Vi
 // terminated is the strings with a NUL after each; a NUL inside would end one
 // early, and is left out.
 func terminated(parts ...string) []byte {
-	var out []byte
+	n := 0
 	for _, p := range parts {
-		out = append(append(out, strings.ReplaceAll(p, "\x00", "")...), 0)
+		n += len(p) + 1
+	}
+	out := make([]byte, 0, n)
+	for _, p := range parts {
+		out = appendText(out, p)
 	}
 	return out
 }
 
+func appendText(out []byte, s string) []byte {
+	return append(append(out, strings.ReplaceAll(s, "\x00", "")...), 0)
+}
+
 func (s *session) unknown(ctx context.Context, v *pipeline.View) (pipeline.Verdict, error) {
+	if err := s.again(ctx); err != nil {
+		return pipeline.Verdict{}, err
+	}
 	verdict, err := s.ask(ctx, wire.CodeUnknown, terminated(v.Command()))
 	if err != nil || verdict.Action != pipeline.Done {
 		return verdict, err
@@ -267,8 +390,8 @@ func (s *session) unknown(ctx context.Context, v *pipeline.View) (pipeline.Verdi
 }
 
 func (s *session) mail(ctx context.Context, _ pipeline.Stage, v *pipeline.View) (pipeline.Verdict, error) {
-	if s.told.mail {
-		return pipeline.Verdict{}, nil
+	if err := s.again(ctx); err != nil || s.told.mail {
+		return pipeline.Verdict{}, err
 	}
 	s.told.mail = true
 	args := append([]string{v.Sender().Path()}, v.SenderParams().Raw...)
@@ -294,7 +417,7 @@ func (s *session) rcpts(ctx context.Context, stage pipeline.Stage, v *pipeline.V
 	// libmilter does not take a message without any.
 	added := stage == pipeline.Message && len(s.told.rcpts) == 0 && allAdded(v.Rcpts())
 	for _, r := range v.Rcpts() {
-		if s.told.rcpts[r.ID] || r.Added && !added {
+		if s.told.knows(r.ID) || r.Added && !added {
 			continue
 		}
 		verdict, err := s.rcpt(ctx, v, r)
@@ -325,9 +448,6 @@ func allAdded(rcpts []pipeline.Recipient) bool {
 // rcpt tells of one recipient. Of one whom the server refuses anyway, the milter
 // hears only if it asked for that, and what it answers does not matter.
 func (s *session) rcpt(ctx context.Context, v *pipeline.View, r pipeline.Recipient) (pipeline.Verdict, error) {
-	if s.told.rcpts == nil {
-		s.told.rcpts = map[pipeline.RcptID]bool{}
-	}
 	refused := r.Class == pipeline.NoSuch || r.Class == pipeline.RelayDeny
 	if refused && s.link.Steps&gomilter.OptRcptRej == 0 {
 		return pipeline.Verdict{}, nil
@@ -338,7 +458,7 @@ func (s *session) rcpt(ctx context.Context, v *pipeline.View, r pipeline.Recipie
 	if refused {
 		return pipeline.Verdict{}, err
 	}
-	s.told.rcpts[r.ID] = true
+	s.told.learn(r.ID)
 	return verdict, err
 }
 
@@ -354,8 +474,8 @@ func (s *session) data(ctx context.Context, _ pipeline.Stage, v *pipeline.View) 
 // End tells the milter that a transaction is over which it has not seen to its
 // end, and frees what that has taken.
 func (s *session) End(ctx context.Context, _ pipeline.Outcome) error {
-	open := s.told.mail
-	s.told.mailing = mailing{}
+	open := s.told.mail && !s.redo
+	s.told.mailing, s.redo = mailing{}, false
 	if s.link != nil {
 		s.link.trim()
 	}

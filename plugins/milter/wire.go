@@ -23,17 +23,19 @@ const flushAt = 64 << 10
 // nor delayed acknowledgements ever hold anything up.
 type link struct {
 	wire.Terms
-	conn net.Conn
-	in   *bufio.Reader
-	out  []byte
-	data []byte // of the last packet read
+	stages pipeline.Stages // that it wants
+	conn   net.Conn
+	in     *bufio.Reader
+	out    []byte
+	data   []byte // of the last packet read
+	armed  bool   // the deadline is that of the next reply
 }
 
 func newLink(c net.Conn) *link {
 	if t, ok := c.(*net.TCPConn); ok {
 		t.SetNoDelay(true)
 	}
-	return &link{conn: c, in: bufio.NewReaderSize(c, 2<<10), Terms: wire.Terms{Limit: gomilter.MaxBodyChunk}}
+	return &link{conn: c, in: bufio.NewReaderSize(c, 2<<10), Terms: wire.Terms{Limit: gomilter.MaxBodyChunk}, stages: stages}
 }
 
 // watch makes a cancelled context end what waits on the connection. The function

@@ -14,6 +14,7 @@ import (
 
 	gomilter "github.com/emersion/go-milter"
 
+	"mtad/internal/e2e/milterkit"
 	"mtad/message"
 	"mtad/milterd/wire"
 	"mtad/pipeline"
@@ -33,19 +34,19 @@ func (c *counting) Write(p []byte) (int, error) {
 // TestCoalescing checks that what is not answered is not written alone: over TCP
 // each write more could wait for Nagle's algorithm and a delayed acknowledgement.
 func TestCoalescing(t *testing.T) {
-	quiet := wire.Terms{Version: 6, Steps: wire.Offer(6).Steps &^ (0x37f | gomilter.OptHeaderLeadingSpace | gomilter.OptRcptRej | wire.OptData1M | wire.OptData256K)}
+	quiet := milterkit.Terms{Version: 6, Steps: wire.Offer(6).Steps &^ (0x37f | gomilter.OptHeaderLeadingSpace | gomilter.OptRcptRej | wire.OptData1M | wire.OptData256K)}
 	for _, c := range []struct {
 		name string
-		tm   wire.Terms
+		tm   milterkit.Terms
 		want int32 // writes of a session with one message of one field
 	}{
-		{"all is answered", wire.Terms{Version: 6}, 10}, // C H M R T L N B E, K
-		{"nothing but the end is", quiet, 2},            // all of it, K
+		{"all is answered", milterkit.Terms{Version: 6}, 10}, // C H M R T L N B E, K
+		{"nothing but the end is", quiet, 2},                 // all of it, K
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			fake := newFake(t, c.tm)
+			fake := milterkit.NewMilter(t, c.tm)
 			var counter *counting
-			wrap := wrapped{newTestFilter(t, fake.config()), func(s *session) {
+			wrap := wrapped{newTestFilter(t, configFor(fake)), func(s *session) {
 				counter = &counting{Conn: s.link.conn}
 				s.link.conn = counter
 			}}
@@ -81,9 +82,9 @@ func TestTimeouts(t *testing.T) {
 		{"progress, then nothing", "E p ; p ; silent", "end of message"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			fake := newFake(t, wire.Terms{Version: 6})
-			fake.follow(c.script)
-			f := newTestFilter(t, fake.config(`command_timeout = "100ms"`, `content_timeout = "100ms"`))
+			fake := milterkit.NewMilter(t, milterkit.Terms{Version: 6})
+			fake.Follow(c.script)
+			f := newTestFilter(t, configFor(fake, `command_timeout = "100ms"`, `content_timeout = "100ms"`))
 			r := drive(t, newTestPipeline(t, step(f)), mail{client: testClient, from: "a@example.net", to: []string{"b@example.org"}, data: "Subject: a\r\n\r\nbody\r\n"})
 			if r.fate.Action != pipeline.TempFail {
 				t.Fatal(explain(r.trace))
@@ -108,9 +109,9 @@ func TestProgress(t *testing.T) {
 		wire.Read(in, nil, wire.MaxPacket)
 		for range 5 {
 			time.Sleep(250 * time.Millisecond) // the work
-			theirs.Write(packet('p', ""))
+			theirs.Write(milterkit.Packet('p', ""))
 		}
-		theirs.Write(packet('c', ""))
+		theirs.Write(milterkit.Packet('c', ""))
 	}()
 	r, err := s.event(context.Background(), gomilter.CodeHeader, []byte("a\x00b\x00"))
 	if err != nil || r.code != gomilter.ActContinue {
@@ -119,9 +120,9 @@ func TestProgress(t *testing.T) {
 }
 
 func TestCancel(t *testing.T) {
-	fake := newFake(t, wire.Terms{Version: 6})
-	fake.follow("C silent")
-	f := newTestFilter(t, fake.config())
+	fake := milterkit.NewMilter(t, milterkit.Terms{Version: 6})
+	fake.Follow("C silent")
+	f := newTestFilter(t, configFor(fake))
 	ctx, cancel := context.WithCancel(context.Background())
 	s, err := f.Open(ctx, nil)
 	if err != nil {
@@ -154,9 +155,9 @@ func TestFaults(t *testing.T) {
 		"\x00\x00\x00\x05O\x00\x00\x00\x06":                 "a negotiation of 4 octets",
 		"\x00\x00\x00\x0d" + "O" + string(make([]byte, 12)): "wants version 0",
 	} {
-		fake := newFake(t, wire.Terms{})
-		fake.greet = greet
-		_, err := newTestFilter(t, fake.config()).Open(context.Background(), nil)
+		fake := milterkit.NewMilter(t, milterkit.Terms{})
+		fake.Greet = greet
+		_, err := newTestFilter(t, configFor(fake)).Open(context.Background(), nil)
 		if !errors.Is(err, wire.ErrProtocol) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %s", greet, err, want)
 		}
@@ -177,15 +178,15 @@ func TestReuse(t *testing.T) {
 		{"not wanted", "", "idle_connections = 0", 6, 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			fake := newFake(t, wire.Terms{Version: c.version})
-			fake.follow(c.script)
-			p := newTestPipeline(t, step(newTestFilter(t, fake.config(c.config))))
+			fake := milterkit.NewMilter(t, milterkit.Terms{Version: c.version})
+			fake.Follow(c.script)
+			p := newTestPipeline(t, step(newTestFilter(t, configFor(fake, c.config))))
 			for range 3 {
 				drive(t, p, mail{client: testClient, from: "a@example.net", to: []string{"b@example.org"}, data: "Subject: a\r\n\r\nbody\r\n"})
-				<-fake.ended
+				<-fake.Ended
 			}
-			if fake.conns != c.want {
-				t.Errorf("%d connections, want %d", fake.conns, c.want)
+			if fake.Conns() != c.want {
+				t.Errorf("%d connections, want %d", fake.Conns(), c.want)
 			}
 		})
 	}
@@ -247,10 +248,10 @@ func TestChunks(t *testing.T) {
 			t.Errorf("%#x: limit %d, %v; want %d", uint32(steps), tm.Limit, err, want)
 		}
 	}
-	fake := newFake(t, wire.Terms{Version: 6})
+	fake := milterkit.NewMilter(t, milterkit.Terms{Version: 6})
 	body := strings.Repeat("x", 65535+100)
-	drive(t, newTestPipeline(t, step(newTestFilter(t, fake.config()))), mail{client: testClient, to: []string{"b@example.org"}, data: "Subject: a\r\n\r\n" + body})
-	got := strings.Join(fake.take(), "\n")
+	drive(t, newTestPipeline(t, step(newTestFilter(t, configFor(fake)))), mail{client: testClient, to: []string{"b@example.org"}, data: "Subject: a\r\n\r\n" + body})
+	got := strings.Join(fake.Take(), "\n")
 	if !strings.Contains(got, "> B 65535 octets\n> B \"xxx") {
 		t.Errorf("pieces:\n%s", got)
 	}
@@ -271,9 +272,9 @@ func TestLongField(t *testing.T) {
 
 // TestBodyLimit checks that a milter can not fill the disk.
 func TestBodyLimit(t *testing.T) {
-	fake := newFake(t, wire.Terms{Version: 6, Actions: gomilter.OptChangeBody})
-	fake.follow(`E ` + strings.Repeat(`b"`+strings.Repeat("0123456789", 800)+`" ; `, 9) + "c")
-	f := newTestFilter(t, fake.config("body_limit = 64 * KB"))
+	fake := milterkit.NewMilter(t, milterkit.Terms{Version: 6, Actions: gomilter.OptChangeBody})
+	fake.Follow(`E ` + strings.Repeat(`b"`+strings.Repeat("0123456789", 800)+`" ; `, 9) + "c")
+	f := newTestFilter(t, configFor(fake, "body_limit = 64 * KB"))
 	r := drive(t, newTestPipeline(t, step(f)), mail{client: testClient, to: []string{"b@example.org"}, data: "Subject: a\r\n\r\nbody\r\n"})
 	if r.fate.Action != pipeline.TempFail || !strings.Contains(explain(r.trace), message.ErrTooLarge.Error()) {
 		t.Error(explain(r.trace))

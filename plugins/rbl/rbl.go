@@ -59,18 +59,36 @@ func (*filter) Access(pipeline.Stage) (reads, writes pipeline.Facts) {
 	return pipeline.NoFacts, pipeline.Scores | pipeline.Tags
 }
 
+// Prefetch asks the lists as soon as there is a client. One that logs in later was
+// asked about for nothing.
+func (f *filter) Prefetch(s pipeline.Stage, v *pipeline.View) (out []dns.Question) {
+	addr, ok := asked(v.Client())
+	if s != pipeline.Connect || !ok {
+		return nil
+	}
+	for _, zone := range f.zones {
+		out = append(out, dns.Question{Name: dns.ReverseName(addr, zone), Type: dns.A})
+	}
+	return out
+}
+
+// asked is the address that is looked up, if it is: users who logged in, trusted
+// clients and addresses that are not public are not.
+func asked(c *pipeline.Client) (netip.Addr, bool) {
+	addr := c.Addr.Addr().Unmap()
+	return addr, c.Auth == nil && !c.Trusted && public(addr)
+}
+
 // found is what one list said.
 type found struct {
 	codes   []string // 127.0.0.x
 	unknown bool
 }
 
-// Filter asks all lists at once. Users who logged in, trusted clients and
-// addresses that are not public are not looked up.
+// Filter asks all lists at once.
 func (f *filter) Filter(ctx context.Context, _ pipeline.Stage, v *pipeline.View) (pipeline.Verdict, error) {
-	c := v.Client()
-	addr := c.Addr.Addr().Unmap()
-	if c.Auth != nil || c.Trusted || !public(addr) {
+	addr, ok := asked(v.Client())
+	if !ok {
 		return pipeline.Verdict{}, nil
 	}
 	answers := f.ask(ctx, addr)

@@ -158,6 +158,28 @@ func TestReport(t *testing.T) {
 	}
 }
 
+// Two accounts that tell each other of all their mail do not go on for ever.
+func TestNoLoop(t *testing.T) {
+	for _, script := range []string{
+		`require "enotify"; notify "mailto:ann@example.org";`,
+		`require "vnd.dovecot.report"; report "abuse" "x" "ann@example.org";`,
+		`require "vacation"; vacation :addresses "bob@example.org" "away";`,
+	} {
+		s := newStore()
+		s.texts["bob@example.org"] = script
+		f, err := build("scripts = store()", s, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := view(t, smtp.MailParams{}, "bob@example.org")
+		h, _ := v.Message().Header().Insert(0, []byte("Auto-Submitted: auto-notified\r\n"))
+		v = v.WithRcpts(v.Rcpts(), v.Message().WithHeader(h))
+		if _, v, trace := run(t, v, pipeline.Deliver, f); len(v.Plan().Responses) > 0 || !strings.Contains(trace.Events[0].Note, "no ") {
+			t.Errorf("%s\n%v %v", script, v.Plan().Responses, trace.Events)
+		}
+	}
+}
+
 func program(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "program")

@@ -137,6 +137,10 @@ func (p *planner) action(ctx context.Context, a lang.Action) error {
 			return err
 		}
 	case lang.SendReport:
+		if p.byProgram() {
+			p.out.Note = "no report: the message was made by a program"
+			return nil
+		}
 		add(p.report(a))
 	}
 	return nil

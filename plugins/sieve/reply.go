@@ -138,15 +138,15 @@ func cutFold(s, prefix string) (string, bool) {
 }
 
 // notify tells somebody of the message by mail (RFC 5435; RFC 5436). Messages
-// that a program made are not told of, so that two accounts that tell each other
-// do not go on for ever (RFC 5436, 2.7).
+// that a program made are not told of, nor reported, so that two accounts that
+// tell each other do not go on for ever (RFC 5436, 2.7).
 func (p *planner) notify(ctx context.Context, a lang.Action, add func(pipeline.Modification)) error {
 	n, v := a.Notification, p.view
 	to, fields, err := parseMailto(n.Method)
 	if err != nil {
 		return fmt.Errorf("notify: %q is %w", n.Method, err)
 	}
-	if auto, ok := v.Message().Header().Get("Auto-Submitted"); ok && !strings.EqualFold(strings.TrimSpace(auto), "no") {
+	if p.byProgram() {
 		p.out.Note = "no notification: the message was made by a program"
 		return nil
 	}
@@ -188,6 +188,12 @@ func (p *planner) notify(ctx context.Context, a lang.Action, add func(pipeline.M
 		add(re)
 	}
 	return nil
+}
+
+// byProgram reports whether the message says that a program made it (RFC 3834, 5).
+func (p *planner) byProgram() bool {
+	auto, ok := p.view.Message().Header().Get("Auto-Submitted")
+	return ok && !strings.EqualFold(strings.TrimSpace(auto), "no")
 }
 
 // summary is what a notification says of the message.

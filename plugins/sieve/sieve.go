@@ -205,6 +205,9 @@ func (r *job) env() lang.Env {
 			r.log.Info("sieve script says", "id", v.ID(), "mailbox", v.Mailbox().String(), "line", line, "text", text)
 		},
 	}
+	if login := v.Client().Auth; login != nil {
+		e.Envelope.Auth = login.User
+	}
 	switch {
 	case r.stage == pipeline.Deliver:
 		e.Envelope.To = address(v.Rcpt().Addr)

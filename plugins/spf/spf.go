@@ -53,22 +53,43 @@ func (*filter) Access(pipeline.Stage) (reads, writes pipeline.Facts) {
 	return pipeline.Envelope, pipeline.Scores | pipeline.AuthResults
 }
 
-// Filter checks the reverse-path, or the HELO name for the null one (RFC 7208,
-// 2.4). Users who logged in and trusted clients are not checked.
-func (f *filter) Filter(ctx context.Context, _ pipeline.Stage, v *pipeline.View) (pipeline.Verdict, error) {
-	c := v.Client()
-	if c.Auth != nil || c.Trusted || !c.Addr.IsValid() {
-		return pipeline.Verdict{}, nil
+// Prefetch asks for the policy of the sender's domain when MAIL has come, and
+// other filters are asked first.
+func (*filter) Prefetch(s pipeline.Stage, v *pipeline.View) []dns.Question {
+	if s != pipeline.Mail || !checked(v.Client()) {
+		return nil
 	}
+	sender, _ := identity(v)
+	return []dns.Question{{Name: sender.Domain, Type: dns.TXT}}
+}
+
+// checked reports whether a client is: users who logged in and trusted clients
+// are not.
+func checked(c *pipeline.Client) bool { return c.Auth == nil && !c.Trusted && c.Addr.IsValid() }
+
+// identity is what is checked: the reverse-path, or the HELO name for the null one
+// (RFC 7208, 2.4).
+func identity(v *pipeline.View) (smtp.Address, pipeline.AuthProp) {
 	sender := v.Sender()
 	prop := pipeline.AuthProp{Type: "smtp", Name: "mailfrom", Value: sender.String()}
 	if sender.IsZero() {
-		sender = smtp.Address{Local: "postmaster", Domain: c.Helo}
-		prop = pipeline.AuthProp{Type: "smtp", Name: "helo", Value: c.Helo}
+		helo := v.Client().Helo
+		sender = smtp.Address{Local: "postmaster", Domain: helo}
+		prop = pipeline.AuthProp{Type: "smtp", Name: "helo", Value: helo}
 	}
 	if ascii, err := idna.Lookup.ToASCII(sender.Domain); err == nil && !sender.ASCII() {
 		sender.Domain = ascii // RFC 7208, 4.3
 	}
+	return sender, prop
+}
+
+// Filter checks the identity.
+func (f *filter) Filter(ctx context.Context, _ pipeline.Stage, v *pipeline.View) (pipeline.Verdict, error) {
+	c := v.Client()
+	if !checked(c) {
+		return pipeline.Verdict{}, nil
+	}
+	sender, prop := identity(v)
 	ip := net.IP(c.Addr.Addr().Unmap().AsSlice())
 	result, err := spf.CheckHostWithSender(ip, c.Helo, sender.String(),
 		spf.WithContext(ctx), spf.WithResolver(resolver{f.dns}))

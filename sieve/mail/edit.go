@@ -73,6 +73,8 @@ func (m *Message) ReplacePart(e sieve.Entity, entity []byte) (sieve.Message, err
 	at, ok := e.(*part)
 	out := *m
 	switch {
+	case ok && slices.ContainsFunc(m.gone, at.of.SameBody):
+		return m, nil
 	case ok && at.of.SameBody(m.m): // a tree of what it is now
 		out.base, out.replaced = m.m, nil
 	case !ok || !at.of.SameBody(m.base):
@@ -122,7 +124,9 @@ func (m *Message) replaceAll(entity []byte) (sieve.Message, error) {
 			h, _ = h.Insert(h.Len(), f.Raw)
 		}
 	}
-	return m.become(h, e.Body()), nil
+	out := m.become(h, e.Body())
+	out.gone = append(slices.Clip(m.gone), m.base, m.m)
+	return out, nil
 }
 
 // describes reports whether a field says what the body is.

@@ -20,6 +20,7 @@ type Message struct {
 	// What parts a script has seen belong to, and what stands in their place.
 	base     *message.Message
 	replaced []replacement
+	gone     []*message.Message // those whose parts are all replaced
 }
 
 // New is a message for the script of an owner. The message's octets must stay
@@ -97,6 +98,9 @@ func (p *part) Media(name string) []sieve.Media         { return media(p.p.Heade
 func (p *part) Type() (typ, subtype string)             { return p.p.Type, p.p.Subtype }
 func (p *part) Children() ([]sieve.Entity, error)       { return children(p.of, p.p, p.marks), nil }
 func (p *part) Content(limit int) ([]byte, error)       { return content(p.of, p.p, limit) }
+
+// Size is that of the content before it is decoded.
+func (p *part) Size() int64 { return p.p.BodySize }
 
 func children(of *message.Message, p *message.Part, marks []string) []sieve.Entity {
 	if p.Embedded != nil {

@@ -38,7 +38,7 @@ const (
 
 // Stored are the commands that keep scripts of a language in the store.
 func Stored(language string, env *Env) []*cobra.Command {
-	return []*cobra.Command{newList(language, env), newGet(language, env), newPut(language, env), newActivate(language, env), newDelete(language, env)}
+	return []*cobra.Command{newList(language, env), newGet(language, env), newPut(language, env), newActivate(language, env), newDeactivate(language, env), newDelete(language, env)}
 }
 
 func newList(language string, env *Env) *cobra.Command {
@@ -137,6 +137,19 @@ func newActivate(language string, env *Env) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&off, "none", false, "no script is to run")
 	return cmd
+}
+
+func newDeactivate(language string, env *Env) *cobra.Command {
+	return &cobra.Command{
+		Use: "deactivate USER", Short: "Have no script run", Args: cobra.ExactArgs(1),
+		RunE: env.WithClient(func(ctx context.Context, c *admin.Client, cmd *cobra.Command, args []string) error {
+			if err := c.ActivateScript(ctx, language, args[0], ""); err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), "no script runs")
+			return nil
+		}),
+	}
 }
 
 func newDelete(language string, env *Env) *cobra.Command {

@@ -16,6 +16,7 @@ import (
 
 	"mtad/admin"
 	"mtad/message"
+	"mtad/plugins/sieve/svtest"
 	"mtad/sieve"
 	"mtad/sieve/mail"
 	"mtad/smtp"
@@ -23,7 +24,7 @@ import (
 
 // Sieve are the commands that only Sieve has.
 func Sieve(env *Env) []*cobra.Command {
-	return []*cobra.Command{newSieveCheck(env), newSieveTest(env), newSieveTrace(env)}
+	return []*cobra.Command{newSieveCheck(env), newSieveTest(env), newSieveTrace(env), newSieveSuite(env)}
 }
 
 func newSieveCheck(env *Env) *cobra.Command {
@@ -148,6 +149,33 @@ Nothing is sent, stored or run.`,
 		return t.run(ctx, script, text)
 	})
 	return cmd
+}
+
+func newSieveSuite(env *Env) *cobra.Command {
+	return &cobra.Command{
+		Use: "testsuite FILE...", Short: "Run test suites written in Sieve (.svtest)", Args: cobra.MinimumNArgs(1),
+		Long: `Run suites of tests that are themselves Sieve scripts, with the commands and tests
+of the extension vnd.dovecot.testsuite, as Pigeonhole's .svtest files have them.
+Messages are filed, sent and answered in memory; no server and no configuration
+is needed. Names of files are relative to the suite's own directory; scripts that
+others include are in its directories included and included-global.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			tests, failures := 0, 0
+			for _, file := range args {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s\n", env.Clean(file))
+				got, err := svtest.Run(cmd.Context(), file, cmd.OutOrStdout())
+				if err != nil {
+					return env.Fail(exitData, "%v", err)
+				}
+				tests, failures = tests+got.Tests, failures+len(got.Failures)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%d tests, %d failed\n", tests, failures)
+			if failures > 0 {
+				return env.Fail(exitNo, "%d of %d tests failed", failures, tests)
+			}
+			return nil
+		},
+	}
 }
 
 // active compiles the script that runs for a user.

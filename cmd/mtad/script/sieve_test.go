@@ -99,6 +99,10 @@ func TestSieveErrors(t *testing.T) {
 		{[]string{"test", good, letter, "-o", "yaml"}, exitUsage, "there are text and json"},
 		{[]string{"test", good, letter, "--env", "x"}, exitUsage, "NAME=VALUE"},
 		{[]string{"test", good, filepath.Join(t.TempDir(), "none")}, -1, "no such file"},
+		{[]string{"testsuite", "../../../plugins/sieve/svtest/testdata/basic.svtest"}, 0, "6 tests, 0 failed"},
+		{[]string{"testsuite", "../../../plugins/sieve/svtest/testdata/failing.svtest"}, exitNo, "2 of 3 tests failed"},
+		{[]string{"testsuite", good}, 0, "0 tests, 0 failed"},
+		{[]string{"testsuite", bad}, exitData, "did you mean keep?"},
 		{[]string{"test", good}, -1, "accepts 2 arg"},
 	} {
 		if out, code := sieveRun(t, "", tt.args...); code != tt.code || !strings.Contains(out, tt.want) {

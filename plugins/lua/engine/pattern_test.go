@@ -2,6 +2,9 @@ package engine
 
 import (
 	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
@@ -87,19 +90,79 @@ func TestBudget(t *testing.T) {
 }
 
 // TestHyphenInSet checks what a hyphen in a set stands for, as in Lua 5.1: it can be
-// a range's end, and behind a class it stands for itself.
+// a range's end, and behind a class, an escape or a range it stands for itself.
 func TestHyphenInSet(t *testing.T) {
 	for _, c := range []struct {
 		text, pattern string
 		want          int
-	}{{"0", "[0--]", -1}, {"-", "[0--]", -1}, {"-", "[+--]", 0}, {",", "[+--]", 0}, {"*", "[+--]", -1}, {"a", "[%C-0]", 0}, {"-", "[%d-z]", 0}, {"y", "[%d-z]", -1}} {
+	}{{"0", "[0--]", -1}, {"-", "[0--]", -1}, {"-", "[+--]", 0}, {",", "[+--]", 0}, {"*", "[+--]", -1}, {"a", "[%C-0]", 0}, {"-", "[%d-z]", 0}, {"y", "[%d-z]", -1}, {"0", "[%0-0]", 0}, {"-", "[%0-9]", 0}, {"5", "[%0-9]", -1}, {"-", "[a-c-e]", 0}, {"d", "[a-c-e]", -1}} {
 		if s, _ := search(newMatcher(c.text, c.pattern), 0); s != c.want {
 			t.Errorf("%q in %q: at %d, in Lua 5.1 at %d", c.pattern, c.text, s, c.want)
 		}
 	}
 }
 
-var hyphenInSet = regexp.MustCompile(`--|\[.*%[a-zA-Z]-`)
+// TestAgainstLua compares with Lua 5.1 itself: random patterns, most of them with
+// sets, over random texts of the same few letters.
+func TestAgainstLua(t *testing.T) {
+	lua, err := exec.LookPath("lua5.1")
+	if err != nil {
+		t.Skip("lua5.1 not installed")
+	}
+	rnd := rand.New(rand.NewPCG(1, 2))
+	some := func(alphabet string, n int) string {
+		b := make([]byte, rnd.IntN(n))
+		for i := range b {
+			b[i] = alphabet[rnd.IntN(len(alphabet))]
+		}
+		return string(b)
+	}
+	var script strings.Builder
+	script.WriteString("for l in io.lines() do local p, s = l:match('^([^\\t]*)\\t(.*)$')\n" +
+		"  local ok, a, b = pcall(string.find, s, p)\n  print(ok and (a and a - 1 .. ',' .. b or 'none') or 'error') end\n")
+	var in strings.Builder
+	var cases [][2]string
+	for range 20_000 {
+		pattern, text := some("a0c-%^].*+?$d", 5)+"["+some("a0c-%^]d", 7)+"]"+some("a0-*+?$", 4), some("a0c-%^]d", 12)
+		cases = append(cases, [2]string{text, pattern})
+		in.WriteString(pattern + "\t" + text + "\n")
+	}
+	cmd := exec.Command(lua, "-e", script.String())
+	cmd.Stdin = strings.NewReader(in.String())
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	if len(lines) != len(cases) {
+		t.Fatalf("%d answers to %d questions", len(lines), len(cases))
+	}
+	found := 0
+	for i, c := range cases {
+		m := newMatcher(c[0], c[1])
+		s, e := search(m, 0)
+		got := fmt.Sprintf("%d,%d", s, e)
+		if s < 0 {
+			got = "none"
+		}
+		if m.err != nil {
+			got = "error"
+		}
+		if got != lines[i] {
+			t.Errorf("%q in %q: %s, in Lua %s", c[1], c[0], got, lines[i])
+		}
+		if s >= 0 {
+			found++
+		}
+	}
+	if found < 1000 {
+		t.Errorf("only %d of %d patterns match anything", found, len(cases))
+	}
+}
+
+// setWithHyphen is what gopher-lua often reads otherwise than Lua does;
+// TestAgainstLua has them.
+var setWithHyphen = regexp.MustCompile(`(?s)\[.*-`)
 
 // FuzzPattern compares with gopher-lua's own matcher, which has no budget: hence
 // the short texts.
@@ -111,7 +174,7 @@ func FuzzPattern(f *testing.F) {
 		if len(src) > 30 || len(pat) > 12 || strings.Contains(pat, "%f") {
 			return
 		}
-		if hyphenInSet.MatchString(pat) { // gopher-lua reads it otherwise than Lua, see TestHyphenInSet
+		if setWithHyphen.MatchString(pat) {
 			return
 		}
 		m := newMatcher(src, pat)
