@@ -331,7 +331,11 @@ func TestScripts(t *testing.T) {
 		{d.RenameScript(bg(), id, Sieve, "a", "c"), nil},
 		{d.PutScript(bg(), id, Sieve, "", "x"), ErrBadName},
 		{d.PutScript(bg(), id, Sieve, "a\n", "x"), ErrBadName},
-		{d.PutScript(bg(), id, Sieve, "big", strings.Repeat("#", maxScript+1)), ErrTooBig},
+		{d.PutScript(bg(), id, Sieve, "big", strings.Repeat("#", MaxScript+1)), ErrTooBig},
+		{d.PutScript(bg(), id, Sieve, "a\u2028b", "x"), ErrBadName},
+		{d.HasSpace(bg(), id, Sieve, "a", MaxScript), nil},
+		{d.HasSpace(bg(), id, Sieve, "a", MaxScript+1), ErrTooBig},
+		{d.HasSpace(bg(), id, Sieve, "", 1), ErrBadName},
 	} {
 		if !errors.Is(tc.err, tc.want) {
 			t.Errorf("%d: %v, want %v", i, tc.err, tc.want)
@@ -350,6 +354,10 @@ func TestScripts(t *testing.T) {
 	if err := d.PutScript(bg(), id, Sieve, "one more", ""); !errors.Is(err, ErrTooMany) {
 		t.Error(err)
 	}
+	if err := d.HasSpace(bg(), id, Sieve, "one more", 1); !errors.Is(err, ErrTooMany) {
+		t.Error(err)
+	}
+	must(t, d.HasSpace(bg(), id, Sieve, "c", 1)) // it would be replaced
 }
 
 // Scripts of one language know nothing of the other's.

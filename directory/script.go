@@ -13,10 +13,12 @@ import (
 	"mtad/store"
 )
 
+// MaxScript is how many octets a script may have.
+const MaxScript = 1 << 20
+
 const (
-	maxScript     = 1 << 20 // octets
-	maxScripts    = 50      // of a user in a language
-	maxScriptName = 512     // octets
+	maxScripts    = 50  // of a user in a language
+	maxScriptName = 512 // octets
 )
 
 // Language is what a script is written in. A user has scripts of each, and of
@@ -38,9 +40,12 @@ type Script struct {
 	Changed time.Time
 }
 
+// checkScriptName: RFC 5804, 1.6 has no control characters, nor what ends lines
+// or paragraphs.
 func checkScriptName(name string) error {
-	if name == "" || len(name) > maxScriptName || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
-		return ErrBadName // RFC 5804, 1.6
+	bad := func(c rune) bool { return unicode.IsControl(c) || c == '\u2028' || c == '\u2029' }
+	if name == "" || len(name) > maxScriptName || !utf8.ValidString(name) || strings.ContainsFunc(name, bad) {
+		return ErrBadName
 	}
 	return nil
 }
@@ -51,24 +56,42 @@ func (d *Directory) PutScript(ctx context.Context, user int64, in Language, name
 	if err := checkScriptName(name); err != nil {
 		return err
 	}
-	if len(text) > maxScript {
+	if len(text) > MaxScript {
 		return ErrTooBig
 	}
 	sum := sha256.Sum256([]byte(text))
 	version := hex.EncodeToString(sum[:16])
 	return wrap("put script", d.db.Update(ctx, func(tx *store.Tx) error {
-		var n int
-		if err := tx.QueryRow("SELECT count(*) FROM script WHERE user = ? AND language = ? AND name <> ?", user, in, name).Scan(&n); err != nil {
+		if err := roomFor(tx, user, in, name); err != nil {
 			return err
-		}
-		if n >= maxScripts {
-			return ErrTooMany
 		}
 		_, err := tx.Exec(`INSERT INTO script (user, language, name, text, version, changed) VALUES (?, ?, ?, ?, ?, ?)
 			ON CONFLICT DO UPDATE SET text = excluded.text, version = excluded.version, changed = excluded.changed`,
 			user, in, name, text, version, d.now().Unix())
 		return err
 	}), ErrNoUser)
+}
+
+// roomFor is ErrTooMany if a user can have no script of that name beside the others.
+func roomFor(tx *store.Tx, user int64, in Language, name string) error {
+	var n int
+	err := tx.QueryRow("SELECT count(*) FROM script WHERE user = ? AND language = ? AND name <> ?", user, in, name).Scan(&n)
+	if err == nil && n >= maxScripts {
+		return ErrTooMany
+	}
+	return err
+}
+
+// HasSpace is nil if PutScript would take a script of size octets (RFC 5804,
+// 2.5), else its error.
+func (d *Directory) HasSpace(ctx context.Context, user int64, in Language, name string, size int64) error {
+	if err := checkScriptName(name); err != nil {
+		return err
+	}
+	if size > MaxScript {
+		return ErrTooBig
+	}
+	return wrap("space for script", d.db.View(ctx, func(tx *store.Tx) error { return roomFor(tx, user, in, name) }), ErrNoUser)
 }
 
 // Scripts lists a user's scripts by name.

@@ -3,7 +3,6 @@ package imapd
 import (
 	"bytes"
 	"net"
-	"net/netip"
 	"strconv"
 	"strings"
 	"testing"
@@ -22,7 +21,7 @@ func (f *fuzzConn) Read(p []byte) (int, error)       { return f.in.Read(p) }
 func (f *fuzzConn) Write(p []byte) (int, error)      { return f.out.Write(p) }
 func (f *fuzzConn) Close() error                     { return nil }
 func (f *fuzzConn) LocalAddr() net.Addr              { return &net.TCPAddr{} }
-func (f *fuzzConn) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (f *fuzzConn) RemoteAddr() net.Addr             { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
 func (f *fuzzConn) SetDeadline(time.Time) error      { return nil }
 func (f *fuzzConn) SetReadDeadline(time.Time) error  { return nil }
 func (f *fuzzConn) SetWriteDeadline(time.Time) error { return nil }
@@ -63,7 +62,7 @@ func FuzzCommands(f *testing.F) {
 			site.put(t, "alice", "INBOX", crlf(fuzzMessage), mailbox.Flags{})
 		}
 		conn := &fuzzConn{in: strings.NewReader("x LOGIN alice alice\r\ny SELECT INBOX\r\n" + in)}
-		ses := newSession(srv, conn, netip.MustParseAddrPort("127.0.0.1:1"), false)
+		ses := newSession(t.Context(), srv, srv.NewConn(conn), false)
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
@@ -85,7 +84,6 @@ func FuzzCommands(f *testing.F) {
 		case <-time.After(20 * time.Second):
 			t.Fatal("hangs")
 		}
-		ses.cancel()
 		checkResponses(t, conn.out.String())
 	})
 }

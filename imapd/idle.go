@@ -18,19 +18,19 @@ func (s *session) idle() (reply, error) {
 		return reply{}, fatal{err}
 	}
 	heard := make(chan error, 1)
-	s.conn.wait(true)
+	s.conn.Wait(true)
 	go func() { heard <- s.r.Wait() }()
 	for {
 		select {
 		case err := <-heard:
-			s.conn.wait(false)
+			s.conn.Wait(false)
 			if err != nil {
 				return reply{}, fatal{err}
 			}
 			return s.done()
 		case <-watch.C:
 			if err := s.pushChanges(); err != nil {
-				s.conn.interrupt()
+				s.conn.Interrupt()
 				<-heard
 				return reply{}, fatal{err}
 			}

@@ -2,13 +2,12 @@ package imapd
 
 import (
 	"crypto/tls"
-	"encoding/base64"
 	"errors"
 	"log/slog"
 	"strings"
-	"time"
 
 	"mtad/imapd/wire"
+	"mtad/internal/endpoint"
 	"mtad/mailbox"
 )
 
@@ -146,7 +145,7 @@ func (s *session) authenticate() (reply, error) {
 	if response == "=" {
 		response = ""
 	}
-	name, password, good := plain(response)
+	name, password, good := endpoint.Plain(response)
 	if !good {
 		return reply{}, &wire.SyntaxError{Text: "Response is not base64 of a PLAIN message"}
 	}
@@ -163,20 +162,6 @@ func (s *session) challenge() (string, error) {
 	return s.r.Line()
 }
 
-// plain takes a PLAIN message apart: authzid NUL authcid NUL password. One may
-// act only as oneself (RFC 4616, 2).
-func plain(response string) (name, password string, ok bool) {
-	raw, err := base64.StdEncoding.DecodeString(response)
-	if err != nil {
-		return "", "", false
-	}
-	fields := strings.Split(string(raw), "\x00")
-	if len(fields) != 3 || fields[1] == "" || fields[0] != "" && fields[0] != fields[1] {
-		return "", "", false
-	}
-	return fields[1], fields[2], true
-}
-
 // check asks whether a login is good, and makes failing slow.
 func (s *session) check(name, password string) (reply, error) {
 	account, err := s.server.config.Authenticate(s.ctx, name, password, s.remote)
@@ -185,7 +170,7 @@ func (s *session) check(name, password string) (reply, error) {
 	}
 	if err == nil {
 		s.account, s.state = account, authenticated
-		s.conn.loggedIn()
+		s.conn.LoggedIn()
 		s.log.Info("imapd: login", "account", account.Name, "tls", s.tls)
 		return okCode("CAPABILITY "+s.capabilities(), "Logged in"), nil
 	}
@@ -193,13 +178,13 @@ func (s *session) check(name, password string) (reply, error) {
 		s.log.Error("imapd: login", "login", name, "err", err)
 		return no("UNAVAILABLE", "Temporary failure, try again later"), nil
 	}
-	s.failures++
-	s.log.Info("imapd: login failed", "login", name, "failures", s.failures)
-	if !sleep(s.ctx, s.server.config.FailureDelay*time.Duration(s.failures)) {
-		return reply{}, s.ctx.Err()
+	failures, more, err := s.conn.LoginFailed(s.ctx)
+	s.log.Info("imapd: login failed", "login", name, "failures", failures)
+	if err != nil {
+		return reply{}, err
 	}
 	rep := no("AUTHENTICATIONFAILED", "Wrong login name or password")
-	if s.failures >= s.server.config.MaxFailures {
+	if !more {
 		rep.then = func() error { return errFailures }
 	}
 	return rep, nil

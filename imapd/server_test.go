@@ -54,8 +54,7 @@ func TestRefusals(t *testing.T) {
 	s := newSite(t, nil)
 	here, there := net.Pipe()
 	defer here.Close()
-	ses := newSession(s.server, there, remoteAddr(there), false)
-	defer ses.cancel()
+	ses := newSession(t.Context(), s.server, s.server.NewConn(there), false)
 	tests := []struct {
 		err  error
 		want string

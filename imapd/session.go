@@ -9,11 +9,10 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime/debug"
 	"strings"
-	"time"
 
 	"mtad/imapd/wire"
+	"mtad/internal/endpoint"
 	"mtad/mailbox"
 )
 
@@ -34,10 +33,9 @@ type session struct {
 	store  *mailbox.Store
 	log    *slog.Logger
 	ctx    context.Context
-	cancel context.CancelFunc
 
-	conn   *conn    // below TLS
-	net    net.Conn // what is spoken over: conn, or TLS over it
+	conn   *endpoint.Conn // below TLS
+	net    net.Conn       // what is spoken over: conn, or TLS over it
 	r      *wire.Reader
 	w      *wire.Writer
 	remote netip.AddrPort
@@ -47,20 +45,14 @@ type session struct {
 	state    state
 	account  Account
 	selected *selected // in isSelected only
-	failures int       // logins
 	bad      int       // commands in a row
 }
 
-func newSession(s *Server, nc net.Conn, remote netip.AddrPort, implicitTLS bool) *session {
-	c := &conn{
-		Conn: nc, idle: s.config.IdleTimeout, stall: s.config.StallTimeout,
-		until: time.Now().Add(s.config.LoginTimeout),
-	}
+func newSession(ctx context.Context, s *Server, c *endpoint.Conn, implicitTLS bool) *session {
 	ses := &session{
-		server: s, store: s.config.Mailbox, remote: remote, conn: c, state: notAuthenticated,
-		log: s.config.Logger.With("remote", remote),
+		server: s, store: s.config.Mailbox, ctx: ctx, remote: c.Remote, conn: c, state: notAuthenticated,
+		log: s.config.Logger.With("remote", c.Remote),
 	}
-	ses.ctx, ses.cancel = context.WithCancel(s.ctx)
 	ses.over(c)
 	if implicitTLS {
 		ses.tls = true
@@ -79,17 +71,9 @@ func (s *session) over(nc net.Conn) {
 	})
 }
 
-// serve runs the session to its end. A panic ends this session alone.
+// serve runs the session to its end.
 func (s *session) serve() {
-	stop := context.AfterFunc(s.ctx, func() { s.conn.Close() })
-	defer func() {
-		if p := recover(); p != nil {
-			s.log.Error("imapd: panic", "panic", p, "stack", string(debug.Stack()))
-		}
-		stop()
-		s.cancel()
-		s.net.Close()
-	}()
+	defer func() { s.net.Close() }() // with TLS's farewell, after STARTTLS too
 	if s.tls && !s.handshake() {
 		return
 	}
@@ -103,12 +87,8 @@ func (s *session) serve() {
 	_ = s.w.Flush() // the last words; nothing is left to do if they are lost
 }
 
-// handshake runs TLS in a goroutine of its own, whose stack, which certificate
-// work makes large, is freed at once.
 func (s *session) handshake() bool {
-	done := make(chan error, 1)
-	go func() { done <- s.net.(*tls.Conn).HandshakeContext(s.ctx) }()
-	if err := <-done; err != nil {
+	if err := endpoint.Handshake(s.ctx, s.net.(*tls.Conn)); err != nil {
 		s.log.Info("imapd: TLS handshake", "err", err)
 		return false
 	}
@@ -126,9 +106,9 @@ func (s *session) next() error {
 			return err
 		}
 	}
-	s.conn.wait(true)
+	s.conn.Wait(true)
 	err := s.r.Wait()
-	s.conn.wait(false)
+	s.conn.Wait(false)
 	if err != nil {
 		return err
 	}
@@ -208,7 +188,7 @@ func (s *session) farewell(err error) {
 		bye = "[TOOBIG] Command is too long"
 	case errors.Is(err, errFailures):
 		bye = "Too many failed logins"
-	case s.conn.isInterrupted() && errors.Is(err, os.ErrDeadlineExceeded):
+	case s.conn.Interrupted() && errors.Is(err, os.ErrDeadlineExceeded):
 		bye = "[UNAVAILABLE] Server is shutting down"
 	case errors.As(err, &timeout) && timeout.Timeout():
 		// RFC 3501, 5.4: autologout.

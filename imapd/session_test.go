@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"runtime"
 	"strings"
 	"sync"
@@ -74,8 +73,7 @@ func TestLoginDisabled(t *testing.T) {
 	s := newSite(t, nil)
 	here, there := net.Pipe()
 	defer here.Close()
-	ses := newSession(s.server, there, netip.MustParseAddrPort("192.0.2.1:1"), false)
-	go ses.serve()
+	s.server.Take(fakeRemote{there, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1}}, false)
 	c := &client{t: t, conn: here, r: bufio.NewReader(here)}
 	if greeting := c.line(); !strings.Contains(greeting, "LOGINDISABLED") || strings.Contains(greeting, "AUTH=") {
 		t.Errorf("greeting: %s", greeting)
@@ -184,14 +182,6 @@ func TestConnectionLimits(t *testing.T) {
 	if got := dial(t, s.addr).eof(); got != "* BYE [UNAVAILABLE] Too many connections\r\n" {
 		t.Errorf("got %q", got)
 	}
-	keys := map[string]string{
-		"192.0.2.1": "192.0.2.1/32", "2001:db8::1": "2001:db8::/64", "2001:db8::ffff:1": "2001:db8::/64", "fe80::1%eth0": "fe80::/64",
-	}
-	for addr, want := range keys {
-		if got := limitKey(netip.MustParseAddr(addr)).String(); got != want {
-			t.Errorf("%s: key %s, want %s", addr, got, want)
-		}
-	}
 }
 
 func TestPerAddressLimit(t *testing.T) {
@@ -202,7 +192,7 @@ func TestPerAddressLimit(t *testing.T) {
 		here, there := net.Pipe()
 		defer here.Close()
 		conns = append(conns, here)
-		go s.server.start(fakeRemote{there, remote}, false)
+		go s.server.Take(fakeRemote{there, remote}, false)
 		if len(conns) == 1 {
 			(&client{t: t, conn: here, r: bufio.NewReader(here)}).line()
 		}

@@ -35,6 +35,11 @@ listener "mx" {
 #   addr     = [":993"]
 #   tls      = "implicit"
 # }
+# listener "managesieve" {         # instead of the one below
+#   protocol = "managesieve"
+#   addr     = [":4190"]
+#   tls      = "required"
+# }
 listener "submission" {
   addr     = ["127.0.0.1:587"]
   auth     = "required"
@@ -43,6 +48,10 @@ listener "submission" {
 listener "imap" {
   protocol = "imap"
   addr     = ["127.0.0.1:143"]
+}
+listener "managesieve" {           # users' scripts
+  protocol = "managesieve"
+  addr     = ["127.0.0.1:4190"]
 }
 
 # What comes in runs through these filters, exactly as written.

@@ -15,6 +15,7 @@ import (
 
 	"mtad/cmd/mtad/boot"
 	"mtad/directory"
+	"mtad/internal/mtatest"
 	"mtad/mailbox"
 )
 
@@ -46,7 +47,7 @@ const benchFilter = `filter "sieve" { script = "sort.sieve" }`
 // benchHouse runs a whole server with one account, for as long as the benchmark.
 func benchHouse(b *testing.B, filter string) (h *house, addr string) {
 	b.Helper()
-	dir, port := b.TempDir(), freePorts(b, 1)[0]
+	dir, port := b.TempDir(), mtatest.FreePort(b)
 	config := filepath.Join(dir, configName)
 	for name, text := range map[string]string{
 		configName: fmt.Sprintf(benchConfig, port, filter), "zone.txt": "", "sort.sieve": benchScript,

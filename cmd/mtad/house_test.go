@@ -27,27 +27,12 @@ type running struct {
 	stopped chan error
 }
 
-// freePorts are ports that nobody listens at, and that no client gets by chance.
-func freePorts(t testing.TB, n int) []int {
-	t.Helper()
-	var ports []int
-	for len(ports) < n {
-		if p := mtatest.FreePort(t); p >= 10_000 { // of one width, for tables
-			ports = append(ports, p)
-		}
-	}
-	return ports
-}
-
 // startHouse starts dev mode in a new directory. change may edit its
 // configuration.
 func startHouse(t *testing.T, change func(string) string) *running {
 	t.Helper()
-	p := freePorts(t, 7)
 	r := &running{
-		dev: dev.Dir{Path: t.TempDir(), Ports: dev.Ports{
-			SMTP: p[0], Submission: p[1], Submissions: p[2], IMAP: p[3], IMAPS: p[4], HTTP: p[5], Sink: p[6],
-		}},
+		dev: dev.Dir{Path: t.TempDir(), Ports: dev.PortsFrom(mtatest.DevPorts(t).Base)},
 		log: &mtatest.Buffer{}, stopped: make(chan error, 1),
 	}
 	check(t, r.dev.Prepare())

@@ -172,9 +172,9 @@ func (c *loaded) readListeners(root config.Block, diags *config.Diagnostics) {
 			diags.Add(b.Errorf("", "a listener can not be named %q: that is what the socket of the option http is called", l.name))
 		case l.TLS != "none" && c.tls == nil:
 			diags.Add(b.Errorf("tls", "tls = %q needs a certificate: add a block tls { cert = ..., key = ... }", l.TLS))
-		case l.Protocol != protocolIMAP && l.Pipeline == "":
+		case l.takesMail() && l.Pipeline == "":
 			diags.Add(b.Errorf("", "listener %q needs a pipeline", l.name))
-		case l.Protocol != protocolIMAP && !slices.Contains(names, l.Pipeline):
+		case l.takesMail() && !slices.Contains(names, l.Pipeline):
 			diags.Add(b.Unknown("pipeline", "pipeline", l.Pipeline, names))
 		}
 		l.check(b, diags)
@@ -330,6 +330,11 @@ func (c *loaded) roles(name string) pipeline.Stages {
 		set = pipeline.ListenerStages // of a listener that is yet to be written
 	}
 	return set
+}
+
+// takesMail reports whether mail comes in here, for a pipeline.
+func (l *listener) takesMail() bool {
+	return l.Protocol == protocolSMTP || l.Protocol == protocolMilter
 }
 
 // stages are those that a listener's pipeline runs. A mail server that asks us as

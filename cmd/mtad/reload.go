@@ -67,7 +67,7 @@ func (h *house) nextPaths(c *loaded, next *built) map[string]string {
 	paths := map[string]string{}
 	for name, path := range h.paths {
 		for _, l := range c.listeners {
-			if l.name == name && l.Protocol != protocolIMAP {
+			if l.name == name && l.takesMail() {
 				path = l.Pipeline
 			}
 		}

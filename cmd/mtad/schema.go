@@ -179,11 +179,11 @@ var topOptions = []config.Option{
 }
 
 var listenerOptions = []config.Option{
-	{Name: "protocol", Type: config.TypeString, Default: "smtp", Values: []string{protocolSMTP, protocolIMAP, protocolMilter}, Doc: "What is spoken: to mail servers of others, mtad is a milter.", Example: `"imap"`},
+	{Name: "protocol", Type: config.TypeString, Default: "smtp", Values: []string{protocolSMTP, protocolIMAP, protocolManageSieve, protocolMilter}, Doc: "What is spoken: users read their mail by IMAP and write their scripts by ManageSieve; to mail servers of others, mtad is a milter.", Example: `"imap"`},
 	{Name: "addr", Type: config.TypeStrings, Required: true, Doc: "Where to listen: host:port; for protocol = \"milter\" also unix:/path.", Example: `["0.0.0.0:25", "[::]:25"]`, Postfix: "inet_interfaces", Dovecot: "listen"},
 	{Name: "tls", Type: config.TypeString, Default: "none", Values: []string{"none", "opportunistic", "required", "implicit"}, Doc: "Whether TLS is offered, demanded before mail or login, or spoken from the first octet.", Example: `"opportunistic"`, Postfix: "smtpd_tls_security_level", Dovecot: "ssl"},
 	{Name: "auth", Type: config.TypeString, Default: "none", Values: []string{"none", "optional", "required"}, Doc: "Whether clients may, or must, log in. SMTP only.", Example: `"required"`, Postfix: "smtpd_sasl_auth_enable"},
-	{Name: "pipeline", Type: config.TypeString, Default: "", Reload: true, Doc: "The pipeline that this listener's mail runs through. Required, but for IMAP.", Example: `"inbound"`},
+	{Name: "pipeline", Type: config.TypeString, Default: "", Reload: true, Doc: "The pipeline that this listener's mail runs through. Required where mail comes in: for SMTP and milter.", Example: `"inbound"`},
 	{Name: "submission", Type: config.TypeBool, Default: false, Doc: "Clients are users: their addresses are not recorded, Date and Message-ID are added (RFC 6409). auth = \"required\" implies it.", Example: "true"},
 	{Name: "strict", Type: config.TypeBool, Default: false, Doc: "Refuse what only people typing by hand send, such as addresses without brackets. Otherwise loopback and submission may.", Example: "true", Postfix: "strict_rfc821_envelopes"},
 	{Name: "greet_delay", Type: config.TypeDuration, Default: "0s", Max: "1m", Doc: "How long the greeting waits for clients that talk first.", Example: `"2s"`, Postfix: "postscreen_greet_wait"},
@@ -193,9 +193,10 @@ var listenerOptions = []config.Option{
 
 // What listeners speak.
 const (
-	protocolSMTP   = "smtp"
-	protocolIMAP   = "imap"
-	protocolMilter = "milter"
+	protocolSMTP        = "smtp"
+	protocolIMAP        = "imap"
+	protocolManageSieve = "managesieve"
+	protocolMilter      = "milter"
 )
 
 var tlsOptions = []config.Option{

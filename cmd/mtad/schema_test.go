@@ -95,6 +95,8 @@ func TestCheckFindsWhatCanNotBe(t *testing.T) {
 		strings.Replace(good, "pipeline =", "xclient = [\"x\"]\n  pipeline =", 1):   `"x" is no network`,
 		strings.Replace(good, "pipeline =", "auth = \"required\"\n  pipeline =", 1): "nobody could log in",
 		strings.Replace(strings.Replace(good, "pipeline =", "auth = \"required\"\n  pipeline =", 1), `":25"`, `"127.0.0.1:25"`, 1): "",
+		good + "listener \"sieve\" {\n  protocol = \"managesieve\"\n  addr = [\"127.0.0.1:4190\"]\n}":                              "",
+		good + "listener \"sieve\" {\n  protocol = \"managesieve\"\n  addr = [\":4190\"]\n}":                                       "nobody could log in",
 	} {
 		path := filepath.Join(t.TempDir(), "mtad.hcl")
 		check(t, os.WriteFile(path, []byte(text+"\n"), 0o600))

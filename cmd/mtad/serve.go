@@ -23,6 +23,7 @@ import (
 	"mtad/directory"
 	"mtad/imapd"
 	"mtad/mailbox"
+	"mtad/managesieved"
 	"mtad/message"
 	"mtad/milterd"
 	"mtad/monitor"
@@ -268,6 +269,12 @@ func (h *house) service(c *loaded, l listener, imap *imapd.Server) (service, err
 	case protocolIMAP:
 		serve := func(ctx context.Context, nl net.Listener) error { return imap.Serve(ctx, nl, l.TLS == "implicit") }
 		return service{serve, imapd.ErrClosed, imap.Shutdown, imap.Connections}, nil
+	case protocolManageSieve:
+		srv, err := h.newManageSieve(c, l)
+		if err != nil {
+			return service{}, err
+		}
+		return service{srv.Serve, managesieved.ErrClosed, srv.Shutdown, srv.Connections}, nil
 	case protocolMilter:
 		h.paths[l.name] = l.Pipeline
 		srv, err := h.newMilterd(c, l)

@@ -2,14 +2,20 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
+	"net/netip"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"mtad/cmd/mtad/script"
+	"mtad/directory"
+	"mtad/managesieved"
 	"mtad/plugins/lua/worker"
+	filter "mtad/plugins/sieve"
 	"mtad/sieve"
+	"mtad/smtp"
 )
 
 func newSieve(g *global) *cobra.Command {
@@ -37,16 +43,57 @@ func (g *global) scriptEnv() *script.Env {
 
 // checkScript is what is wrong with a user's script, "" if it can run. Lua is
 // looked at in a worker: it is the user's.
-func checkScript(ctx context.Context, language, name, text string) string {
+func (h *house) checkScript(ctx context.Context, language, name, text string) string {
 	if language == "lua" {
 		if err := worker.Check(ctx, name, text); err != nil {
 			return err.Error()
 		}
 		return ""
 	}
-	script, problems := sieve.Compile(text, sieve.Options{})
+	script, problems := sieve.Compile(text, h.sieveOptions(ctx, smtp.Address{}))
 	if script != nil {
 		return ""
 	}
 	return strings.TrimSuffix(problems.String(), "\n")
+}
+
+// sieveOptions are those that an account's scripts are compiled with when its mail
+// comes: those of the first filter of delivery that runs users' scripts.
+func (h *house) sieveOptions(ctx context.Context, mailbox smtp.Address) sieve.Options {
+	p, release := h.deliveryPipeline()
+	defer release()
+	for _, step := range p.Steps() {
+		if o, ok := filter.Options(ctx, step.Filter, mailbox); ok {
+			return o
+		}
+	}
+	return sieve.Options{}
+}
+
+// newManageSieve makes a listener's ManageSieve server.
+func (h *house) newManageSieve(c *loaded, l listener) (*managesieved.Server, error) {
+	cfg := managesieved.Config{
+		Directory: h.directory, Authenticate: h.sieveLogin,
+		Options: func(ctx context.Context, a managesieved.Account) sieve.Options {
+			mailbox, err := smtp.ParseAddress(a.Address)
+			if err != nil { // nobody: before the login
+				mailbox = smtp.Address{}
+			}
+			return h.sieveOptions(ctx, mailbox)
+		},
+		Implicit: l.TLS == "implicit", RequireTLS: l.TLS == "required", Logger: h.log, MaxPerAddress: c.top.PerAddress,
+	}
+	if l.TLS != "none" {
+		cfg.TLS = h.tlsConfig()
+	}
+	return managesieved.New(cfg)
+}
+
+// sieveLogin checks a password for ManageSieve.
+func (h *house) sieveLogin(ctx context.Context, login, password string, _ netip.AddrPort) (managesieved.Account, error) {
+	u, err := h.directory.Authenticate(ctx, login, password)
+	if errors.Is(err, directory.ErrBadPassword) {
+		return managesieved.Account{}, managesieved.ErrCredentials
+	}
+	return managesieved.Account{ID: u.ID, Address: u.Address}, err
 }

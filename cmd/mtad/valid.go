@@ -68,6 +68,9 @@ func (l *listener) check(b config.Block, diags *config.Diagnostics) {
 			diags.Add(b.Errorf("xclient", "%q is no network: want 192.0.2.0/24 or [2001:db8::]/32", n))
 		}
 	}
+	if l.Protocol == protocolManageSieve && l.TLS == "none" && !slices.ContainsFunc(l.Addr, loopback) {
+		diags.Add(b.Errorf("tls", "nobody could log in: before TLS that is for loopback alone; set tls = \"opportunistic\""))
+	}
 	if l.Auth == "required" && l.TLS == "none" && !slices.ContainsFunc(l.Addr, loopback) {
 		diags.Add(b.Errorf("auth", "nobody could log in: before TLS that is for loopback alone; set tls = \"required\""))
 	}

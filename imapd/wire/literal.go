@@ -5,13 +5,18 @@ import (
 	"io"
 )
 
-// literalHead takes "{n}" or "{n+}" and the line break after it.
+// literalHead takes "{n}" or "{n+}" and the line break after it. Where there is
+// nobody to ask for the first kind, the client may wait for ever or go on
+// talking, and what it says then is no command.
 func (r *Reader) literalHead() (size int64, sync bool) {
 	r.Expect('{')
 	size = r.Number64()
 	sync = !r.Accept('+')
 	r.Expect('}')
 	r.crlf()
+	if sync && r.more == nil && r.err == nil {
+		r.err = ErrSync
+	}
 	return size, sync
 }
 

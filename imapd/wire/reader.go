@@ -44,6 +44,10 @@ func (e *SyntaxError) Error() string { return "wire: " + e.Text }
 // the connection is out of step and must be closed.
 var ErrFlood = errors.New("wire: refused command is too long to skip")
 
+// ErrSync says that a client sent a synchronising literal where the protocol has
+// none: the connection is out of step and must be closed.
+var ErrSync = errors.New("wire: synchronising literal")
+
 // Reader reads commands. It is not safe for concurrent use.
 type Reader struct {
 	src     io.Reader
@@ -63,7 +67,8 @@ type Reader struct {
 }
 
 // NewReader reads from src. more is called to let the client send a
-// synchronising literal: it writes and flushes a continuation request.
+// synchronising literal: it writes and flushes a continuation request. nil means
+// that the protocol has none of these.
 func NewReader(src io.Reader, b *Buffers, lim Limits, more func() error) *Reader {
 	return &Reader{src: src, more: more, limits: lim.orDefault(), buffers: b, done: true}
 }

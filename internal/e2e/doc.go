@@ -17,6 +17,7 @@
 //	load_test.go       smtp-source and smtp-sink, of Postfix
 //	python_test.go     smtplib and imaplib of Python
 //	curl_test.go       curl: IMAP, IMAPS, SMTP
+//	managesieve_test.go sieve-connect: users' scripts
 //	mutt_test.go       mutt on a terminal of tmux
 //	mbsync_test.go     mbsync both ways, 500 varied messages
 //	goclient_test.go   the clients of go-smtp and go-imap

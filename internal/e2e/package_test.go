@@ -277,7 +277,7 @@ func servesInstalled(t *testing.T, dir string, n int) {
 // returns them.
 func ownPorts(t *testing.T, path string) (smtp, imap int) {
 	t.Helper()
-	text := regexp.MustCompile(`"[0-9.]*:(25|587|143)"`).ReplaceAllStringFunc(read(t, path), func(string) string {
+	text := regexp.MustCompile(`"[0-9.]*:(25|587|143|4190)"`).ReplaceAllStringFunc(read(t, path), func(string) string {
 		return fmt.Sprintf("%q", local(freePort(t)))
 	})
 	check(t, os.WriteFile(path, []byte(text), 0o640)) // owner and mode stay
@@ -287,7 +287,7 @@ func ownPorts(t *testing.T, path string) (smtp, imap int) {
 		check(t, err)
 		ports = append(ports, n)
 	}
-	if len(ports) != 3 {
+	if len(ports) != 4 {
 		t.Fatalf("the packaged listeners have ports %v", ports)
 	}
 	return ports[0], ports[2]

@@ -80,7 +80,8 @@ func TestREADME(t *testing.T) {
 	ports := strings.NewReplacer(
 		fmt.Sprint(was.SMTP), fmt.Sprint(is.SMTP), fmt.Sprint(was.Submission), fmt.Sprint(is.Submission),
 		fmt.Sprint(was.Submissions), fmt.Sprint(is.Submissions), fmt.Sprint(was.IMAP), fmt.Sprint(is.IMAP),
-		fmt.Sprint(was.IMAPS), fmt.Sprint(is.IMAPS), fmt.Sprint(was.HTTP), fmt.Sprint(is.HTTP))
+		fmt.Sprint(was.IMAPS), fmt.Sprint(is.IMAPS), fmt.Sprint(was.ManageSieve), fmt.Sprint(is.ManageSieve),
+		fmt.Sprint(was.HTTP), fmt.Sprint(is.HTTP))
 	screen = strings.TrimSpace(ports.Replace(screen))
 	p := spawn(t, dir, "./mtad", "serve", "--dev", "--base-port", fmt.Sprint(is.Base))
 	p.Await(t, "msg=serving")

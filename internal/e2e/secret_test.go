@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -233,6 +234,15 @@ func busy(t *testing.T, s *server, all secrets) {
 			exchange(t, dial(), true, append(lines, "t LOGOUT")...)
 		}
 	}
+	c := open(s.ManageSieve)
+	_, err := io.WriteString(c, strings.Join([]string{
+		`AUTHENTICATE "PLAIN" "` + plain(wrong) + `"`, `AUTHENTICATE "XYZ" "` + plain(wrong) + `"`, wrong, `AUTHENTICATE "PLAIN" ` + plain(right),
+		`AUTHENTICATE "PLAIN"`, `"` + plain(right) + `"`, `CHECKSCRIPT "# ` + all["sieve script"] + `"`, `PUTSCRIPT "x" "` + all["sieve script"] + `"`, "LOGOUT", "",
+	}, "\r\n"))
+	check(t, err)
+	said, err := io.ReadAll(c)
+	check(t, errors.Join(err, c.Close()))
+	mustSay(t, string(said), `OK "Logged in"`, `OK "Bye"`)
 	script := filepath.Join(t.TempDir(), "x.sieve")
 	write(t, script, "# "+all["sieve script"]+"\nkeep;\n")
 	s.do("sieve", "put", name, "main", script)

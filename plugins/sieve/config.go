@@ -120,9 +120,7 @@ func newFilter(b config.Block, env pipeline.Env, u Users) (pipeline.Filter, erro
 	if err != nil {
 		return nil, b.Errorf("script", "%v", err)
 	}
-	opts := f.lang
-	opts.Include = f.include(context.Background(), smtp.Address{})
-	c := compile(text, opts)
+	c := compile(text, f.optionsFor(f.include(context.Background(), smtp.Address{})))
 	if c.script == nil {
 		return nil, b.Errorf("script", "%s: %s", f.Script, strings.TrimSuffix(c.problems.String(), "\n"))
 	}

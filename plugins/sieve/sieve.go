@@ -107,6 +107,23 @@ func (e errCPU) Error() string { return fmt.Sprintf("ran longer than %v", e.limi
 // Is makes it one of the limits.
 func (errCPU) Is(target error) bool { return target == lang.ErrLimit }
 
+// Options are what a filter compiles the scripts of an account with: for those
+// who take scripts from users. ok is false if f is of another kind, or runs no
+// scripts of users.
+func Options(ctx context.Context, f pipeline.Filter, mailbox smtp.Address) (o lang.Options, ok bool) {
+	s, ok := f.(*filter)
+	if !ok || s.one != nil {
+		return o, false
+	}
+	return s.optionsFor(s.include(ctx, mailbox)), true
+}
+
+func (f *filter) optionsFor(include func(location, name string) (string, error)) lang.Options {
+	o := f.lang
+	o.Include = include
+	return o
+}
+
 // find is the script to run; nil if there is none.
 func (f *filter) find(ctx context.Context, v *pipeline.View) (*compiled, error) {
 	if f.one != nil {
@@ -129,9 +146,7 @@ func (f *filter) find(ctx context.Context, v *pipeline.View) (*compiled, error) 
 		}
 	}
 	if c == nil {
-		opts := f.lang
-		opts.Include = include
-		c = compile(text, opts)
+		c = compile(text, f.optionsFor(include))
 		f.cache.put(version, c)
 		if len(c.included) > 0 && !strings.Contains(version, " ") {
 			f.cache.put(version+" "+mailbox.Key(), c)
