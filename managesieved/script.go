@@ -2,7 +2,9 @@ package managesieved
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"strconv"
 	"strings"
 
@@ -54,17 +56,25 @@ func (s *session) tooBig() error {
 
 // check compiles a script as it will be when it runs. Other scripts of the
 // account see it under its name already, which finds scripts that include each
-// other. The reply is what to say of it.
-func check(options sieve.Options, name, text string) (rep reply, good bool) {
-	if others := options.Include; others != nil && name != "" {
+// other. The reply is what to say of it, and good whether it may be stored; the
+// error is that of reading a script that it includes.
+func check(options sieve.Options, name, text string) (rep reply, good bool, err error) {
+	if others := options.Include; others != nil {
 		options.Include = func(location, other string) (string, error) {
-			if location == "personal" && other == name {
+			if name != "" && location == "personal" && other == name {
 				return text, nil
 			}
-			return others(location, other)
+			included, fault := others(location, other)
+			if fault != nil && !errors.Is(fault, fs.ErrNotExist) {
+				err = fault // not the script's, and not for the client
+			}
+			return included, fault
 		}
 	}
 	script, problems := sieve.Compile(text, options)
+	if err != nil {
+		return reply{}, false, fmt.Errorf("include: %w", err)
+	}
 	var lines []string
 	for _, p := range problems {
 		lines = append(lines, p.Brief())
@@ -72,11 +82,11 @@ func check(options sieve.Options, name, text string) (rep reply, good bool) {
 	found := strings.Join(lines, "\r\n")
 	switch {
 	case script == nil:
-		return no("", found), false
+		return no("", found), false, nil
 	case found != "":
-		return reply{status: "OK", code: "WARNINGS", text: found}, true
+		return reply{status: "OK", code: "WARNINGS", text: found}, true, nil
 	}
-	return ok("The script is good"), true
+	return ok("The script is good"), true, nil
 }
 
 func (s *session) options() sieve.Options { return s.server.config.Options(s.ctx, s.account) }
@@ -106,9 +116,9 @@ func (s *session) putScript() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	rep, good := check(options, name, text)
+	rep, good, err := check(options, name, text)
 	if !good {
-		return rep, nil
+		return rep, err
 	}
 	if err := s.server.config.Directory.PutScript(s.ctx, s.account.ID, directory.Sieve, name, text); err != nil {
 		return reply{}, err
@@ -123,8 +133,8 @@ func (s *session) checkScript() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	rep, _ := check(options, "", text)
-	return rep, nil
+	rep, _, err := check(options, "", text)
+	return rep, err
 }
 
 func (s *session) listScripts() (reply, error) {
@@ -159,8 +169,8 @@ func (s *session) setActive() (reply, error) {
 			return reply{}, err
 		}
 		var good bool
-		if rep, good = check(s.options(), name, text); !good {
-			return rep, nil
+		if rep, good, err = check(s.options(), name, text); !good {
+			return rep, err
 		}
 	}
 	if err := s.server.config.Directory.ActivateScript(s.ctx, s.account.ID, directory.Sieve, name); err != nil {

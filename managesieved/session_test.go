@@ -244,6 +244,24 @@ func TestSetActiveChecksAgain(t *testing.T) {
 	c.want(`SETACTIVE "copies"`, "NO ")
 }
 
+// A script that includes one that can not be read now is not to blame, and the
+// client is told nothing of why.
+func TestIncludeFails(t *testing.T) {
+	s := newSite(t, func(c *Config) {
+		c.Options = func(context.Context, Account) sieve.Options {
+			return sieve.Options{Include: func(string, string) (string, error) { return "", errors.New("no disk at /var/secret") }}
+		}
+	})
+	c := login(t, s)
+	for _, command := range []string{"CHECKSCRIPT", `PUTSCRIPT "a"`} {
+		if got := c.do(command + ` "require \"include\"; include \"b\";"`); got != "NO (TRYLATER) \"Temporary failure, try again later\"\r\n" {
+			t.Errorf("%s: %q", command, got)
+		}
+	}
+	check1(t, s.dir.PutScript(t.Context(), s.users["alice"].ID, directory.Sieve, "a", `require "include"; include "b";`))
+	c.want(`SETACTIVE "a"`, "NO (TRYLATER) ")
+}
+
 // Texts of errors that nobody foresaw stay inside.
 func TestRefusals(t *testing.T) {
 	s := newSite(t, nil)
