@@ -3,6 +3,7 @@ package managesieved
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
@@ -139,7 +140,7 @@ func FuzzSession(f *testing.F) {
 		f.Add(seed, true)
 		f.Add(seed, false)
 	}
-	s := newSite(f, func(c *Config) { c.TLS = nil })
+	s := newSite(f, func(c *Config) { c.TLS, c.Logger = nil, slog.New(slog.DiscardHandler) })
 	f.Fuzz(func(t *testing.T, in string, loggedIn bool) {
 		if loggedIn {
 			in = aliceIn + "\r\n" + in
