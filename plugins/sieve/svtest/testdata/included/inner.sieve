@@ -1,0 +1,1 @@
+require ["include", "fileinto", "variables"]; global "shared"; set "shared" "from the inside"; set "own" "x"; return; discard;
