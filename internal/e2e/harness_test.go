@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +70,20 @@ func read(t testing.TB, path string) string {
 	b, err := os.ReadFile(path)
 	check(t, err)
 	return string(b)
+}
+
+// lastSays waits until the newest message's story has everything that it should:
+// it is written behind the reply.
+func (s *server) lastSays(want ...string) {
+	s.t.Helper()
+	var out string
+	for deadline := time.Now().Add(timeLimit); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		out = s.do("trace", "last")
+		if !slices.ContainsFunc(want, func(w string) bool { return !strings.Contains(out, w) }) {
+			return
+		}
+	}
+	mustSay(s.t, out, want...)
 }
 
 // mustSay checks that a text has everything that it should.

@@ -189,7 +189,7 @@ func TestLeavingClients(t *testing.T) {
 	c.says(".\r\n")
 	<-g.asked
 	c.reads("451 ") // the gate is closed still
-	mustSay(t, s.do("trace", "last"), "late@good.test", "451 ")
+	s.lastSays("late@good.test", "451 ")
 	for range 2 {
 		if got := len(s.mail("alice", stored)); got != stored {
 			t.Errorf("%d messages, want %d", got, stored)

@@ -92,7 +92,7 @@ func TestManyRecipients(t *testing.T) {
 	}
 	bob := s.login("bob")
 	eventually(t, "bob's mail", timeLimit, func() bool { return bob.count("INBOX") > 0 })
-	mustSay(t, s.do("trace", "last"), "bob@example.test")
+	s.lastSays("bob@example.test")
 }
 
 // Commands that nobody's client offers.

@@ -58,10 +58,10 @@ func TestUsersLua(t *testing.T) {
 	mustSay(t, alice.await("Lists/golang-nuts", 1)[0], "Subject: one")
 	send("loop", list)
 	alice.await("INBOX", 2)
-	mustSay(t, s.do("trace", "last"), "ran too long")
+	s.lastSays("ran too long")
 	send("two", list)
 	alice.await("Lists/golang-nuts", 2)
-	mustSay(t, s.do("trace", "last"), "own", "letter 2", "stored in Lists/golang-nuts")
+	s.lastSays("own", "letter 2", "stored in Lists/golang-nuts")
 
 	// The mails of before the script: first what would be, then it is.
 	sort := filepath.Join(s.dir, "sort.lua")

@@ -171,7 +171,7 @@ func TestPostfixHolds(t *testing.T) {
 	if reply := attempt(t, through, "client.test", "a@x.test", []string{"one@far.test"}, letter("a@x.test", "one@far.test", "held", "x")); reply != "" {
 		t.Fatal(reply)
 	}
-	mustSay(t, s.do("trace", "last"), `hold "for a look"`, "queue ID ", "at mx.example.org")
+	s.lastSays(`hold "for a look"`, "queue ID ", "at mx.example.org")
 }
 
 // TestMilterServe checks the command: a server that is a milter and nothing else,

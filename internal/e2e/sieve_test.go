@@ -51,7 +51,7 @@ vacation :addresses "bob@example.test" :subject "Away" :fcc "Sent" "I am away";
 	if n := bob.count("INBOX"); n != 0 {
 		t.Errorf("bob has %d messages", n)
 	}
-	mustSay(t, s.do("trace", "last"), "made here: report of") // the sender is proven, and told that bob refused
+	s.lastSays("made here: report of") // the sender is proven, and told that bob refused
 
 	// Refused by everybody it was for: the client is told.
 	if out, code := swaks(t, s.SMTP, "--from", "ann@good.test", "--to", "bob@example.test", "--header", "Subject: [Dev] Two"); code == 0 || !strings.Contains(out, "550 5.7.1 Not here") {
