@@ -82,7 +82,6 @@ func (l *linker) include(location, name string) (*unit, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.included = append(l.included, Included{location, name, text})
 	u := &unit{name: name}
 	l.open = append(l.open, key)
 	problems, ok := l.compile(u, text)

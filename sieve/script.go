@@ -24,9 +24,8 @@ type Options struct {
 // Script is a compiled script, with those that it includes. It is immutable.
 type Script struct {
 	unit
-	globals  int
-	opts     Options
-	included []Included
+	globals int
+	opts    Options
 }
 
 // unit is one script: the main one, or one that is included.
@@ -53,7 +52,7 @@ func Compile(script string, opts Options) (*Script, Problems) {
 		l.reg = l.reg.with(opts.Custom)
 	}
 	problems, ok := l.compile(&s.unit, script)
-	s.globals, s.included = len(l.globals), l.included
+	s.globals = len(l.globals)
 	if !ok {
 		return nil, problems
 	}
@@ -68,8 +67,6 @@ type linker struct {
 	units   map[string]*unit
 	open    []string // scripts that are being compiled
 	octets  int
-
-	included []Included
 }
 
 // compile compiles one script into u; false if it has errors.

@@ -2,6 +2,8 @@ package sieve
 
 import (
 	"container/list"
+	"errors"
+	"io/fs"
 	"sync"
 
 	lang "mtad/sieve"
@@ -14,26 +16,41 @@ const cacheOctets = 64 << 20
 type compiled struct {
 	script   *lang.Script // nil if it has errors
 	problems lang.Problems
-	included []lang.Included
-	size     int // of the text, with what it includes
+	err      error      // a script that it includes could not be read now
+	included []included // in the order they were asked for
+	size     int        // of the text, with what it includes
+}
+
+// included is a script that another one asked for when it was compiled.
+type included struct {
+	location, name string
+	text           string
+	missing        bool
 }
 
 func compile(text string, opts lang.Options) *compiled {
 	c := &compiled{size: len(text)}
+	include := opts.Include
+	opts.Include = func(location, name string) (string, error) {
+		text, err := include(location, name)
+		i := included{location, name, text, errors.Is(err, fs.ErrNotExist)}
+		if err != nil && !i.missing {
+			c.err = err
+		}
+		c.included = append(c.included, i)
+		c.size += len(text)
+		return text, err
+	}
 	c.script, c.problems = lang.Compile(text, opts)
-	if c.script != nil {
-		c.included = c.script.Included()
-	}
-	for _, i := range c.included {
-		c.size += len(i.Text)
-	}
 	return c
 }
 
-// stale reports whether a script that this one includes has changed.
+// stale reports whether a script that this one includes has changed, or come or
+// gone.
 func (c *compiled) stale(include func(location, name string) (string, error)) bool {
 	for _, i := range c.included {
-		if text, err := include(i.Location, i.Name); err != nil || text != i.Text {
+		text, err := include(i.location, i.name)
+		if text != i.text || i.missing != errors.Is(err, fs.ErrNotExist) {
 			return true
 		}
 	}

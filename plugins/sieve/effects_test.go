@@ -1,6 +1,7 @@
 package sieve
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -240,6 +241,38 @@ func TestIncluded(t *testing.T) {
 		if _, v, _ := run(t, view(t, smtp.MailParams{}, "bob@example.org"), pipeline.Deliver, f); planText(v) != `file-into "`+folder+`"; drop` {
 			t.Errorf("got %s", planText(v))
 		}
+	}
+	// So it is when it was missing or broken, and when it goes.
+	const owner = "bob@example.org "
+	s.texts["bob@example.org"] = `require ["include", "fileinto"]; fileinto "x"; include "late";`
+	for _, c := range [][2]string{
+		{"", "keep"}, {"kep;", "keep"}, {`require "fileinto"; fileinto "late";`, `file-into "x"; file-into "late"; drop`}, {"", "keep"},
+	} {
+		if s.texts[owner+"late"] = c[0]; c[0] == "" {
+			delete(s.texts, owner+"late")
+		}
+		if _, v, trace := run(t, view(t, smtp.MailParams{}, "bob@example.org"), pipeline.Deliver, f); planText(v) != c[1] {
+			t.Errorf("%q: got %s, want %s\n%v", c[0], planText(v), c[1], trace.Events)
+		}
+	}
+}
+
+// A store that can not be asked for what a script includes is a fault, and
+// forgotten as soon as it can be.
+func TestIncludeFault(t *testing.T) {
+	s := newStore()
+	s.texts["bob@example.org"], s.texts["bob@example.org mine"] = `require "include"; include "mine";`, "discard;"
+	f, err := build("scripts = store()", s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.named = errors.New("locked")
+	if fate, _, trace := run(t, view(t, smtp.MailParams{}, "bob@example.org"), pipeline.Deliver, f); fate.Action != pipeline.TempFail || !strings.Contains(trace.Events[0].Err, "locked") {
+		t.Errorf("%v %v", fate, trace.Events)
+	}
+	s.named = nil
+	if _, v, _ := run(t, view(t, smtp.MailParams{}, "bob@example.org"), pipeline.Deliver, f); planText(v) != "drop" {
+		t.Errorf("got %s", planText(v))
 	}
 }
 

@@ -146,7 +146,9 @@ func (f *filter) find(ctx context.Context, v *pipeline.View) (*compiled, error) 
 		}
 	}
 	if c == nil {
-		c = compile(text, f.optionsFor(include))
+		if c = compile(text, f.optionsFor(include)); c.err != nil {
+			return nil, fmt.Errorf("sieve: script of %s: what it includes: %w", mailbox, c.err)
+		}
 		f.cache.put(version, c)
 		if len(c.included) > 0 && !strings.Contains(version, " ") {
 			f.cache.put(version+" "+mailbox.Key(), c)

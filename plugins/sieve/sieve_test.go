@@ -31,6 +31,7 @@ type store struct {
 	err   error
 	asked int
 	marks []string
+	named error // of ScriptNamed
 }
 
 func (s *store) Script(_ context.Context, mailbox smtp.Address) (text, version string, ok bool, err error) {
@@ -45,6 +46,9 @@ func (s *store) ScriptNamed(_ context.Context, mailbox smtp.Address, name string
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	text, ok := s.texts[mailbox.Key()+" "+name]
+	if s.named != nil {
+		return "", s.named
+	}
 	if !ok {
 		return "", fs.ErrNotExist
 	}
