@@ -294,7 +294,7 @@ func TestDomainsAndAliases(t *testing.T) {
 		t.Errorf("name: %v", err)
 	}
 	got, err := h.Domains(ctx)
-	if err != nil || len(got) != 2 || got[0] != (Domain{"backup.test", "relay"}) || got[1] != (Domain{"example.test", "local"}) {
+	if err != nil || len(got) != 2 || got[0] != (Domain{Name: "backup.test", Class: "relay"}) || got[1] != (Domain{Name: "example.test", Class: "local"}) {
 		t.Errorf("got %v, %v", got, err)
 	}
 	check(t, h.AddAlias(ctx, Alias{"info", []string{"a@far.test", "b@far.test"}}))
@@ -490,23 +490,23 @@ func TestRoute(t *testing.T) {
 	check(t, h.AddAlias(ctx, Alias{"list", []string{"alice", "bob@far.test"}}))
 	check(t, h.AddAlias(ctx, Alias{"one", []string{"two@example.test"}}))
 	check(t, h.AddAlias(ctx, Alias{"two", []string{"one@example.test"}}))
-	r, err := h.Route(ctx, "list@example.test")
+	r, err := h.Route(ctx, "", "list@example.test")
 	if err != nil || r.Class != "alias" || len(r.Targets) != 2 {
 		t.Fatalf("got %+v, %v", r, err)
 	}
-	if r.Targets[0].Account == 0 || r.Targets[1].Route != "smart" || r.Targets[1].TLS != "none" {
+	if r.Targets[0].Account == 0 || r.Targets[1].Way != "smtp to 127.0.0.1:2525" || r.Targets[1].TLS != "none" {
 		t.Errorf("got %+v", r)
 	}
 	for address, class := range map[string]string{"nobody@example.test": "unknown", "x@far.test": "denied", "alice": "local"} {
-		if r, err := h.Route(ctx, address); err != nil || r.Class != class {
+		if r, err := h.Route(ctx, "", address); err != nil || r.Class != class {
 			t.Errorf("%s: %+v, %v", address, r, err)
 		}
 	}
-	if _, err := h.Route(ctx, "a b"); code(t, err) != BadData {
+	if _, err := h.Route(ctx, "", "a b"); code(t, err) != BadData {
 		t.Errorf("got %v", err)
 	}
-	if _, err := h.Route(ctx, "one@example.test"); code(t, err) != No {
-		t.Errorf("a circle: %v", err)
+	if r, err := h.Route(ctx, "", "one@example.test"); err != nil || !r.Circle || r.Class != "unknown" {
+		t.Errorf("a circle: %+v, %v", r, err)
 	}
 }
 

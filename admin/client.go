@@ -270,9 +270,9 @@ func (c *Client) RemoveAlias(ctx context.Context, a Alias) error {
 	return c.change(ctx, "/v1/aliases/remove", a)
 }
 
-// Route reads what becomes of mail for an address.
-func (c *Client) Route(ctx context.Context, address string) (Route, error) {
-	return read[Route](ctx, c, "/v1/route", url.Values{"address": {address}})
+// Route reads what becomes of mail for an address, from a sender.
+func (c *Client) Route(ctx context.Context, sender, address string) (Route, error) {
+	return read[Route](ctx, c, "/v1/route", url.Values{"sender": {sender}, "address": {address}})
 }
 
 // Scripts lists a user's scripts in a language; "" is Sieve.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"mtad/config"
+	"mtad/deliver/route"
 	"mtad/directory"
 	"mtad/queue"
 	"mtad/store"
@@ -51,7 +52,9 @@ var sentinels = []struct {
 	{directory.ErrNoDomain, NoHost, "not one of the domains that mail is taken for; `mtad domain add` adds one"},
 	{directory.ErrNoScript, NoInput, "no such script; `mtad sieve list` shows what there is"},
 	{directory.ErrExists, No, "is there already"},
-	{directory.ErrLoop, No, "the aliases lead in a circle"},
+	{directory.ErrStands, No, directory.ErrStands.Error()},
+	{directory.ErrInUse, No, "in use: it has users or aliases of its own, another domain stands for it, or it stands for one itself"},
+	{route.ErrTooMany, BadData, route.ErrTooMany.Error() + " aliases"},
 	{directory.ErrBadAddress, BadData, "no valid address or domain"},
 	{directory.ErrBadName, BadData, "no valid name: want 1 to 512 octets of text"},
 	{directory.ErrWeak, BadData, "the password is empty or too long"},

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"mtad/deliver"
 	"mtad/deliver/relay"
+	"mtad/deliver/route"
 	"mtad/directory"
 	"mtad/journal"
 	"mtad/mailbox"
@@ -62,9 +62,9 @@ func newHarness(t *testing.T) *harness {
 	h.cfg = Config{
 		Info: Info{Version: "1.2", PID: 42, Started: time.Unix(1000, 0).UTC(), Config: "/etc/mtad/mtad.hcl", DataDir: dir, Hostname: "mx.example.test"},
 		DB:   db, Queue: queue.New(queue.Config{DB: db}), Directory: dir2, Mailboxes: boxes, Traces: traces,
-		Router: deliver.NewRouter(dir2, &deliver.Routing{
-			DefaultDomain: "example.test", Relayhost: "smart",
-			Routes: []relay.Route{{Name: "smart", Hosts: []string{"127.0.0.1:2525"}, Security: relay.Plain}},
+		Router: route.New(dir2, &route.Config{
+			Origin: "example.test", Separator: "+", Aliases: []route.AliasSource{nil}, Relayhost: "smart",
+			Routes: []route.Named{{Name: "smart", Way: route.Way{Via: route.ViaSMTP, Route: relay.Route{Name: "smart", Hosts: []string{"127.0.0.1:2525"}, Security: relay.Plain}}}},
 		}),
 		Steps: func() []pipeline.Stats { return []pipeline.Stats{someStats()} },
 		Listeners: func() []Listener {

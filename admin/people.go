@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/url"
 
+	"mtad/deliver/route"
 	"mtad/directory"
 	"mtad/mailbox"
 	"mtad/smtp"
@@ -14,7 +15,7 @@ func (s *Server) domains(ctx context.Context, _ url.Values) ([]Domain, error) {
 	found, err := s.cfg.Directory.Domains(ctx)
 	out := []Domain{}
 	for _, d := range found {
-		out = append(out, Domain{d.Name, d.Class.String()})
+		out = append(out, Domain{d.Name, d.Class.String(), d.Of})
 	}
 	return out, err
 }
@@ -25,6 +26,9 @@ var classes = map[string]directory.DomainClass{
 }
 
 func (s *Server) addDomain(ctx context.Context, d Domain) (none, error) {
+	if d.Of != "" {
+		return none{}, about(d.Name, s.cfg.Directory.AddAliasDomain(ctx, d.Name, d.Of))
+	}
 	class, ok := classes[d.Class]
 	if !ok {
 		return none{}, &Error{Usage, "class is one of local, relay"}
@@ -35,7 +39,7 @@ func (s *Server) addDomain(ctx context.Context, d Domain) (none, error) {
 func (s *Server) removeDomain(ctx context.Context, d Domain) (none, error) {
 	err := s.cfg.Directory.RemoveDomain(ctx, d.Name)
 	if errors.Is(err, directory.ErrInUse) {
-		return none{}, &Error{No, d.Name + " still has accounts; remove them first"}
+		return none{}, &Error{No, d.Name + " still has accounts, or another domain stands for it; remove them first"}
 	}
 	return none{}, about(d.Name, err)
 }
@@ -133,25 +137,64 @@ func (s *Server) route(ctx context.Context, q url.Values) (Route, error) {
 	if err != nil {
 		return Route{}, &Error{BadData, err.Error()}
 	}
-	res, err := s.cfg.Router.Resolve(ctx, addr, false)
+	from, err := senderOf(q.Get("sender"))
+	if err != nil {
+		return Route{}, &Error{BadData, err.Error()}
+	}
+	res, err := s.cfg.Router.Explain(ctx, addr, false)
 	if err != nil {
 		return Route{}, about(addr.String(), err)
 	}
-	if res.Circle {
-		return Route{}, about(addr.String(), directory.ErrLoop)
+	out := Route{
+		Address: addr.String(), Class: string(res.Class), Exempt: res.Exempt, Circle: res.Circle, Reply: res.Reply.String(),
+		Targets: []Target{}, Steps: steps(res.Steps),
 	}
-	out := Route{Address: addr.String(), Class: string(res.Class), Exempt: res.Exempt, Targets: []Target{}}
-	found, err := s.cfg.Router.Expand(ctx, addr)
-	if err != nil {
-		return Route{}, about(addr.String(), err)
+	if res.Reply.IsZero() {
+		out.Reply = ""
 	}
-	for _, t := range found {
-		target := Target{Address: t.Addr.String(), Account: t.Account}
-		if t.Account == 0 {
-			r := s.cfg.Router.RelayRoute(t.Addr.Domain)
-			target.Route, target.Hosts, target.TLS = r.Name, r.Hosts, string(r.Security)
+	for _, t := range res.Targets {
+		target, found, err := s.targetOf(ctx, from, t)
+		if err != nil {
+			return Route{}, about(addr.String(), err)
 		}
-		out.Targets = append(out.Targets, target)
+		out.Targets, out.Steps = append(out.Targets, target), append(out.Steps, steps(found)...)
 	}
 	return out, nil
+}
+
+// senderOf reads a reverse-path; "" and "<>" are none.
+func senderOf(text string) (smtp.Address, error) {
+	if text == "" || text == "<>" {
+		return smtp.Address{}, nil
+	}
+	return smtp.ParseAddress(text)
+}
+
+func steps(in []route.Step) []RouteStep {
+	out := []RouteStep{}
+	for _, s := range in {
+		out = append(out, RouteStep(s))
+	}
+	return out
+}
+
+// targetOf is a target, and of an address elsewhere the way there.
+func (s *Server) targetOf(ctx context.Context, from smtp.Address, t route.Target) (Target, []route.Step, error) {
+	out := Target{Address: t.Addr.String(), Account: t.Account, User: t.User, Owner: t.Owner.String()}
+	switch t.Kind {
+	case route.Mailbox:
+		return out, nil, nil
+	case route.File:
+		out.File = t.Text
+		return out, nil, nil
+	case route.Command:
+		out.Command = t.Text
+		return out, nil, nil
+	}
+	if out.Owner != "" {
+		from = t.Owner
+	}
+	way, found, err := s.cfg.Router.ExplainWay(ctx, from, t.Addr)
+	out.Way, out.Hosts, out.TLS = way.String(), way.Route.Hosts, string(way.Route.Security)
+	return out, found, err
 }

@@ -10,8 +10,8 @@ import (
 	"net/url"
 )
 
-// route is one call. streams is for answers without an end that is known.
-type route struct {
+// handler is one call. streams is for answers without an end that is known.
+type handler struct {
 	method, path string
 	call         func(s *Server, w http.ResponseWriter, r *http.Request) error
 	streams      bool
@@ -19,8 +19,8 @@ type route struct {
 
 // routes is every call there is. A name once published keeps its meaning; what
 // changes it gets another version.
-func routes() []route {
-	return []route{
+func routes() []handler {
+	return []handler{
 		{"GET", "/v1/status", get((*Server).status), false},
 		{"POST", "/v1/reload", post((*Server).reload), false},
 		{"POST", "/v1/stop", post((*Server).stop), false},

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/net/netutil"
 
-	"mtad/deliver"
+	"mtad/deliver/route"
 	"mtad/directory"
 	"mtad/mailbox"
 	"mtad/pipeline"
@@ -39,7 +39,7 @@ type Config struct {
 	Queue     *queue.Queue
 	Directory *directory.Directory
 	Mailboxes *mailbox.Store
-	Router    *deliver.Router
+	Router    *route.Router
 	Traces    *trace.Log
 	// Steps are the counters of the steps in force.
 	Steps func() []pipeline.Stats
@@ -139,7 +139,7 @@ func (s *Server) Close(ctx context.Context) error {
 }
 
 // answer runs a call and writes what it says.
-func (s *Server) answer(w http.ResponseWriter, r *http.Request, rt route) {
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, rt handler) {
 	ctx := r.Context()
 	if !rt.streams {
 		var cancel context.CancelFunc

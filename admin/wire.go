@@ -117,7 +117,8 @@ type Counts struct {
 // Domain is one that the server takes mail for.
 type Domain struct {
 	Name  string `json:"name"`
-	Class string `json:"class"` // local, relay
+	Class string `json:"class"`        // local, relay, alias
+	Of    string `json:"of,omitempty"` // alias: the domain whose addresses it has
 }
 
 // User is an account.
@@ -170,18 +171,32 @@ type Script struct {
 
 // Route says what becomes of mail for an address.
 type Route struct {
-	Address string   `json:"address"`
-	Class   string   `json:"class"`  // local, alias, relay, unknown, denied: for a client that may not relay
-	Exempt  bool     `json:"exempt"` // postmaster or abuse
-	Targets []Target `json:"targets"`
+	Address string      `json:"address"`
+	Class   string      `json:"class"`            // local, alias, relay, unknown, denied: for a client that may not relay
+	Exempt  bool        `json:"exempt"`           // postmaster or abuse
+	Circle  bool        `json:"circle,omitempty"` // its aliases lead in a circle
+	Reply   string      `json:"reply,omitempty"`  // what is said, if not what the class says
+	Targets []Target    `json:"targets"`
+	Steps   []RouteStep `json:"steps"`
+}
+
+// RouteStep is one thing that was looked at on the way.
+type RouteStep struct {
+	Address string `json:"address"`
+	Where   string `json:"where"` // a setting, a file
+	What    string `json:"what"`  // what came of it
 }
 
 // Target is where mail for an address ends.
 type Target struct {
 	Address string   `json:"address"`
 	Account int64    `json:"account,omitempty"` // 0: elsewhere
-	Route   string   `json:"route,omitempty"`   // of the configuration; "" is the domain's MX
-	Hosts   []string `json:"hosts,omitempty"`   // of the route
+	Way     string   `json:"way,omitempty"`     // how mail gets there, if elsewhere
+	Hosts   []string `json:"hosts,omitempty"`   // of a way that names them
+	File    string   `json:"file,omitempty"`    // of the system
+	Command string   `json:"command,omitempty"` // a program of the system
+	User    string   `json:"user,omitempty"`    // as whom file and command are
+	Owner   string   `json:"owner,omitempty"`   // who is told of failures instead of the sender
 	TLS     string   `json:"tls,omitempty"`     // what is demanded of it
 }
 

@@ -81,7 +81,7 @@ w   = a > 1
 	want := every{
 		B: true, I: -7, F: 1.5, S: "text", P: "/etc/mtad/rules/x.lua", D: 90 * time.Minute, Z: 10*MB + 1, R: Rate{200, time.Hour},
 		L: []string{"a", "b"}, SM: map[string]string{"a": "x", "b.c": "3", "d": "true"}, FM: map[string]float64{"zen.spamhaus.org": 6},
-		Src: Source{{LookupValue, "v"}, {LookupFile, "/etc/mtad/aliases"}, {LookupFile, "/etc/aliases"}, {LookupStore, ""}},
+		Src: Source{{LookupValue, "v"}, {LookupTable, "file:/etc/mtad/aliases"}, {LookupTable, "file:/etc/aliases"}, {LookupStore, ""}},
 		Sc:  -1.5, X: "hunter2!",
 	}
 	if !reflect.DeepEqual(got, want) {

@@ -224,6 +224,9 @@ func toSource(v cty.Value, dir string) (any, error) {
 }
 
 func toLookup(v cty.Value, dir string) (Lookup, error) {
+	if !v.IsNull() && (v.Type().IsObjectType() || v.Type().IsMapType()) {
+		return inline(v)
+	}
 	if v.Type().Equals(storeType) && !v.IsNull() {
 		return Lookup{Kind: LookupStore}, nil
 	}
@@ -231,10 +234,32 @@ func toLookup(v cty.Value, dir string) (Lookup, error) {
 	if err != nil {
 		return Lookup{}, err
 	}
-	if path, ok := strings.CutPrefix(s, "file:"); ok {
-		return Lookup{LookupFile, within(dir, path)}, nil
+	typ, name, _ := strings.Cut(s, ":")
+	path, ok := tableTypes[typ]
+	switch {
+	case !ok || !strings.Contains(s, ":"):
+		return Lookup{LookupValue, s}, nil
+	case path:
+		name = within(dir, name)
 	}
-	return Lookup{LookupValue, s}, nil
+	return Lookup{LookupTable, typ + ":" + name}, nil
+}
+
+// inline makes a table of a map that is written out.
+func inline(v cty.Value) (Lookup, error) {
+	rows, err := toMap(v, toText)
+	if err != nil {
+		return Lookup{}, err
+	}
+	m := rows
+	var b strings.Builder
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		if strings.ContainsAny(k+m[k], "{}") || strings.Contains(k, "=") {
+			return Lookup{}, fmt.Errorf("%q: a row can not have braces, or = in its key; write a file", k)
+		}
+		fmt.Fprintf(&b, " {%s = %s}", k, m[k])
+	}
+	return Lookup{LookupTable, "inline:{" + strings.TrimSpace(b.String()) + "}"}, nil
 }
 
 func toScore(v cty.Value, _ string) (any, error) {

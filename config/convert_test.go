@@ -128,7 +128,7 @@ func TestRenderedValuesAreReadBack(t *testing.T) {
 		TypeStrings:   {[]string{}, []string{"a", "b,c", `"`}},
 		TypeStringMap: {map[string]string{}, map[string]string{"a.b": "c", "": "x", "${y}": "z"}},
 		TypeFloatMap:  {map[string]float64{"zen": 6, "x": -0.5}},
-		TypeSource:    {Store(), Source{}, Source{{LookupValue, "a"}, {LookupFile, "/f"}, {LookupStore, ""}}},
+		TypeSource:    {Store(), Source{}, Source{{LookupValue, "a"}, {LookupTable, "file:/f"}, {LookupStore, ""}}},
 		TypeScore:     {Score(0), Score(-2.5)},
 	}
 	for typ, list := range values {
@@ -171,7 +171,7 @@ func TestDefaults(t *testing.T) {
 		{Option{Type: TypeStringMap, Default: map[string]string{"a": "b"}}, map[string]string{"a": "b"}},
 		{Option{Type: TypeFloatMap, Default: map[string]float64{"a": 1}}, map[string]float64{"a": 1}},
 		{Option{Type: TypeSource, Default: Store()}, Store()},
-		{Option{Type: TypeSource, Default: "file:/x"}, Source{{LookupFile, "/x"}}},
+		{Option{Type: TypeSource, Default: "file:/x"}, Source{{LookupTable, "file:/x"}}},
 		{Option{Type: TypeScore, Default: Score(1)}, Score(1)},
 		{Option{Type: TypeScore, Default: Score(1), Min: 2}, nil},
 		{Option{Type: TypeSecret, Default: "x"}, Secret("x")},

@@ -74,7 +74,7 @@ var typeInfos = [...]typeInfo{
 	TypeStringMap: {"map of strings", `a map such as { name = "value" }`, map[string]string(nil)},
 	TypePathMap:   {"map of paths", `a map of file names such as { vips = "maps/vips" }`, map[string]string(nil)},
 	TypeFloatMap:  {"map of numbers", `a map of numbers such as { "name" = 6 }`, map[string]float64(nil)},
-	TypeSource:    {"source", `store(), "file:PATH", or a list of values and these`, Source(nil)},
+	TypeSource:    {"source", `store(), a table such as "file:PATH" or { key = "value" }, or a list of values and these`, Source(nil)},
 	TypeScore:     {"score", "points such as score(3)", Score(0)},
 	TypeSecret:    {"secret", `a string, env("NAME") or file("path")`, Secret("")},
 	TypeWhen:      {"condition", "a condition such as !auth.ok && size < 1 * MB", (*When)(nil)},

@@ -164,13 +164,10 @@ func (s Source) texts() []string {
 	return out
 }
 
-// String is the lookup as text: store(), file:/path or the value.
+// String is the lookup as text: store(), the name of a table or the value.
 func (l Lookup) String() string {
-	switch l.Kind {
-	case LookupStore:
+	if l.Kind == LookupStore {
 		return "store()"
-	case LookupFile:
-		return "file:" + l.Text
 	}
 	return l.Text
 }

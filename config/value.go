@@ -108,9 +108,16 @@ type LookupKind uint8
 // The kinds of Lookup.
 const (
 	LookupValue LookupKind = iota // Text is itself the value
-	LookupFile                    // Text is an absolute or working-directory-relative path
+	LookupTable                   // Text is "TYPE:NAME", the name of a lookup table; a path in it is relative to the working directory, or absolute
 	LookupStore                   // the store; Text is empty
 )
+
+// tableTypes are the types of lookup tables; true means that a path follows.
+var tableTypes = map[string]bool{
+	"file": true, "texthash": true, "hash": true, "btree": true, "lmdb": true, "dbm": true, "cdb": true,
+	"regexp": true, "pcre": true, "cidr": true, "sqlite": true, "pgsql": true, "ldap": true, "mysql": true,
+	"inline": false, "static": false, "unix": false, "tcp": false, "socketmap": false,
+}
 
 // Lookup is one place of a Source.
 type Lookup struct {
@@ -127,6 +134,17 @@ func Store() Source { return Source{{Kind: LookupStore}} }
 // Uses reports whether the source has a lookup of this kind.
 func (s Source) Uses(k LookupKind) bool {
 	return slices.ContainsFunc(s, func(l Lookup) bool { return l.Kind == k })
+}
+
+// Tables are the names of the lookup tables of the source, in order.
+func (s Source) Tables() []string {
+	var out []string
+	for _, l := range s {
+		if l.Kind == LookupTable {
+			out = append(out, l.Text)
+		}
+	}
+	return out
 }
 
 // Values are the literal values of the source, in order.

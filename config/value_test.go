@@ -131,8 +131,8 @@ func TestSecretIsNeverPrinted(t *testing.T) {
 }
 
 func TestSource(t *testing.T) {
-	s := Source{{LookupValue, "a"}, {LookupFile, "/x"}, {LookupStore, ""}, {LookupValue, "b"}}
-	if !s.Uses(LookupStore) || Store().Uses(LookupFile) || strings.Join(s.Values(), " ") != "a b" {
+	s := Source{{LookupValue, "a"}, {LookupTable, "file:/x"}, {LookupStore, ""}, {LookupValue, "b"}}
+	if !s.Uses(LookupStore) || Store().Uses(LookupTable) || strings.Join(s.Values(), " ") != "a b" {
 		t.Errorf("%v", s)
 	}
 	if got := s.String(); got != `["a", "file:/x", store(), "b"]` {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"mtad/deliver/route"
 	"mtad/internal/crash"
 	"mtad/internal/invariants"
 	"mtad/journal"
@@ -43,7 +44,7 @@ type Config struct {
 	Hostname  string
 	DB        *store.DB
 	Mailboxes *mailbox.Store
-	Router    *Router
+	Router    *route.Router
 	// Delivery and Generated return the pipelines in force for local
 	// recipients and for mail made here, and a function to call afterwards.
 	Delivery  func() (*pipeline.Pipeline, func())
@@ -64,6 +65,9 @@ type Config struct {
 	WarnLocal, WarnOther time.Duration
 	Log                  *slog.Logger
 	Now                  func() time.Time
+	// Hand hands mail to a program or file of the system, and answers as a host
+	// would; nil if there is no way to do so.
+	Hand func(context.Context, Handing) smtp.Reply
 	// State is what the rules of a local mailbox remember; nil if nothing is.
 	State func(mailbox smtp.Address) (pipeline.KV, error)
 }
@@ -414,10 +418,11 @@ func (a *Agent) resolve(ctx context.Context, v *pipeline.View, note func(pipelin
 			note(pipeline.Event{Kind: pipeline.EventDeliver, Rcpt: r.Addr.String(), Note: "discarded for this recipient"})
 			continue
 		}
-		targets, err := a.cfg.Router.Expand(ctx, r.Addr)
+		res, err := a.cfg.Router.Resolve(ctx, r.Addr, true)
 		if err != nil {
 			return nil, err
 		}
+		targets := res.Targets
 		if len(targets) == 0 && (r.Class == pipeline.Local || r.Class == pipeline.Alias) {
 			return nil, fmt.Errorf("%w: %s", errVanished, r.Addr)
 		}
@@ -426,31 +431,43 @@ func (a *Agent) resolve(ctx context.Context, v *pipeline.View, note func(pipelin
 			continue
 		}
 		for _, t := range targets {
-			key := fmt.Sprint(t.Account, " ", t.Addr.Key(), " ", t.Detail)
+			key := fmt.Sprint(t.Account, " ", t.Addr.Key(), " ", t.Detail, " ", t.Text)
 			if seen[key] {
 				continue
 			}
 			seen[key] = true
-			acts = append(acts, a.target(v, r, t))
+			act, err := a.target(ctx, v, r, t)
+			if err != nil {
+				return nil, err
+			}
+			acts = append(acts, act)
 		}
 	}
 	return acts, nil
 }
 
 // target makes the act of one recipient.
-func (a *Agent) target(v *pipeline.View, r pipeline.Recipient, t Target) act {
-	out := act{Kind: actRelay, Rcpt: r.Addr, ID: r.ID, Params: r.Params, Account: t.Account, Mailbox: t.Addr, Bounce: r.Refusal, Folder: v.Folder()}
-	if t.Account == 0 {
-		return out
+func (a *Agent) target(ctx context.Context, v *pipeline.View, r pipeline.Recipient, t route.Target) (act, error) {
+	out := act{
+		Kind: actFile, Rcpt: r.Addr, ID: r.ID, Params: r.Params, Account: t.Account, Mailbox: t.Addr, Bounce: r.Refusal,
+		Folder: v.Folder(), Owner: t.Owner,
 	}
-	out.Kind = actFile
+	switch t.Kind {
+	case route.Remote:
+		way, err := a.cfg.Router.Way(ctx, out.sender(v), t.Addr)
+		out.Kind, out.Dest = actRelay, way.Key()
+		return out, err
+	case route.File, route.Command:
+		out.Kind = actHand
+		out.Hand = &hand{Command: t.Kind == route.Command, Text: t.Text, User: t.User, Detail: t.Detail}
+	}
 	// RFC 5321, 6.3: a message that was delivered here before comes no more.
 	for _, d := range v.Message().Header().Values("Delivered-To") {
 		if strings.EqualFold(d, t.Addr.String()) {
 			out.Bounce = replyLoop
 		}
 	}
-	return out
+	return out, nil
 }
 
 // plan runs the Deliver stage for one mailbox; base is the message as it is

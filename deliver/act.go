@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -284,7 +285,7 @@ func (a *Agent) file(tx *store.Tx, v *pipeline.View, act *act, f pipeline.FileIn
 // prefix is what final delivery puts before the message: Return-Path (RFC 5321,
 // 4.4) and Delivered-To, and the header if it was edited for this recipient.
 func (a *Agent) prefix(v *pipeline.View, act *act, e pipeline.Edition) (prefix []byte, skip int64) {
-	prefix = fmt.Appendf(nil, "Return-Path: %s\r\nDelivered-To: %s\r\n", v.Sender().Path(), act.Mailbox)
+	prefix = fmt.Appendf(nil, "Return-Path: %s\r\nDelivered-To: %s\r\n", act.sender(v).Path(), act.Mailbox)
 	m := v.Message()
 	switch {
 	case e.Edited != nil:
@@ -317,12 +318,14 @@ func parseFlags(names []string) mailbox.Flags {
 
 // item makes a queue item of an act.
 func (a *Agent) item(v *pipeline.View, act *act) (*queue.Item, error) {
-	q := queued{Act: *act, Sender: v.Sender(), Params: v.SenderParams(), Local: submitted(v), Proven: proven(v)}
+	q := queued{Act: *act, Sender: act.sender(v), Params: v.SenderParams(), Local: submitted(v), Proven: proven(v)}
 	dest := destLocal
-	if act.Kind == actRelay {
-		route := a.cfg.Router.RelayRoute(act.Mailbox.Domain)
-		dest = route.Key()
-	} else {
+	switch act.Kind {
+	case actRelay:
+		dest = cmp.Or(act.Dest, act.Mailbox.Domain)
+	case actHand:
+		dest = destSystem
+	default:
 		q.View = v.Stored()
 	}
 	data, err := json.Marshal(q)
@@ -335,7 +338,7 @@ func (a *Agent) item(v *pipeline.View, act *act) (*queue.Item, error) {
 		age = a.cfg.MaxAgeNull
 	}
 	return &queue.Item{
-		Message: v.ID(), Sender: v.Sender().String(), Rcpt: act.Mailbox.String(), Dest: dest, Data: data,
+		Message: v.ID(), Sender: q.Sender.String(), Rcpt: act.Mailbox.String(), Dest: dest, Data: data,
 		Created: now, Next: now, Expires: now.Add(age), Hold: act.Hold,
 	}, nil
 }

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"mtad/deliver/relay"
+	"mtad/deliver/route"
 	"mtad/journal"
 	"mtad/message"
 	"mtad/pipeline"
@@ -37,14 +39,21 @@ func (a *Agent) Attempt(ctx context.Context, job *queue.Job) []queue.Result {
 			return same(job, queue.Result{Status: queue.Deferred, Reply: "451 4.3.0 Can not read the queue item"})
 		}
 	}
-	if job.Dest == destLocal {
+	switch job.Dest {
+	case destLocal:
 		return a.attemptLocal(ctx, job, data, body)
+	case destSystem:
+		return a.attemptSystem(ctx, job, data, body)
 	}
 	return a.attemptRelay(ctx, job, data, body)
 }
 
-// destLocal is the destination of mailboxes here. It is no domain's name.
-const destLocal = "(local)"
+// Destinations that are no domain's name: mailboxes here, and programs and files
+// of the system.
+const (
+	destLocal  = "(local)"
+	destSystem = "(system)"
+)
 
 func same(job *queue.Job, r queue.Result) []queue.Result {
 	out := make([]queue.Result, len(job.Items))
@@ -54,32 +63,76 @@ func same(job *queue.Job, r queue.Result) []queue.Result {
 	return out
 }
 
-// attemptRelay sends to another host: once for all who get the same octets, and
-// singly to those for whom the message was edited.
+// errand is recipients of a job who get the same octets from the same sender, on
+// the same way.
+type errand struct {
+	way  route.Way
+	idx  []int // into the job's items
+	body message.Bytes
+}
+
+// attemptRelay sends to another host, or whatever the ways to the recipients are
+// by now: once for all who share an errand.
 func (a *Agent) attemptRelay(ctx context.Context, job *queue.Job, data []queued, body message.Bytes) []queue.Result {
 	out := make([]queue.Result, len(data))
-	var together []int
+	var together []errand
 	for i := range data {
-		if data[i].Act.Edited == nil {
-			together = append(together, i)
+		d := &data[i]
+		way, err := a.cfg.Router.Way(ctx, d.Sender, d.Act.Mailbox)
+		if err != nil {
+			a.cfg.Log.Error("attempt: way", "id", job.Message, "rcpt", d.Act.Mailbox.String(), "err", err)
+			out[i] = queue.Result{Status: queue.Deferred, Reply: "451 4.3.5 Can not find the way to the recipient now"}
 			continue
 		}
-		a.relay(ctx, job, data, []int{i}, data[i].Act.revision(body), out)
+		n := slices.IndexFunc(together, func(e errand) bool {
+			return d.Act.Edited == nil && data[e.idx[0]].Act.Edited == nil && e.way.Key() == way.Key() && data[e.idx[0]].Sender == d.Sender
+		})
+		if n < 0 {
+			n = len(together)
+			together = append(together, errand{way: way, body: d.Act.revision(body)})
+		}
+		together[n].idx = append(together[n].idx, i)
 	}
-	if len(together) > 0 {
-		a.relay(ctx, job, data, together, body, out)
+	for _, e := range together {
+		a.errand(ctx, job, data, e, out)
 	}
 	return out
 }
 
-// relay sends to the recipients with these indexes and puts their results into
-// out.
-func (a *Agent) relay(ctx context.Context, job *queue.Job, data []queued, idx []int, body message.Bytes, out []queue.Result) {
-	first := &data[idx[0]]
-	rj := &relay.Job{
-		ID: job.Message, Sender: first.Sender, Params: first.Params, Message: body,
-		Route: a.cfg.Router.RelayRoute(first.Act.Mailbox.Domain),
+// errand puts the results of one errand into out.
+func (a *Agent) errand(ctx context.Context, job *queue.Job, data []queued, e errand, out []queue.Result) {
+	switch e.way.Via {
+	case route.ViaSMTP, route.ViaLMTP:
+		a.relay(ctx, job, data, e, out)
+		return
+	case route.ViaPipe, route.ViaMaildir, route.ViaMbox:
+		a.handLocal(ctx, job, data, e, out)
+		return
 	}
+	reply := e.way.Refusal()
+	if e.way.Via == route.ViaDiscard {
+		reply = smtp.NewReply(250, 0, 0, "Discarded")
+	}
+	for _, i := range e.idx {
+		out[i] = a.told(job, &data[i], string(e.way.Via), reply)
+	}
+}
+
+// told notes what was done for one recipient, and makes its result.
+func (a *Agent) told(job *queue.Job, d *queued, host string, r smtp.Reply) queue.Result {
+	res := queue.Result{Status: statusOf(r), Reply: r.String(), Host: host}
+	a.cfg.Trace(pipeline.Trace{ID: job.Message, Events: []pipeline.Event{{
+		Time: a.cfg.Now(), Kind: pipeline.EventRelay, Rcpt: d.Act.Mailbox.String(), Host: host,
+		Action: statusWords[res.Status], Reply: res.Reply,
+	}}})
+	return res
+}
+
+// relay sends to the recipients of an errand.
+func (a *Agent) relay(ctx context.Context, job *queue.Job, data []queued, e errand, out []queue.Result) {
+	idx := e.idx
+	first := &data[idx[0]]
+	rj := &relay.Job{ID: job.Message, Sender: first.Sender, Params: first.Params, Message: e.body, Route: e.way.Route}
 	for _, i := range idx {
 		rj.Rcpts = append(rj.Rcpts, relay.Rcpt{Addr: data[i].Act.Mailbox, Params: data[i].Act.Params})
 	}
@@ -162,7 +215,7 @@ func (a *Agent) deliverLater(ctx context.Context, it *queue.Item, d *queued, bod
 		return a.sendLater(ctx, it, v.WithRcpts(v.Rcpts(), base), &d.Act, body)
 	}
 	act := d.Act
-	if act.Account, err = a.cfg.Router.account(ctx, act.Mailbox); err != nil {
+	if act.Account, err = a.cfg.Router.Account(ctx, act.Mailbox); err != nil {
 		return smtp.Reply{}, err
 	}
 	var events []pipeline.Event

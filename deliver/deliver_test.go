@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"mtad/directory"
 	"mtad/journal"
 	"mtad/mailbox"
 	"mtad/message"
@@ -442,40 +441,6 @@ func TestGone(t *testing.T) {
 	reply, _ := w.agent.Accept(t.Context(), f, func() error { return fmt.Errorf("gone") })
 	expect(t, "reply", reply, replyGone)
 	expect(t, "ann", len(w.box("ann")), 0)
-}
-
-func TestRouter(t *testing.T) {
-	w := newWorld(t)
-	ctx := t.Context()
-	w.must(w.dir.AddAlias(ctx, "al@x.test", "bob@x.test", "z@far.test"))
-	w.must(w.dir.AddDomain(ctx, "relayed.test", directory.Relay))
-	r := w.agent.cfg.Router
-	n := *r.routing.Load()
-	n.Destinations, n.RelayDomains = []string{"here.test"}, []string{".sub.test"}
-	n.Transport = map[string]string{"a.test": "far", ".a.test": "other", "*": ""}
-	n.Relayhost = ""
-	r.SetRouting(&n)
-	for _, c := range []struct {
-		addr string
-		may  bool
-		want string
-	}{
-		{"ann@x.test", false, "local false"}, {"postmaster", false, "alias true"}, {"abuse@x.test", false, "alias true"}, {"al@x.test", false, "alias false"},
-		{"no@x.test", true, "unknown false"}, {"a@far.test", false, "denied false"}, {"a@far.test", true, "relay false"}, {"a@relayed.test", false, "relay false"},
-		{"a@b.sub.test", false, "relay false"}, {"a@sub.test", false, "denied false"}, {"bob@here.test", false, "local false"}, {"no@here.test", false, "unknown false"},
-		{"a%far.test@relayed.test", false, "denied false"}, {"far.test!a@b.sub.test", false, "denied false"}, {`"a@far.test"@b.sub.test`, false, "denied false"},
-		{"a%far.test@relayed.test", true, "relay false"},
-	} {
-		res, err := r.Resolve(ctx, w.addr(c.addr), c.may)
-		w.must(err)
-		if got := fmt.Sprint(res.Class, " ", res.Exempt); got != c.want {
-			t.Errorf("%s: %s, want %s", c.addr, got, c.want)
-		}
-	}
-	for domain, want := range map[string]string{"a.test": "route:far", "b.a.test": "b.a.test", "c.b.A.test": "c.b.a.test", "z.test": "z.test"} {
-		rt := r.RelayRoute(domain)
-		expect(t, domain, rt.Key(), want)
-	}
 }
 
 // TestParseFlags leaves out what would break the list of flags in IMAP.

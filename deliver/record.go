@@ -31,6 +31,7 @@ const (
 	actRelay actKind = "relay" // send to another host
 	actLater actKind = "later" // run the Deliver stage from the queue
 	actSend  actKind = "send"  // a redirect, response or report that could not be made at once
+	actHand  actKind = "hand"  // to a program or file of the system
 )
 
 // act is one thing to do. It stands in the record, and, where it is not done at
@@ -48,12 +49,32 @@ type act struct {
 	Skip    int64           `json:"skip,omitempty"`    // octets of the message
 	Hold    string          `json:"hold,omitempty"`    // why it waits for an administrator
 	Bounce  smtp.Reply      `json:"bounce,omitzero"`   // refused after all: the sender is told
+	Dest    string          `json:"dest,omitempty"`    // of relay: the destination, as the queue knows it
+	Owner   smtp.Address    `json:"owner,omitzero"`    // who sends it on, if not the sender: the owner of a list
+	Hand    *hand           `json:"hand,omitempty"`    // of hand
 
 	// Override says that the recipient's rules refused, and that a release
 	// by an administrator is to deliver all the same.
 	Override bool `json:"override,omitempty"`
 
 	planned bool // Bounce is the word of the recipient's rules
+}
+
+// hand is a program or file of the system that an alias or a .forward names.
+type hand struct {
+	Command bool   `json:"command,omitempty"` // else a file
+	Text    string `json:"text"`              // the command line, or the path
+	User    string `json:"user,omitempty"`    // as whom; "": nobody in particular
+	Detail  string `json:"detail,omitempty"`
+}
+
+// sender is who an act's mail comes from. The null sender stays: what is sent to
+// nobody's account must not come back.
+func (act *act) sender(v *pipeline.View) smtp.Address {
+	if act.Owner.IsZero() || v.Sender().IsZero() {
+		return v.Sender()
+	}
+	return act.Owner
 }
 
 // queued is what a queue item's Data holds.

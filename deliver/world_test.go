@@ -16,6 +16,7 @@ import (
 	gosmtp "github.com/emersion/go-smtp"
 
 	"mtad/deliver/relay"
+	"mtad/deliver/route"
 	"mtad/directory"
 	"mtad/internal/mtatest"
 	"mtad/mailbox"
@@ -175,9 +176,9 @@ func (w *world) start() {
 	w.dir, err = directory.New(w.db, directory.Options{Now: w.clock.Now, Settings: directory.Settings{DefaultDomain: "x.test", Postmaster: "ann@x.test"}})
 	w.must(err)
 	client := relay.New(relay.Config{Hostname: "here.test", IdleTime: time.Minute})
-	router := NewRouter(w.dir, &Routing{
-		Hostname: "here.test", DefaultDomain: "x.test", Relayhost: "far", Relay: client,
-		Routes: []relay.Route{{Name: "far", Hosts: []string{w.smtpAddr}}},
+	router := route.New(w.dir, &route.Config{
+		Hostname: "here.test", Origin: "x.test", Separator: "+", Aliases: []route.AliasSource{nil}, Relayhost: "far", Relay: client,
+		Routes: []route.Named{{Name: "far", Way: route.Way{Via: route.ViaSMTP, Route: relay.Route{Name: "far", Hosts: []string{w.smtpAddr}}}}},
 	})
 	deliver := w.pipeline("deliver", &w.onDeliver)
 	made := w.pipeline("generated", &w.onMade)

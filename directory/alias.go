@@ -3,7 +3,6 @@ package directory
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"mtad/smtp"
@@ -11,8 +10,7 @@ import (
 )
 
 const (
-	maxDepth   = 10   // aliases leading to aliases
-	maxTargets = 1000 // mailboxes one address may lead to
+	maxTargets = 1000 // of one alias
 	postmaster = "postmaster"
 	abuse      = "abuse"
 )
@@ -50,8 +48,11 @@ func (d *Directory) AddAlias(ctx context.Context, address string, targets ...str
 		canonical[i] = target.String()
 	}
 	return wrap("add alias", d.update(ctx, func(tx *store.Tx) error {
-		if _, err := classOf(tx, a.Domain); err != nil {
+		switch class, _, err := domainOf(tx, a.Domain); {
+		case err != nil:
 			return err
+		case class == Stand:
+			return ErrStands
 		}
 		var n int
 		if err := tx.QueryRow("SELECT count(*) FROM alias WHERE domain = ? AND local = ?", a.Domain, a.Local).Scan(&n); err != nil {
@@ -120,36 +121,23 @@ func (d *Directory) Aliases(ctx context.Context, domain string) (out []Alias, er
 	return out, wrap("aliases", err, ErrNoAlias)
 }
 
-// Class is what an address is to this server.
-type Class uint8
-
-// The classes of an address.
-const (
-	Foreign    Class = iota // not one of our domains
-	RelayClass              // of a domain taken for another server
-	UserClass               // a mailbox here
-	AliasClass              // leads to Targets
-	Unknown                 // of our domain, and nobody
-)
-
-// Target is where an alias leads in the end.
-type Target struct {
-	Address smtp.Address
-	User    *User  // nil for addresses elsewhere
-	Detail  string // behind the separator, for users
-}
-
-// Result is what Lookup found.
+// Result is what the directory knows of one address: the row that takes it. Where
+// an alias leads is the caller's to follow.
 type Result struct {
-	Class   Class
-	User    User     // UserClass
-	Detail  string   // UserClass: behind the separator, as written
-	Targets []Target // AliasClass: each once
+	Class   DomainClass  // of the domain; zero: it is not in the directory
+	Key     smtp.Address // of the row; zero: nobody takes the address. "@domain" has no Local
+	Targets []string     // of the alias at Key; nil: there is none. Nobody changes them
+	User    *User        // of the account at Key; nil: there is none
+	Detail  string       // behind the separator, as written, if Key is the address without it
+	StandIn bool         // nobody has the name: Key is the domain's catch-all, or postmaster's stand-in
 }
 
-// Lookup says what an address is and where it leads. Aliases are followed to
-// the end, at most ten deep and to a thousand targets (ErrTooMany). A target
-// that leads back is left out; ErrLoop if then nothing is left.
+// Found reports whether anybody takes the address.
+func (r *Result) Found() bool { return r.Targets != nil || r.User != nil }
+
+// Lookup finds who takes an address: that of the address as it is, without its
+// detail, postmaster's and abuse's stand-ins, the domain's catch-all. A domain
+// that stands for another has that one's addresses; Key says so.
 func (d *Directory) Lookup(ctx context.Context, local, domain string) (r Result, err error) {
 	generation := d.cache.generation() // before anything that it covers is read
 	s := d.settings.Load()
@@ -158,15 +146,14 @@ func (d *Directory) Lookup(ctx context.Context, local, domain string) (r Result,
 	}
 	domain, err = canonicalDomain(domain)
 	if err != nil {
-		return Result{Class: Foreign}, nil
+		return Result{}, nil
 	}
 	a := smtp.Address{Local: local, Domain: domain}
 	if r, ok := d.cache.get(a); ok {
 		return r, nil
 	}
 	err = d.db.View(ctx, func(tx *store.Tx) error {
-		l := lookup{tx: tx, settings: s, visited: map[smtp.Address]bool{}, found: map[smtp.Address]bool{}}
-		r, err = l.run(a)
+		r, err = (&lookup{tx, s}).run(a)
 		return err
 	})
 	if err == nil {
@@ -175,119 +162,98 @@ func (d *Directory) Lookup(ctx context.Context, local, domain string) (r Result,
 	return r, wrap("lookup", err, ErrNoUser)
 }
 
-// lookup is one run through the aliases.
+// lookup finds one address.
 type lookup struct {
 	tx       *store.Tx
 	settings *Settings
-	visited  map[smtp.Address]bool // aliases
-	found    map[smtp.Address]bool // final addresses
-	targets  []Target
 }
 
 func (l *lookup) run(a smtp.Address) (Result, error) {
-	class, err := classOf(l.tx, a.Domain)
+	class, other, err := domainOf(l.tx, a.Domain)
 	if errors.Is(err, store.ErrNoRows) {
-		return Result{Class: Foreign}, nil
+		return Result{}, nil
 	}
 	if err != nil {
 		return Result{}, err
 	}
-	h, err := l.resolve(a, class)
-	if err != nil {
-		return Result{}, err
+	if other != "" {
+		a.Domain = other
 	}
-	switch {
-	case h.user != nil:
-		return Result{Class: UserClass, User: *h.user, Detail: h.detail}, nil
-	case h.targets != nil:
-		if err := l.follow(h, 1); err != nil {
-			return Result{}, err
-		}
-		if len(l.targets) == 0 {
-			return Result{}, fmt.Errorf("%w: %v", ErrLoop, a)
-		}
-		return Result{Class: AliasClass, Targets: l.targets}, nil
-	case class == Relay:
-		return Result{Class: RelayClass}, nil
-	}
-	return Result{Class: Unknown}, nil
+	r, err := l.resolve(a, class)
+	r.Class = class
+	return r, err
 }
 
-// hit is the row that takes an address.
-type hit struct {
-	key     smtp.Address // of the row
-	user    *User
-	detail  string
-	targets []string
-}
-
-// resolve finds who takes an address: the address as it is, without its
-// detail, postmaster's and abuse's stand-ins, the domain's catch-all.
-func (l *lookup) resolve(a smtp.Address, class DomainClass) (hit, error) {
+func (l *lookup) resolve(a smtp.Address, class DomainClass) (Result, error) {
 	original := a.Local
 	a.Local = strings.ToLower(a.Local)
-	tries := []struct {
-		a      smtp.Address
-		detail string
-	}{{a, ""}}
-	if i := strings.IndexAny(a.Local, l.settings.Separator); i > 0 {
-		base, detail := a.Local[:i], ""
-		if len(original) == len(a.Local) {
-			detail = original[i+1:]
-		} else {
-			detail = a.Local[i+1:]
-		}
-		tries = append(tries, struct {
-			a      smtp.Address
-			detail string
-		}{smtp.Address{Local: base, Domain: a.Domain}, detail})
+	r, err := l.row(a)
+	if err != nil || r.Found() {
+		return r, err
 	}
-	for _, try := range tries {
-		h, err := l.row(try.a)
-		if err != nil || h.user != nil || h.targets != nil {
-			h.detail = try.detail
-			return h, err
+	if base, detail, ok := l.settings.split(a.Local, original); ok {
+		r, err := l.row(smtp.Address{Local: base, Domain: a.Domain})
+		if err != nil || r.Found() {
+			r.Detail = detail
+			return r, err
 		}
 	}
-	if h, err := l.standIn(a, class); err != nil || h.user != nil || h.targets != nil {
-		return h, err
+	r, err = l.standIn(a, class)
+	if err == nil && !r.Found() {
+		r, err = l.row(smtp.Address{Domain: a.Domain})
 	}
-	return l.row(smtp.Address{Domain: a.Domain})
+	r.StandIn = true
+	return r, err
+}
+
+// split takes the detail off a local-part in lower case; the detail is as it was
+// written.
+func (s *Settings) split(local, original string) (base, detail string, ok bool) {
+	i := strings.IndexAny(local, s.Separator)
+	if i <= 0 {
+		return "", "", false
+	}
+	if len(original) == len(local) {
+		return local[:i], original[i+1:], true
+	}
+	return local[:i], local[i+1:], true
 }
 
 // standIn finds who answers for postmaster and abuse where nobody of that name
 // is (RFC 5321, 4.5.1; RFC 2142, 4).
-func (l *lookup) standIn(a smtp.Address, class DomainClass) (hit, error) {
-	if class != Local || a.Local != postmaster && a.Local != abuse {
-		return hit{}, nil
+func (l *lookup) standIn(a smtp.Address, class DomainClass) (Result, error) {
+	if class == Relay || a.Local != postmaster && a.Local != abuse {
+		return Result{}, nil
 	}
 	if a.Local == abuse {
-		if h, err := l.row(smtp.Address{Local: postmaster, Domain: a.Domain}); err != nil || h.user != nil || h.targets != nil {
-			return h, err
+		if r, err := l.row(smtp.Address{Local: postmaster, Domain: a.Domain}); err != nil || r.Found() {
+			return r, err
 		}
 	}
 	if l.settings.Postmaster == "" {
-		return hit{}, nil
+		return Result{}, nil
 	}
-	return hit{key: a, targets: []string{l.settings.Postmaster}}, nil
+	return Result{Key: a, Targets: []string{l.settings.Postmaster}}, nil
 }
 
-// row looks for an alias, unless it was followed before, then for a user.
-func (l *lookup) row(a smtp.Address) (hit, error) {
-	if !l.visited[a] {
-		targets, err := l.aliasTargets(a)
-		if err != nil || targets != nil {
-			return hit{key: a, targets: targets}, err
+// row looks for an alias and a user.
+func (l *lookup) row(a smtp.Address) (r Result, err error) {
+	if r.Targets, err = l.aliasTargets(a); err != nil {
+		return Result{}, err
+	}
+	if a.Local != "" {
+		u, err := findUser(l.tx, a)
+		switch {
+		case err == nil:
+			r.User = &u
+		case !errors.Is(err, store.ErrNoRows):
+			return Result{}, err
 		}
 	}
-	if a.Local == "" {
-		return hit{}, nil
+	if r.Found() {
+		r.Key = a
 	}
-	u, err := findUser(l.tx, a)
-	if errors.Is(err, store.ErrNoRows) {
-		return hit{}, nil
-	}
-	return hit{key: a, user: &u}, err
+	return r, nil
 }
 
 func (l *lookup) aliasTargets(a smtp.Address) (targets []string, err error) {
@@ -304,65 +270,4 @@ func (l *lookup) aliasTargets(a smtp.Address) (targets []string, err error) {
 		targets = append(targets, t)
 	}
 	return targets, rows.Err()
-}
-
-// follow adds where an alias leads.
-func (l *lookup) follow(h hit, depth int) error {
-	if depth > maxDepth {
-		return fmt.Errorf("%w aliases after one another at %v", ErrTooMany, h.key)
-	}
-	l.visited[h.key] = true
-	for _, t := range h.targets {
-		a, err := l.settings.address(t)
-		if err != nil {
-			return err
-		}
-		if err := l.target(a, h, depth); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// target adds one target of an alias. Where an alias names its own user, the
-// detail it was called with goes on to that user.
-func (l *lookup) target(a smtp.Address, from hit, depth int) error {
-	class, err := classOf(l.tx, a.Domain)
-	if errors.Is(err, store.ErrNoRows) {
-		return l.add(Target{Address: a})
-	}
-	if err != nil {
-		return err
-	}
-	h, err := l.resolve(a, class)
-	switch {
-	case err != nil:
-		return err
-	case h.user != nil:
-		to, err := l.settings.address(h.user.Address)
-		if err != nil {
-			return err
-		}
-		if h.key == from.key {
-			h.detail = from.detail
-		}
-		return l.add(Target{Address: to, User: h.user, Detail: h.detail})
-	case h.targets != nil && !l.visited[h.key]:
-		return l.follow(h, depth+1)
-	case h.targets == nil && class == Relay:
-		return l.add(Target{Address: a})
-	}
-	return nil // leads back, or to nobody
-}
-
-func (l *lookup) add(t Target) error {
-	if l.found[t.Address] {
-		return nil
-	}
-	if len(l.targets) == maxTargets {
-		return fmt.Errorf("%w targets", ErrTooMany)
-	}
-	l.found[t.Address] = true
-	l.targets = append(l.targets, t)
-	return nil
 }

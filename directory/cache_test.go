@@ -34,17 +34,17 @@ func TestLookupSeesEveryChange(t *testing.T) {
 		asked  string
 		want   string
 	}{
-		{"add alias", func() error { return d.AddAlias(bg(), "x", "alice") }, "x", "alias alice@example.test"},
-		{"add target", func() error { return d.AddAlias(bg(), "x", "y@far.test") }, "x", "alias alice@example.test y@far.test"},
-		{"remove alias", func() error { return d.RemoveAlias(bg(), "x") }, "x", "unknown"},
-		{"add user", func() error { _, err := d.AddUser(bg(), "x", "secret secret"); return err }, "x", "user x@example.test"},
-		{"remove user", func() error { _, err := d.RemoveUser(bg(), "x"); return err }, "x", "unknown"},
+		{"add alias", func() error { return d.AddAlias(bg(), "x", "alice") }, "x", "local x@example.test alias alice@example.test"},
+		{"add target", func() error { return d.AddAlias(bg(), "x", "y@far.test") }, "x", "local x@example.test alias alice@example.test y@far.test"},
+		{"remove alias", func() error { return d.RemoveAlias(bg(), "x") }, "x", "local"},
+		{"add user", func() error { _, err := d.AddUser(bg(), "x", "secret secret"); return err }, "x", "local x@example.test user x@example.test"},
+		{"remove user", func() error { _, err := d.RemoveUser(bg(), "x"); return err }, "x", "local"},
 		{"postmaster", func() error {
 			return d.Configure(Settings{DefaultDomain: "example.test", Postmaster: "alice"})
-		}, "postmaster", "alias alice@example.test"},
-		{"no postmaster", func() error { return d.Configure(Settings{DefaultDomain: "example.test"}) }, "postmaster", "unknown"},
+		}, "postmaster", "local postmaster@example.test alias alice@example.test for nobody"},
+		{"no postmaster", func() error { return d.Configure(Settings{DefaultDomain: "example.test"}) }, "postmaster", "local"},
 		{"relay domain", func() error { return d.AddDomain(bg(), "example.test", Relay) }, "x", "relay"},
-		{"local domain", func() error { return d.AddDomain(bg(), "example.test", Local) }, "x", "unknown"},
+		{"local domain", func() error { return d.AddDomain(bg(), "example.test", Local) }, "x", "local"},
 	}
 	for round := range 4 {
 		for _, s := range steps {
@@ -64,7 +64,7 @@ func TestCacheIsBounded(t *testing.T) {
 	for i := range 2 * maxCached {
 		c.put(smtp.Address{Local: fmt.Sprint(i), Domain: "x.test"}, c.generation(), Result{})
 	}
-	c.put(smtp.Address{Local: "many"}, c.generation(), Result{Targets: make([]Target, maxCachedTargets+1)})
+	c.put(smtp.Address{Local: "many"}, c.generation(), Result{Targets: make([]string, maxCachedTargets+1)})
 	if _, ok := c.get(smtp.Address{Local: "many"}); ok || len(c.known) != maxCached {
 		t.Errorf("%d are remembered", len(c.known))
 	}

@@ -30,7 +30,7 @@ var (
 	ErrWeak        = errors.New("directory: password empty or too long")
 	ErrTooMany     = errors.New("directory: too many")
 	ErrTooBig      = errors.New("directory: too big")
-	ErrLoop        = errors.New("directory: aliases lead in a circle")
+	ErrStands      = errors.New("directory: the domain stands for another, and has that one's users and aliases")
 )
 
 // Settings may change while the directory is in use.

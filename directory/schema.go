@@ -73,7 +73,7 @@ END;
 CREATE TRIGGER state_less AFTER DELETE ON state BEGIN
 	UPDATE state_count SET keys = keys - 1 WHERE namespace = old.namespace;
 END;
-`, scriptLanguages}}
+`, scriptLanguages, aliasDomains}}
 }
 
 // scriptLanguages gives each script a language; those that were there are Sieve.
@@ -94,3 +94,6 @@ INSERT INTO script SELECT user, 'sieve', name, text, version, active, changed FR
 DROP TABLE script_old;
 CREATE UNIQUE INDEX script_active ON script (user, language) WHERE active;
 `
+
+// aliasDomains are domains that stand for others.
+const aliasDomains = `ALTER TABLE domain ADD COLUMN stands_for TEXT NOT NULL DEFAULT ''`

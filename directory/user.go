@@ -2,6 +2,7 @@ package directory
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"mtad/smtp"
@@ -15,6 +16,7 @@ type DomainClass uint8
 const (
 	Local DomainClass = 1 + iota // users and aliases here
 	Relay                        // taken for another server
+	Stand                        // stands for another domain: its addresses are that one's
 )
 
 func (c DomainClass) String() string {
@@ -23,6 +25,8 @@ func (c DomainClass) String() string {
 		return "local"
 	case Relay:
 		return "relay"
+	case Stand:
+		return "alias"
 	}
 	return "unknown"
 }
@@ -31,6 +35,7 @@ func (c DomainClass) String() string {
 type Domain struct {
 	Name  string // A-labels in lower case
 	Class DomainClass
+	Of    string // Stand: the domain whose addresses it has
 }
 
 // AddDomain adds a domain, or changes its class.
@@ -40,8 +45,40 @@ func (d *Directory) AddDomain(ctx context.Context, name string, class DomainClas
 		return err
 	}
 	return wrap("add domain", d.update(ctx, func(tx *store.Tx) error {
-		_, err := tx.Exec("INSERT INTO domain VALUES (?, ?) ON CONFLICT DO UPDATE SET class = excluded.class", name, class)
+		return putDomain(tx, Domain{Name: name, Class: class})
+	}), ErrNoDomain)
+}
+
+func putDomain(tx *store.Tx, one Domain) error {
+	_, err := tx.Exec("INSERT INTO domain VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET class = excluded.class, stands_for = excluded.stands_for", one.Name, one.Class, one.Of)
+	return err
+}
+
+// AddAliasDomain adds a domain whose addresses are those of another, which is
+// one of ours, and stands for none itself. A domain that has users or aliases of
+// its own, or that another stands for, can not become one (ErrInUse).
+func (d *Directory) AddAliasDomain(ctx context.Context, name, of string) error {
+	name, err := canonicalDomain(name)
+	if err != nil {
 		return err
+	}
+	if of, err = canonicalDomain(of); err != nil {
+		return err
+	}
+	return wrap("add domain", d.update(ctx, func(tx *store.Tx) error {
+		class, _, err := domainOf(tx, of)
+		if err != nil {
+			return err
+		}
+		var used int
+		err = tx.QueryRow("SELECT (SELECT count(*) FROM user WHERE domain = ?1) + (SELECT count(*) FROM alias WHERE domain = ?1) + (SELECT count(*) FROM domain WHERE stands_for = ?1)", name).Scan(&used)
+		switch {
+		case err != nil:
+			return err
+		case used > 0 || class != Local || name == of:
+			return ErrInUse
+		}
+		return putDomain(tx, Domain{name, Stand, of})
 	}), ErrNoDomain)
 }
 
@@ -52,8 +89,8 @@ func (d *Directory) RemoveDomain(ctx context.Context, name string) error {
 		return err
 	}
 	return wrap("remove domain", d.update(ctx, func(tx *store.Tx) error {
-		var users int
-		if err := tx.QueryRow("SELECT count(*) FROM user WHERE domain = ?", name).Scan(&users); err != nil {
+		var users int // and domains that stand for it
+		if err := tx.QueryRow("SELECT (SELECT count(*) FROM user WHERE domain = ?1) + (SELECT count(*) FROM domain WHERE stands_for = ?1)", name).Scan(&users); err != nil {
 			return err
 		}
 		if users > 0 {
@@ -77,13 +114,13 @@ func one(r store.Result, err error) error {
 // Domains lists the domains by name.
 func (d *Directory) Domains(ctx context.Context) (out []Domain, err error) {
 	err = d.db.View(ctx, func(tx *store.Tx) error {
-		rows, err := tx.Query("SELECT name, class FROM domain ORDER BY name")
+		rows, err := tx.Query("SELECT name, class, stands_for FROM domain ORDER BY name")
 		if err != nil {
 			return err
 		}
 		for rows.Next() {
 			var one Domain
-			if err := rows.Scan(&one.Name, &one.Class); err != nil {
+			if err := rows.Scan(&one.Name, &one.Class, &one.Of); err != nil {
 				return err
 			}
 			out = append(out, one)
@@ -93,9 +130,10 @@ func (d *Directory) Domains(ctx context.Context) (out []Domain, err error) {
 	return out, wrap("domains", err, ErrNoDomain)
 }
 
-func classOf(tx *store.Tx, domain string) (c DomainClass, err error) {
-	err = tx.QueryRow("SELECT class FROM domain WHERE name = ?", domain).Scan(&c)
-	return c, err
+// domainOf finds a domain's class, and the one that it stands for.
+func domainOf(tx *store.Tx, domain string) (c DomainClass, of string, err error) {
+	err = tx.QueryRow("SELECT class, stands_for FROM domain WHERE name = ?", domain).Scan(&c, &of)
+	return c, of, err
 }
 
 // User is one account.
@@ -129,7 +167,10 @@ func (d *Directory) AddUser(ctx context.Context, address, password string) (u Us
 		return User{}, err
 	}
 	err = d.update(ctx, func(tx *store.Tx) error {
-		if class, err := classOf(tx, a.Domain); err != nil || class != Local {
+		switch class, _, err := domainOf(tx, a.Domain); {
+		case err == nil && class == Stand:
+			return ErrStands
+		case err != nil || class != Local:
 			return ErrNoDomain
 		}
 		_, err := tx.Exec("INSERT INTO user (local, domain, hash, created) VALUES (?, ?, ?, ?)", a.Local, a.Domain, hash, d.now().Unix())
@@ -147,15 +188,29 @@ func findUser(tx *store.Tx, a smtp.Address) (u User, err error) {
 	return u, err
 }
 
+// findStood is findUser, also by an address of a domain that stands for the
+// user's.
+func findStood(tx *store.Tx, a smtp.Address) (User, error) {
+	u, err := findUser(tx, a)
+	if !errors.Is(err, store.ErrNoRows) {
+		return u, err
+	}
+	_, of, err := domainOf(tx, a.Domain)
+	if err != nil || of == "" {
+		return User{}, store.ErrNoRows
+	}
+	return findUser(tx, smtp.Address{Local: a.Local, Domain: of})
+}
+
 // User finds an account by its own address, with the default domain if it has
-// none. ErrNoUser, ErrBadAddress.
+// none; a domain that stands for the account's does as well. ErrNoUser, ErrBadAddress.
 func (d *Directory) User(ctx context.Context, address string) (u User, err error) {
 	a, err := d.address(address)
 	if err != nil {
 		return User{}, err
 	}
 	err = d.db.View(ctx, func(tx *store.Tx) error {
-		u, err = findUser(tx, a)
+		u, err = findStood(tx, a)
 		return err
 	})
 	return u, wrap("user", err, ErrNoUser)

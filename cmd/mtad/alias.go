@@ -37,9 +37,11 @@ func warnAlias(ctx context.Context, c *admin.Client, w io.Writer, address string
 	if strings.HasPrefix(address, "@") {
 		return
 	}
-	switch r, err := c.Route(ctx, address); {
+	switch r, err := c.Route(ctx, "", address); {
 	case err != nil:
 		fmt.Fprintf(w, "note: %s\n", clean(err.Error()))
+	case r.Circle:
+		fmt.Fprintf(w, "note: %s: the aliases lead in a circle\n", clean(r.Address))
 	case r.Class == "unknown":
 		fmt.Fprintf(w, "note: %s does not exist here\n", clean(r.Address))
 	}
@@ -81,9 +83,12 @@ func newAliasExpand(g *global) *cobra.Command {
 	cmd := &cobra.Command{Use: "expand ADDRESS", Short: "Print the addresses that an address leads to in the end", Args: cobra.ExactArgs(1)}
 	f := addFormat(cmd)
 	cmd.RunE = g.withClient(func(ctx context.Context, c *admin.Client, cmd *cobra.Command, args []string) error {
-		r, err := c.Route(ctx, args[0])
+		r, err := c.Route(ctx, "", args[0])
 		if err != nil {
 			return err
+		}
+		if r.Circle {
+			return exitf(exitNo, "%s: the aliases lead in a circle", clean(args[0]))
 		}
 		if len(r.Targets) == 0 {
 			return exitf(exitNoUser, "%s leads nowhere", clean(args[0]))
@@ -91,10 +96,21 @@ func newAliasExpand(g *global) *cobra.Command {
 		return printList(cmd.OutOrStdout(), *f, r.Targets, func(w io.Writer) error {
 			out := &lines{w: w}
 			for _, t := range r.Targets {
-				out.printf("%s\n", clean(t.Address))
+				out.printf("%s\n", clean(expanded(t)))
 			}
 			return out.err
 		})
 	})
 	return cmd
+}
+
+// expanded is a target as an aliases file has it.
+func expanded(t admin.Target) string {
+	switch {
+	case t.Command != "":
+		return "|" + t.Command
+	case t.File != "":
+		return t.File
+	}
+	return t.Address
 }

@@ -261,7 +261,7 @@ func checkQueue(q admin.QueueStatus) finding {
 }
 
 func checkPostmaster(ctx context.Context, c *admin.Client) finding {
-	r, err := c.Route(ctx, "postmaster")
+	r, err := c.Route(ctx, "", "postmaster")
 	if err == nil && (r.Class == "local" || r.Class == "alias") {
 		return finding{"postmaster", levelOK, r.Address + " is read", ""}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -16,12 +17,16 @@ func newDomain(g *global) *cobra.Command {
 
 func newDomainAdd(g *global) *cobra.Command {
 	var relay bool
+	var of string
 	cmd := &cobra.Command{
 		Use: "add DOMAIN", Short: "Add a domain with accounts and aliases here", Args: cobra.ExactArgs(1),
 		RunE: g.withClient(func(ctx context.Context, c *admin.Client, cmd *cobra.Command, args []string) error {
 			d := admin.Domain{Name: args[0], Class: "local"}
 			if relay {
 				d.Class = "relay"
+			}
+			if d.Of = of; of != "" {
+				d.Class = "alias"
 			}
 			if err := c.AddDomain(ctx, d); err != nil {
 				return err
@@ -31,6 +36,8 @@ func newDomainAdd(g *global) *cobra.Command {
 		}),
 	}
 	cmd.Flags().BoolVar(&relay, "relay", false, "its mail is taken for another server")
+	cmd.Flags().StringVar(&of, "alias-of", "", "it stands for this domain of ours: its addresses are that one's")
+	cmd.MarkFlagsMutuallyExclusive("relay", "alias-of")
 	return cmd
 }
 
@@ -45,7 +52,7 @@ func newDomainList(g *global) *cobra.Command {
 		return printList(cmd.OutOrStdout(), *f, domains, func(w io.Writer) error {
 			var rows [][]string
 			for _, d := range domains {
-				rows = append(rows, []string{d.Name, d.Class})
+				rows = append(rows, []string{d.Name, strings.TrimSpace(d.Class + " " + d.Of)})
 			}
 			return printTable(w, []string{"DOMAIN", "CLASS"}, rows)
 		})

@@ -21,6 +21,7 @@ import (
 	"mtad/cmd/mtad/users"
 	"mtad/deliver"
 	"mtad/deliver/relay"
+	"mtad/deliver/route"
 	"mtad/directory"
 	"mtad/dns"
 	"mtad/mailbox"
@@ -49,7 +50,7 @@ type house struct {
 	mailboxes *mailbox.Store
 	resolver  dns.Resolver
 	relay     *relay.Client
-	router    *deliver.Router
+	router    *route.Router
 	agent     *deliver.Agent
 	queue     *queue.Queue
 	set       *pipeline.Set
@@ -109,7 +110,7 @@ func (h *house) openStore(ctx context.Context, c *loaded) error {
 }
 
 func directorySettings(c *loaded) directory.Settings {
-	return directory.Settings{DefaultDomain: c.top.DefaultDomain, Postmaster: c.top.Postmaster, Separator: c.top.Delimiter}
+	return directory.Settings{DefaultDomain: c.top.Origin, Postmaster: c.top.Postmaster, Separator: c.top.Delimiter}
 }
 
 func (h *house) openRest(ctx context.Context, c *loaded) error {
@@ -118,7 +119,7 @@ func (h *house) openRest(ctx context.Context, c *loaded) error {
 		return err
 	}
 	h.relay = relay.New(relay.Config{Hostname: c.top.Hostname, DNS: h.resolver, Log: h.log, Self: h.self, Timeouts: c.timeouts()})
-	h.router = deliver.NewRouter(h.directory, c.routing(h.relay))
+	h.router = route.New(h.directory, c.routing(h.relay, ours))
 	if h.built, err = c.build(h.buildEnv(), nil); err != nil {
 		return err
 	}
@@ -236,7 +237,7 @@ func (h *house) tlsConfig() *tls.Config {
 // always arrive (RFC 5321, 4.5.1), leads nowhere. The directory may be filled
 // later, so it is no error.
 func (h *house) warnPostmaster(ctx context.Context, c *loaded) {
-	addr := smtp.Address{Local: "postmaster", Domain: c.top.DefaultDomain}
+	addr := smtp.Address{Local: "postmaster", Domain: c.top.Origin}
 	res, err := h.router.Resolve(ctx, addr, false)
 	if err == nil && (res.Class == pipeline.Local || res.Class == pipeline.Alias) {
 		return
@@ -253,8 +254,31 @@ func (h *house) route(ctx context.Context, v *pipeline.View, rcpt smtp.Address) 
 		h.log.Error("look up recipient", "rcpt", rcpt.String(), "err", err)
 		return smtpd.Route{Reply: replyLookup}
 	}
-	return smtpd.Route{Class: res.Class, Exempt: res.Exempt, Reply: classReplies[res.Class]}
+	reply := res.Reply
+	if reply.IsZero() {
+		reply = classReplies[res.Class]
+	}
+	if res.Class == pipeline.Relayed {
+		reply, err = h.undeliverable(ctx, v.Sender(), rcpt)
+		if err != nil {
+			h.log.Error("look up the way to a recipient", "rcpt", rcpt.String(), "err", err)
+			reply = replyLookup
+		}
+	}
+	return smtpd.Route{Class: res.Class, Exempt: res.Exempt, Reply: reply}
 }
+
+// undeliverable is what is said of a recipient whom transport_maps has refused.
+func (h *house) undeliverable(ctx context.Context, sender, rcpt smtp.Address) (smtp.Reply, error) {
+	way, err := h.router.Way(ctx, sender, rcpt)
+	if err != nil || way.Via != route.ViaError {
+		return smtp.Reply{}, err
+	}
+	return way.Refusal(), nil
+}
+
+// ours reports whether an address is one of this machine's.
+func ours(a netip.Addr) bool { return a.IsLoopback() || localAddress(a) }
 
 // authenticate checks a password for SMTP.
 func (h *house) authenticate(ctx context.Context, login, password string, _ netip.Addr) (string, error) {

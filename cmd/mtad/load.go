@@ -9,14 +9,15 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
+	"mtad/cmd/mtad/routes"
 	"mtad/cmd/mtad/users"
 	"mtad/config"
-	"mtad/deliver"
 	"mtad/deliver/relay"
+	"mtad/deliver/route"
 	"mtad/dns"
+	"mtad/lookup"
 	"mtad/pipeline"
 	"mtad/plugins"
 	"mtad/smtp"
@@ -28,8 +29,9 @@ type loaded struct {
 	top       topSettings
 	tls       *tlsSettings
 	listeners []listener
-	routes    []relay.Route
-	networks  []netip.Prefix
+	networks  *routes.Networks
+	names     *routes.Opened
+	log       *slog.Logger // of what goes wrong with tables later; nil: nowhere
 	pipelines []config.Block
 	retries   []time.Duration
 }
@@ -48,50 +50,44 @@ func loadConfig(path string) (*loaded, error) {
 	c := &loaded{file: file}
 	root := file.Root()
 	diags.Add(root.Decode(&c.top))
-	if c.top.DefaultDomain == "" {
-		c.top.DefaultDomain = c.top.Hostname
+	if c.top.Origin == "" {
+		c.top.Origin = c.top.Hostname
 	}
 	if !smtp.ValidHelo(c.top.Hostname) {
 		diags.Add(root.Errorf("hostname", "%q is no host name and no address literal", c.top.Hostname))
 	}
-	if !smtp.ValidDomain(c.top.DefaultDomain) {
-		diags.Add(root.Errorf("myorigin", "%q is no domain name", c.top.DefaultDomain))
+	if !smtp.ValidDomain(c.top.Origin) {
+		diags.Add(root.Errorf("myorigin", "%q is no domain name", c.top.Origin))
 	}
 	c.pipelines = root.Blocks("pipeline")
 	c.checkTop(root, &diags)
-	diags.Add(c.readNetworks(root))
 	diags.Add(c.readTLS(root))
-	c.readRoutes(root, &diags)
+	c.readNames(root, &diags)
 	c.readListeners(root, &diags)
 	return c, diags.Err()
 }
 
-func (c *loaded) readNetworks(root config.Block) error {
-	for _, n := range c.top.Networks {
-		p, err := parseNetwork(n)
-		if err != nil {
-			return root.Errorf("mynetworks", "%q is no network: want 192.0.2.0/24 or [2001:db8::]/32", n)
-		}
-		c.networks = append(c.networks, p)
+// readNames reads what says whose names are ours, and where they lead. Files of
+// tables are read too; nothing is connected to.
+func (c *loaded) readNames(root config.Block, diags *config.Diagnostics) {
+	named := routes.Read(root, diags)
+	c.top.Check(root, named, diags)
+	var err error
+	if c.networks, err = c.top.OpenNetworks(root); err != nil {
+		diags.Add(err)
 	}
-	return nil
-}
-
-// parseNetwork reads a network as Postfix writes it: brackets around IPv6, the
-// prefix length optional.
-func parseNetwork(s string) (netip.Prefix, error) {
-	s = strings.NewReplacer("[", "", "]", "").Replace(s)
-	if a, err := netip.ParseAddr(s); err == nil {
-		return a.Prefix(a.BitLen())
+	if diags.Err() != nil {
+		return
 	}
-	p, err := netip.ParsePrefix(s)
-	return p.Masked(), err
+	if c.names, err = c.top.Open(root, lookup.Options{Log: c.log}); err != nil {
+		diags.Add(err)
+		return
+	}
+	c.names.Hostname, c.names.Routes = c.top.Hostname, named
 }
 
 // trusted reports whether an address is in mynetworks.
-func (c *loaded) trusted(a netip.Addr) bool {
-	return slices.ContainsFunc(c.networks, func(p netip.Prefix) bool { return p.Contains(a) })
-}
+func (c *loaded) trusted(a netip.Addr) bool { return c.networks.Has(a) }
 
 func (c *loaded) readTLS(root config.Block) error {
 	b, ok := root.Block("tls")
@@ -120,38 +116,6 @@ func (c *loaded) certificate() (*tls.Certificate, error) {
 		return nil, c.tls.block.Errorf("cert", "%s and %s: %v", c.tls.Cert, c.tls.Key, err)
 	}
 	return &pair, nil
-}
-
-func (c *loaded) readRoutes(root config.Block, diags *config.Diagnostics) {
-	var names []string
-	for _, b := range root.Blocks("route") {
-		var s routeSettings
-		if err := b.Decode(&s); err != nil {
-			diags.Add(err)
-			continue
-		}
-		for _, to := range s.To {
-			if !hostPort(to) {
-				diags.Add(b.Errorf("to", "%q is not host:port", to))
-			}
-		}
-		security := relay.Security(s.Security)
-		if security == "opportunistic" {
-			security = relay.Opportunistic
-		}
-		names = append(names, b.Name())
-		c.routes = append(c.routes, relay.Route{
-			Name: b.Name(), Hosts: s.To, Security: security, Username: s.Username, Password: string(s.Password),
-		})
-	}
-	if r := c.top.Relayhost; r != "" && !slices.Contains(names, r) {
-		diags.Add(root.Unknown("relayhost", "route", r, names))
-	}
-	for _, domain := range slices.Sorted(maps.Keys(c.top.Transport)) {
-		if r := c.top.Transport[domain]; !slices.Contains(names, r) {
-			diags.Add(root.Unknown("transport", "route", r, names))
-		}
-	}
 }
 
 func (c *loaded) readListeners(root config.Block, diags *config.Diagnostics) {
@@ -188,13 +152,11 @@ func (c *loaded) readListeners(root config.Block, diags *config.Diagnostics) {
 	}
 }
 
-// routing is where mail goes.
-func (c *loaded) routing(client *relay.Client) *deliver.Routing {
-	return &deliver.Routing{
-		Hostname: c.top.Hostname, DefaultDomain: c.top.DefaultDomain,
-		Destinations: c.top.Destination.Values(), RelayDomains: c.top.RelayDomains,
-		Routes: c.routes, Transport: c.top.Transport, Relayhost: c.top.Relayhost, Relay: client,
-	}
+// routing is the router's configuration.
+func (c *loaded) routing(client *relay.Client, ours func(netip.Addr) bool) *route.Config {
+	out := c.names.Config
+	out.Relay, out.Ours = client, ours
+	return &out
 }
 
 // buildEnv is what building filters takes from the running house. Its zero value

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"mtad/monitor"
 	"mtad/pipeline"
@@ -46,12 +47,22 @@ func (h *house) reload(ctx context.Context) (restart []string, err error) {
 	return changed, nil
 }
 
+// tableGrace is how long tables of an old configuration stay open.
+const tableGrace = time.Minute
+
 // put swaps the configuration and its pipelines, both at once.
 func (h *house) put(c *loaded, next *built, paths map[string]string) {
 	h.swap.Lock()
 	defer h.swap.Unlock()
-	h.config.Store(c)
-	h.router.SetRouting(c.routing(h.relay))
+	h.router.Configure(c.routing(h.relay, ours))
+	if old := h.config.Swap(c); old != c {
+		// Whoever still asks the old tables is done by then.
+		time.AfterFunc(tableGrace, func() {
+			if err := old.names.Close(); err != nil {
+				h.log.Warn("close the tables of an old configuration", "err", err)
+			}
+		})
+	}
 	h.built, h.paths = next, paths
 	h.set.Swap(next.pipelines, func(err error) {
 		if err != nil {

@@ -1,9 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -15,13 +15,15 @@ func newRoute(g *global) *cobra.Command {
 }
 
 func newRouteTest(g *global) *cobra.Command {
+	var from string
 	cmd := &cobra.Command{
-		Use: "test ADDRESS", Short: "Tell what becomes of mail for an address", Args: cobra.ExactArgs(1),
-		Long: "Tell what becomes of mail for an address. Exits 1 if a client that is neither in\nmynetworks nor logged in would be refused.",
+		Use: "test ADDRESS", Short: "Tell what becomes of mail for an address, and why", Args: cobra.ExactArgs(1),
+		Long: "Tell what becomes of mail for an address, and why: every alias and table that had\na say, in order. Exits 1 if a client that is neither in mynetworks nor logged in\nwould be refused.",
 	}
 	f := addFormat(cmd)
+	cmd.Flags().StringVar(&from, "from", "", "the sender, for ways that depend on it")
 	cmd.RunE = g.withClient(func(ctx context.Context, c *admin.Client, cmd *cobra.Command, args []string) error {
-		r, err := c.Route(ctx, args[0])
+		r, err := c.Route(ctx, from, args[0])
 		if err != nil {
 			return err
 		}
@@ -29,7 +31,10 @@ func newRouteTest(g *global) *cobra.Command {
 			return err
 		}
 		if no, ok := refusals[r.Class]; ok {
-			return exitf(exitNo, "%s: %s", clean(r.Address), no)
+			if r.Circle {
+				no = "refused: its aliases lead in a circle"
+			}
+			return exitf(exitNo, "%s: %s", clean(r.Address), cmp.Or(clean(r.Reply), no))
 		}
 		return nil
 	})
@@ -52,20 +57,34 @@ func printRoute(w io.Writer, r *admin.Route) error {
 	for _, t := range r.Targets {
 		out.printf("  %s  %s\n", clean(t.Address), clean(way(t)))
 	}
+	if len(r.Steps) > 0 {
+		out.printf("because\n")
+	}
+	for _, s := range r.Steps {
+		out.printf("  %s  %s: %s\n", clean(s.Address), clean(s.Where), clean(s.What))
+	}
 	return out.err
 }
 
 // way is how a target is reached.
 func way(t admin.Target) string {
+	how := "mailbox"
 	switch {
-	case t.Account != 0:
-		return "mailbox"
-	case t.Route == "":
-		return "by the MX of its domain"
+	case t.Command != "":
+		how = "command " + t.Command
+	case t.File != "":
+		how = "file " + t.File
+	case t.Account == 0:
+		how = t.Way
 	}
-	how := "by route " + t.Route + ": " + strings.Join(t.Hosts, ", ")
+	if t.User != "" {
+		how += " (as " + t.User + ")"
+	}
 	if t.TLS != "" {
 		how += " (tls " + t.TLS + ")"
+	}
+	if t.Owner != "" {
+		how += ", sent by " + t.Owner
 	}
 	return how
 }

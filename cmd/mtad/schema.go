@@ -1,8 +1,10 @@
 package main
 
 import (
+	"slices"
 	"time"
 
+	"mtad/cmd/mtad/routes"
 	"mtad/config"
 	"mtad/message"
 	"mtad/pipeline"
@@ -13,54 +15,49 @@ import (
 // the same options for everything else. A test holds them together.
 
 type topSettings struct {
-	Hostname       string            `mtad:"hostname"`
-	DataDir        string            `mtad:"data_dir"`
-	User           string            `mtad:"user"`
-	DefaultDomain  string            `mtad:"myorigin"`
-	Networks       []string          `mtad:"mynetworks"`
-	Destination    config.Source     `mtad:"mydestination"`
-	RelayDomains   []string          `mtad:"relay_domains"`
-	Relayhost      string            `mtad:"relayhost"`
-	Transport      map[string]string `mtad:"transport"`
-	Delimiter      string            `mtad:"recipient_delimiter"`
-	Postmaster     string            `mtad:"postmaster"`
-	DeliveryName   string            `mtad:"delivery_pipeline"`
-	Zone           string            `mtad:"dns_zone"`
-	Nameservers    []string          `mtad:"nameservers"`
-	HTTP           string            `mtad:"http"`
-	MessageSize    config.Size       `mtad:"message_size_limit"`
-	Recipients     int               `mtad:"recipient_limit"`
-	PerAddress     int               `mtad:"client_connection_limit"`
-	Connections    int               `mtad:"connection_limit"`
-	SoftErrors     int               `mtad:"soft_error_limit"`
-	HardErrors     int               `mtad:"hard_error_limit"`
-	AuthFailures   int               `mtad:"auth_failure_limit"`
-	CommandLine    int               `mtad:"line_length_limit"`
-	HeaderSize     config.Size       `mtad:"header_size_limit"`
-	HeaderFields   int               `mtad:"header_field_limit"`
-	HeaderLines    int               `mtad:"header_line_limit"`
-	MIMEDepth      int               `mtad:"mime_nesting_limit"`
-	MIMEParts      int               `mtad:"mime_part_limit"`
-	Hops           int               `mtad:"hopcount_limit"`
-	CommandTimeout time.Duration     `mtad:"command_timeout"`
-	DataTimeout    time.Duration     `mtad:"data_timeout"`
-	MessageTimeout time.Duration     `mtad:"message_timeout"`
-	SessionTimeout time.Duration     `mtad:"session_timeout"`
-	OutConnect     time.Duration     `mtad:"smtp_connect_timeout"`
-	OutHelo        time.Duration     `mtad:"smtp_helo_timeout"`
-	OutMail        time.Duration     `mtad:"smtp_mail_timeout"`
-	OutRcpt        time.Duration     `mtad:"smtp_rcpt_timeout"`
-	OutDataStart   time.Duration     `mtad:"smtp_data_init_timeout"`
-	OutBlock       time.Duration     `mtad:"smtp_data_xfer_timeout"`
-	OutDone        time.Duration     `mtad:"smtp_data_done_timeout"`
-	Retries        []string          `mtad:"retry_schedule"`
-	MaxAge         time.Duration     `mtad:"maximal_queue_lifetime"`
-	MaxAgeNull     time.Duration     `mtad:"bounce_queue_lifetime"`
-	WarnLocal      time.Duration     `mtad:"delay_warning_local"`
-	WarnOther      time.Duration     `mtad:"delay_warning_time"`
-	PerDest        int               `mtad:"destination_concurrency_limit"`
-	LogLevel       string            `mtad:"log_level"`
-	LogFormat      string            `mtad:"log_format"`
+	routes.Settings
+
+	Hostname       string        `mtad:"hostname"`
+	DataDir        string        `mtad:"data_dir"`
+	User           string        `mtad:"user"`
+	Postmaster     string        `mtad:"postmaster"`
+	DeliveryName   string        `mtad:"delivery_pipeline"`
+	Zone           string        `mtad:"dns_zone"`
+	Nameservers    []string      `mtad:"nameservers"`
+	HTTP           string        `mtad:"http"`
+	MessageSize    config.Size   `mtad:"message_size_limit"`
+	Recipients     int           `mtad:"recipient_limit"`
+	PerAddress     int           `mtad:"client_connection_limit"`
+	Connections    int           `mtad:"connection_limit"`
+	SoftErrors     int           `mtad:"soft_error_limit"`
+	HardErrors     int           `mtad:"hard_error_limit"`
+	AuthFailures   int           `mtad:"auth_failure_limit"`
+	CommandLine    int           `mtad:"line_length_limit"`
+	HeaderSize     config.Size   `mtad:"header_size_limit"`
+	HeaderFields   int           `mtad:"header_field_limit"`
+	HeaderLines    int           `mtad:"header_line_limit"`
+	MIMEDepth      int           `mtad:"mime_nesting_limit"`
+	MIMEParts      int           `mtad:"mime_part_limit"`
+	Hops           int           `mtad:"hopcount_limit"`
+	CommandTimeout time.Duration `mtad:"command_timeout"`
+	DataTimeout    time.Duration `mtad:"data_timeout"`
+	MessageTimeout time.Duration `mtad:"message_timeout"`
+	SessionTimeout time.Duration `mtad:"session_timeout"`
+	OutConnect     time.Duration `mtad:"smtp_connect_timeout"`
+	OutHelo        time.Duration `mtad:"smtp_helo_timeout"`
+	OutMail        time.Duration `mtad:"smtp_mail_timeout"`
+	OutRcpt        time.Duration `mtad:"smtp_rcpt_timeout"`
+	OutDataStart   time.Duration `mtad:"smtp_data_init_timeout"`
+	OutBlock       time.Duration `mtad:"smtp_data_xfer_timeout"`
+	OutDone        time.Duration `mtad:"smtp_data_done_timeout"`
+	Retries        []string      `mtad:"retry_schedule"`
+	MaxAge         time.Duration `mtad:"maximal_queue_lifetime"`
+	MaxAgeNull     time.Duration `mtad:"bounce_queue_lifetime"`
+	WarnLocal      time.Duration `mtad:"delay_warning_local"`
+	WarnOther      time.Duration `mtad:"delay_warning_time"`
+	PerDest        int           `mtad:"destination_concurrency_limit"`
+	LogLevel       string        `mtad:"log_level"`
+	LogFormat      string        `mtad:"log_format"`
 }
 
 type listenerSettings struct {
@@ -83,13 +80,6 @@ type tlsSettings struct {
 	Key  string `mtad:"key"`
 }
 
-type routeSettings struct {
-	To       []string      `mtad:"to"`
-	Security string        `mtad:"security"`
-	Username string        `mtad:"username"`
-	Password config.Secret `mtad:"password"`
-}
-
 type stepSettings struct {
 	When          *config.When  `mtad:"when"`
 	Timeout       time.Duration `mtad:"timeout"`
@@ -106,7 +96,7 @@ func schema() config.Schema {
 		Blocks: []config.BlockType{
 			{Name: "listener", Labels: []string{"name"}, Repeat: true, Options: listenerOptions, Doc: "A place where clients connect."},
 			{Name: "tls", Options: tlsOptions, Doc: "The server's certificate."},
-			{Name: "route", Labels: []string{"name"}, Repeat: true, Options: routeOptions, Doc: "A way for mail to other hosts: a smarthost, say."},
+			{Name: "route", Labels: []string{"name"}, Repeat: true, Options: routes.RouteOptions, Doc: "A way for mail that is not delivered to an account here: a smarthost, another server's LMTP, a program."},
 			{Name: "pipeline", Labels: []string{"name"}, Repeat: true, Doc: "An ordered list of filters, run as written.", Blocks: []config.BlockType{{
 				Name: "filter", Labels: []string{"type", "name"}, Optional: 1, Repeat: true, Options: stepOptions,
 				Doc: "A step of the pipeline. The name defaults to the type.", Resolve: filterType,
@@ -127,17 +117,13 @@ func filterType(label string) (*config.BlockType, []string) {
 	return nil, names
 }
 
-var topOptions = []config.Option{
+var topOptions = slices.Concat(ownOptions, routes.Options)
+
+// ownOptions are those that no other room has.
+var ownOptions = []config.Option{
 	{Name: "hostname", Type: config.TypeString, Default: "localhost", Doc: "This server's name: in the banner, in EHLO, in Received, and as authserv-id.", Example: `"mx.example.org"`, Postfix: "myhostname"},
 	{Name: "data_dir", Type: config.TypePath, Default: "/var/lib/mtad", Doc: "Where database, journal, spool and control socket are.", Example: `"/var/lib/mtad"`, Postfix: "queue_directory"},
 	{Name: "user", Type: config.TypeString, Default: "mtad", Doc: "Whom the server runs as when root starts it; root keeps the monitor alone. Started by somebody else, the server is that user's.", Example: `"mtad"`, Postfix: "mail_owner", Dovecot: "default_internal_user"},
-	{Name: "myorigin", Type: config.TypeString, Default: "", Reload: true, Doc: "The domain of addresses and login names without one. Empty means hostname.", Example: `"example.org"`, Postfix: "myorigin"},
-	{Name: "mynetworks", Type: config.TypeStrings, Default: []string{"127.0.0.0/8", "[::1]/128"}, Reload: true, Doc: "Clients that may send anywhere without a login.", Example: `["127.0.0.0/8", "[::1]/128"]`, Postfix: "mynetworks"},
-	{Name: "mydestination", Type: config.TypeSource, Default: config.Store(), Reload: true, Doc: "The local domains: store() are those of `mtad domain`; a name given here has the addresses of myorigin.", Example: `[store(), "localhost"]`, Postfix: "mydestination"},
-	{Name: "relay_domains", Type: config.TypeStrings, Default: []string{}, Reload: true, Doc: "Domains whose mail is taken from anybody and sent on; \".example.org\" is every subdomain. Strangers may not name a further hop there: user%host, host!user, user@host.", Example: `["backup.example"]`, Postfix: "relay_domains"},
-	{Name: "relayhost", Type: config.TypeString, Default: "", Reload: true, Doc: "The route of mail to other hosts. Empty means the MX of each domain.", Example: `"smarthost"`, Postfix: "relayhost"},
-	{Name: "transport", Type: config.TypeStringMap, Default: map[string]string{}, Reload: true, Doc: "The routes of single domains; \".example.org\" is every subdomain, \"*\" the rest.", Example: `{ "example.net" = "smarthost" }`, Postfix: "transport_maps"},
-	{Name: "recipient_delimiter", Type: config.TypeString, Default: "+", Reload: true, Doc: "What stands between a user's name and a detail: alice+lists.", Example: `"+-"`, Postfix: "recipient_delimiter"},
 	{Name: "postmaster", Type: config.TypeString, Default: "", Reload: true, Doc: "Who gets the mail for postmaster and abuse of domains that have none of their own.", Example: `"alice@example.org"`},
 	{Name: "delivery_pipeline", Type: config.TypeString, Default: "delivery", Reload: true, Doc: "The pipeline that each local recipient's mail runs through.", Example: `"delivery"`},
 	{Name: "dns_zone", Type: config.TypePath, Default: "", Doc: "A file of records that answers every DNS question instead of the name servers: for trying things out.", Example: `"zone.txt"`},
@@ -202,13 +188,6 @@ const (
 var tlsOptions = []config.Option{
 	{Name: "cert", Type: config.TypePath, Required: true, Reload: true, Doc: "The certificate with its chain, PEM.", Example: `"/etc/mtad/cert.pem"`, Postfix: "smtpd_tls_cert_file", Dovecot: "ssl_cert"},
 	{Name: "key", Type: config.TypePath, Required: true, Reload: true, Doc: "Its private key, PEM.", Example: `"/etc/mtad/key.pem"`, Postfix: "smtpd_tls_key_file", Dovecot: "ssl_key"},
-}
-
-var routeOptions = []config.Option{
-	{Name: "to", Type: config.TypeStrings, Required: true, Reload: true, Doc: "The hosts to try, in order: host:port.", Example: `["smtp.relay.example:587"]`},
-	{Name: "security", Type: config.TypeString, Default: "opportunistic", Values: []string{"none", "opportunistic", "encrypt", "verify", "implicit"}, Reload: true, Doc: "What is demanded of TLS: nothing, use it if offered, some, a certificate that fits, or from the first octet with such a certificate.", Example: `"verify"`, Postfix: "smtp_tls_security_level"},
-	{Name: "username", Type: config.TypeString, Default: "", Reload: true, Doc: "The login name there.", Example: `"mx"`, Postfix: "smtp_sasl_password_maps"},
-	{Name: "password", Type: config.TypeSecret, Default: config.Secret(""), Secret: true, Reload: true, Doc: "The password.", Example: `env("RELAY_PASSWORD")`},
 }
 
 // stepOptions are those of every filter.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"mtad/cmd/mtad/routes"
 	"mtad/config"
 	"mtad/plugins"
 )
@@ -22,7 +23,7 @@ func TestStructsFitTheirOptions(t *testing.T) {
 		"top":      {topOptions, &topSettings{}},
 		"listener": {listenerOptions, &listenerSettings{}},
 		"tls":      {tlsOptions, &tlsSettings{}},
-		"route":    {routeOptions, &routeSettings{}},
+		"route":    {routes.RouteOptions, &routes.RouteSettings{}},
 		"step":     {stepOptions, &stepSettings{}},
 	} {
 		if err := config.CheckStruct(tc.options, tc.dst); err != nil {
@@ -89,7 +90,15 @@ func TestCheckFindsWhatCanNotBe(t *testing.T) {
 		good + `http = "nowhere"`:                                                   `"nowhere" is not host:port`,
 		good + `relay_domains = ["a b"]`:                                            `"a b" is no domain name`,
 		good + `relay_domains = [".a.test", "b.test"]`:                              "",
-		good + "route \"r\" { to = [\"h:25\"] }\ntransport = { \"a b\" = \"r\" }":   `"a b" is no domain name`,
+		good + `virtual_alias_domains = ["a b"]`:                                    `"a b" is no domain name`,
+		good + `transport_maps = "nothing"`:                                         `"nothing" is no table`,
+		good + `relay_domains = store()`:                                            `store() has no such list`,
+		good + `route "r" { to = ["h"] }`:                                           `"h" is not host:port`,
+		good + `route "r" { protocol = "pipe" }`:                                    `command is required`,
+		good + `route "smtp" { to = ["h:25"] }`:                                     `a transport of its own`,
+		good + `virtual_alias_maps = "file:/nonexistent"`:                           `no such file`,
+		good + `virtual_alias_maps = "regexp:/dev/null/x"`:                          `not a directory`,
+		good + `mynetworks = ["10.0.0.1/8"]`:                                        `want 10.0.0.0/8`,
 		good + "route \"r\" { to = [\"h:x\"] }":                                     `"h:x" is not host:port`,
 		strings.Replace(good, `":25"`, `":99999"`, 1):                               `":99999" is not host:port`,
 		strings.Replace(good, "pipeline =", "xclient = [\"x\"]\n  pipeline =", 1):   `"x" is no network`,

@@ -22,6 +22,7 @@ import (
 	"mtad/deliver"
 	"mtad/directory"
 	"mtad/imapd"
+	"mtad/lookup"
 	"mtad/mailbox"
 	"mtad/managesieved"
 	"mtad/message"
@@ -359,7 +360,7 @@ func (h *house) smtpConfig(c *loaded, l listener) smtpd.Config {
 func xclient(l listener) func(netip.Addr) bool {
 	return func(a netip.Addr) bool {
 		for _, n := range l.XClient {
-			if p, err := parseNetwork(n); err == nil && p.Contains(a) {
+			if p, err := lookup.ParseNetwork(n); err == nil && p.Contains(a) {
 				return true
 			}
 		}

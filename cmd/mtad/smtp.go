@@ -212,7 +212,7 @@ func (s *sending) defaultSender() string {
 	user, _, ok := strings.Cut(s.auth, ":")
 	domain := "localhost"
 	if s.own != nil {
-		domain = s.own.top.DefaultDomain
+		domain = s.own.top.Origin
 	}
 	switch {
 	case ok && strings.Contains(user, "@"):

@@ -16,6 +16,7 @@ import (
 
 	gosmtp "github.com/emersion/go-smtp"
 
+	"mtad/cmd/mtad/routes"
 	"mtad/message"
 )
 
@@ -64,7 +65,7 @@ func TestTakeAddresses(t *testing.T) {
 }
 
 func TestDefaults(t *testing.T) {
-	own := &loaded{top: topSettings{DefaultDomain: "here.test"}}
+	own := &loaded{top: topSettings{Settings: routes.Settings{Origin: "here.test"}}}
 	for want, s := range map[string]*sending{
 		"postmaster@localhost": {}, "postmaster@here.test": {own: own},
 		"ann@here.test": {own: own, auth: "ann:x"}, "ann@far.test": {own: own, auth: "ann@far.test:x:y"},

@@ -1,15 +1,14 @@
 package main
 
 import (
-	"maps"
 	"net"
 	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"mtad/config"
+	"mtad/lookup"
 	"mtad/milterd"
 	"mtad/smtp"
 )
@@ -37,16 +36,6 @@ func (c *loaded) checkTop(root config.Block, diags *config.Diagnostics) {
 		}
 		c.retries = append(c.retries, d)
 	}
-	for _, d := range c.top.RelayDomains {
-		if !domainOrParent(d) {
-			diags.Add(root.Errorf("relay_domains", "%q is no domain name, nor one behind a dot", d))
-		}
-	}
-	for _, d := range slices.Sorted(maps.Keys(c.top.Transport)) {
-		if d != "*" && !domainOrParent(d) {
-			diags.Add(root.Errorf("transport", "%q is no domain name, nor one behind a dot, nor \"*\"", d))
-		}
-	}
 }
 
 // check does so for one listener.
@@ -64,8 +53,8 @@ func (l *listener) check(b config.Block, diags *config.Diagnostics) {
 		l.checkMilter(b, diags)
 	}
 	for _, n := range l.XClient {
-		if _, err := parseNetwork(n); err != nil {
-			diags.Add(b.Errorf("xclient", "%q is no network: want 192.0.2.0/24 or [2001:db8::]/32", n))
+		if _, err := lookup.ParseNetwork(n); err != nil {
+			diags.Add(b.Errorf("xclient", "%v", err))
 		}
 	}
 	if l.Protocol == protocolManageSieve && l.TLS == "none" && !slices.ContainsFunc(l.Addr, loopback) {
@@ -92,11 +81,6 @@ func nameserver(s string) bool {
 	}
 	_, err := netip.ParseAddrPort(s)
 	return err == nil
-}
-
-func domainOrParent(s string) bool {
-	_, literal := smtp.ParseLiteral(s)
-	return literal || smtp.ValidDomain(strings.TrimPrefix(s, "."))
 }
 
 // loopback reports whether a listener's clients are on this machine.

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -60,7 +61,7 @@ func (c *Client) hosts(ctx context.Context, r *Route) ([]host, smtp.Reply) {
 	if !reply.IsZero() {
 		return nil, reply
 	}
-	return c.addresses(ctx, names, c.cfg.Port)
+	return c.addresses(ctx, names, cmp.Or(r.Port, c.cfg.Port))
 }
 
 // routeHosts resolves host:port pairs.

@@ -66,8 +66,10 @@ const (
 // Route says where a destination's mail goes.
 type Route struct {
 	Name     string   // of the configured route; "" is the domain's MX
-	Hosts    []string // host:port, in order; empty: the MX of Domain
-	Domain   string   // of the recipients; for MX
+	Hosts    []string // host:port, in order; empty: the MX of Domain. For LMTP also unix:path
+	Domain   string   // of the recipients, or the one whose MX takes their mail
+	Port     string   // of hosts found by MX; "": the client's
+	LMTP     bool     // the host speaks LMTP (RFC 2033)
 	Security Security
 	Username string
 	Password string

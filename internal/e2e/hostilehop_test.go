@@ -196,7 +196,7 @@ func TestHostileHosts(t *testing.T) {
 		for _, o := range []string{"connect", "helo", "mail", "rcpt", "data_init", "data_xfer", "data_done"} {
 			fmt.Fprintf(&conf, "smtp_%s_timeout = \"%ds\"\n", o, wait)
 		}
-		text = replace("mydestination =", conf.String()+"transport = {\n"+transport.String()+"}\nmydestination =")(s, text)
+		text = replace("mydestination =", conf.String()+"transport_maps = {\n"+transport.String()+"}\nmydestination =")(s, text)
 		return replace(local(s.Sink), hop.Addr)(s, text)
 	})
 	alone := relayTimes(t, s, hop, 20)
