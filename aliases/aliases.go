@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Bounds of a file.
@@ -36,16 +38,24 @@ func (t Target) String() string {
 	text := t.Text
 	switch t.Kind {
 	case User:
-		text = `\` + text
+		if text = `\` + text; !strings.ContainsFunc(t.Text, special) {
+			return text
+		}
 	case Command:
 		text = "|" + text
 	case Include:
 		text = ":include:" + text
 	}
-	if t.Kind == Address || !strings.ContainsAny(text, " \t,\"#():;<>") || t.Kind == Include && !strings.ContainsAny(t.Text, " \t,\"#():;<>") {
+	if t.Kind == Address && text[0] == '"' || !strings.ContainsFunc(text, special) {
 		return text
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`
+}
+
+// special reports whether a character stands in quotes, apart from those that
+// mark what a target is.
+func special(r rune) bool {
+	return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.@+-_=/%|:", r)
 }
 
 // Entry is one alias.
@@ -281,7 +291,7 @@ func comment(text string) (int, error) {
 
 // target says what a word is.
 func target(word string) (Target, error) {
-	if strings.ContainsAny(word, "\x00\r\n") {
+	if strings.ContainsFunc(word, unicode.IsControl) || !utf8.ValidString(word) {
 		return Target{}, errors.New("a target has a control character in it")
 	}
 	switch {
@@ -308,7 +318,11 @@ func target(word string) (Target, error) {
 		return Target{}, fmt.Errorf("%s: there is :include:/path", word)
 	case word[0] == '~' || word[0] == '!':
 		return Target{}, fmt.Errorf("%s: want an address, /file, |command, or :include:/path", word)
-	case strings.ContainsAny(word, " \t") && word[0] != '"':
+	case word[0] == '"':
+		if _, rest, err := quoted(word); err != nil || len(rest) < 2 || rest[0] != '@' || strings.ContainsFunc(rest, special) {
+			return Target{}, fmt.Errorf("%s: want \"local part\"@domain", word)
+		}
+	case strings.ContainsAny(word, " \t"):
 		return Target{}, fmt.Errorf("%s: targets are separated by commas", word)
 	}
 	return Target{Address, word}, nil
