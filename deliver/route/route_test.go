@@ -20,15 +20,15 @@ import (
 
 // world is a router with a directory of example.test and a few others.
 type world struct {
-	*testing.T
+	testing.TB
 	dir    *directory.Directory
 	router *Router
 	config Config
 	root   string
 }
 
-func newWorld(t *testing.T) *world {
-	w := &world{T: t, root: t.TempDir()}
+func newWorld(t testing.TB) *world {
+	w := &world{TB: t, root: t.TempDir()}
 	db, err := store.Open(filepath.Join(w.root, "db"), store.Options{}, directory.Schema())
 	w.must(err)
 	t.Cleanup(func() { w.must(db.Close()) })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"mtad/directory"
@@ -18,6 +19,7 @@ const (
 	maxDepth   = 50   // aliases after one another
 	maxTargets = 1000 // where one address may lead
 	maxSteps   = 1000 // that are noted
+	fewTargets = 16   // that are compared one by one
 )
 
 // ErrTooMany is an address that leads to too many others, or too far.
@@ -78,17 +80,22 @@ func (w *walk) is(c pipeline.Class, depth int) {
 
 // add adds a target.
 func (w *walk) add(t Target) error {
-	if w.found[t] {
+	if w.found[t] || len(w.targets) <= fewTargets && slices.Contains(w.targets, t) {
 		return nil
 	}
 	if len(w.targets) >= maxTargets {
 		return fmt.Errorf("%w targets: more than %d", ErrTooMany, maxTargets)
 	}
+	if w.targets = append(w.targets, t); len(w.targets) < fewTargets {
+		return nil
+	}
 	if w.found == nil {
 		w.found = map[Target]bool{}
+		for _, t := range w.targets {
+			w.found[t] = true
+		}
 	}
 	w.found[t] = true
-	w.targets = append(w.targets, t)
 	return nil
 }
 
