@@ -57,7 +57,8 @@ type act struct {
 	// by an administrator is to deliver all the same.
 	Override bool `json:"override,omitempty"`
 
-	planned bool // Bounce is the word of the recipient's rules
+	planned bool              // Bounce is the word of the recipient's rules
+	also    []pipeline.RcptID // other recipients that lead to the same
 }
 
 // hand is a program or file of the system that an alias or a .forward names.

@@ -62,7 +62,7 @@ func (m milterOnly) choose(c *loaded) error {
 		}
 		return nil
 	}
-	if _, unix := milterd.UnixPath(m.addr); !unix && !hostPort(m.addr) {
+	if _, unix := boot.UnixPath(m.addr); !unix && !hostPort(m.addr) {
 		return exitf(exitUsage, "--listen %q: want unix:/path or host:port", m.addr)
 	}
 	var names, used []string
@@ -135,7 +135,7 @@ func (h *house) newMilterd(c *loaded, l listener) (*milterd.Server, error) {
 // network are the addresses that are no paths.
 func (l *listener) network() (out []string) {
 	for _, a := range l.Addr {
-		if _, unix := milterd.UnixPath(a); !unix {
+		if _, unix := boot.UnixPath(a); !unix {
 			out = append(out, a)
 		}
 	}
@@ -150,12 +150,12 @@ func (h *house) bind(l listener) (out []net.Listener, err error) {
 	}
 	mode, err := socketMode(l.SocketMode)
 	for _, a := range l.Addr {
-		path, unix := milterd.UnixPath(a)
+		path, unix := boot.UnixPath(a)
 		if !unix || err != nil {
 			continue
 		}
 		var nl net.Listener
-		if nl, err = milterd.ListenUnix(path, mode); err == nil {
+		if nl, err = boot.ListenUnix(path, mode); err == nil {
 			out = append(out, nl)
 		}
 	}

@@ -7,9 +7,9 @@ import (
 	"strconv"
 	"time"
 
+	"mtad/cmd/mtad/boot"
 	"mtad/config"
 	"mtad/lookup"
-	"mtad/milterd"
 	"mtad/smtp"
 )
 
@@ -41,7 +41,7 @@ func (c *loaded) checkTop(root config.Block, diags *config.Diagnostics) {
 // check does so for one listener.
 func (l *listener) check(b config.Block, diags *config.Diagnostics) {
 	for _, a := range l.Addr {
-		_, unix := milterd.UnixPath(a)
+		_, unix := boot.UnixPath(a)
 		switch {
 		case unix && l.Protocol != protocolMilter:
 			diags.Add(b.Errorf("addr", "%q: only listeners with protocol = \"milter\" have sockets with a path", a))
