@@ -108,9 +108,6 @@ func (l *listener) checkMilter(b config.Block, diags *config.Diagnostics) {
 	if l.Auth != "none" {
 		diags.Add(b.Errorf("auth", "clients log in at the mail server, which tells its milters"))
 	}
-	if _, err := socketMode(l.SocketMode); err != nil {
-		diags.Add(b.Errorf("socket_mode", "%v", err))
-	}
 }
 
 // newMilterd makes the server of a listener for mail servers.
