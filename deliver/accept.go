@@ -451,6 +451,7 @@ func (a *Agent) resolve(ctx context.Context, v *pipeline.View, note func(pipelin
 			if err != nil {
 				return nil, err
 			}
+			act.expand(len(targets))
 			acts = append(acts, act)
 		}
 	}
