@@ -166,7 +166,7 @@ func (d *directory) filterFor(k key) string {
 
 // Lookup asks for a key.
 func (d *directory) Lookup(ctx context.Context, text string) (string, bool, error) {
-	k := splitKey(text)
+	k := splitKey(strings.ToLower(text))
 	base, ok := d.base.expand(k, k, ldap.EscapeDN)
 	filter, ok2 := d.filter.expand(k, k, ldap.EscapeFilter)
 	if !ok || !ok2 || !d.results.eligible(k) || !utf8.ValidString(text) {
