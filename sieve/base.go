@@ -81,15 +81,19 @@ func buildRequire(c *checker, b *bound) action {
 // 3.2; spec-bosch-sieve-dovecot-environment, 5).
 var brings = map[string]string{"vacation-seconds": "vacation", "spamtestplus": "spamtest", capDovecotEnvironment: capEnvironment}
 
-// require notes that a capability may be used from here on.
-func (c *checker) require(capability string) {
-	if other := brings[capability]; other != "" {
+// require notes that a capability may be used from here on. It returns what could
+// not be used before.
+func (c *checker) require(capability string) (fresh []string) {
+	if other := brings[capability]; other != "" && !c.required[other] {
 		c.required[other] = true
+		fresh = append(fresh, other)
 	}
 	if !c.required[capability] {
 		c.required[capability] = true
 		c.requires = append(c.requires, capability)
+		fresh = append(fresh, capability)
 	}
+	return fresh
 }
 
 func buildIf(_ *checker, b *bound) action {

@@ -18,6 +18,8 @@ type checker struct {
 	shared   map[string]bool // names that "global" has declared
 	loops    []loop          // the foreverypart around what is checked
 	unsure   bool            // ihave has named what there is none of: errors are for running
+	tested   map[string]bool // capabilities that only ihave has named
+	uses     []string        // of them, those that the command or test at hand needs
 }
 
 // statement is a compiled command.
@@ -38,6 +40,7 @@ type bound struct {
 	tags  []boundTag
 	tests []test
 	block block
+	uses  []string // capabilities that need their ihave first
 }
 
 type boundTag struct {
@@ -119,6 +122,7 @@ func (c *checker) command(n *node, row, before *commandRow) (action, []text) {
 		c.errorf(n.at, "%s without an if before it", n.name) // RFC 5228, 3.1
 	}
 	c.begun = c.begun || !row.first
+	c.uses = nil
 	usable := c.has(n.at, row.ext, n.name)
 	if row.loop {
 		c.loops = append(c.loops, loop{name: loopName(n)})
@@ -130,7 +134,16 @@ func (c *checker) command(n *node, row, before *commandRow) (action, []text) {
 	if !ok || !usable {
 		return nil, nil
 	}
-	return row.build(c, b), b.shown()
+	run := row.build(c, b)
+	if run == nil || len(b.uses) == 0 {
+		return run, b.shown()
+	}
+	return func(m *machine) error {
+		if err := m.ungranted(b.uses); err != nil {
+			return err
+		}
+		return run(m)
+	}, b.shown()
 }
 
 // shown are a command's arguments.
@@ -182,6 +195,7 @@ func (c *checker) test(n *node) test {
 		c.inside(n)
 		return nil
 	}
+	c.uses = nil
 	usable := c.has(n.at, row.ext, n.name)
 	b, ok := c.bind(n, &row.signature)
 	if !ok || !usable {
@@ -190,6 +204,9 @@ func (c *checker) test(n *node) test {
 	made, name := row.build(c, b), n.name
 	if made == nil {
 		return nil
+	}
+	if len(b.uses) > 0 {
+		made = granted(b.uses, made)
 	}
 	return func(m *machine) (bool, error) {
 		if m.env.Trace != nil {
@@ -202,6 +219,9 @@ func (c *checker) test(n *node) test {
 // has reports whether a capability was required (RFC 5228, 2.10.5).
 func (c *checker) has(at span, capability, what string) bool {
 	if capability == "" || c.required[capability] {
+		if c.tested[capability] {
+			c.uses = append(c.uses, capability)
+		}
 		return true
 	}
 	p := c.errorf(at, "%s needs the extension %s", what, capability)
@@ -221,6 +241,7 @@ func (c *checker) bind(n *node, sig *signature) (*bound, bool) {
 	if !n.bad {
 		c.arguments(b)
 	}
+	b.uses, c.uses = c.uses, nil
 	b.tests = c.tests(n, sig)
 	switch {
 	case n.bad:

@@ -97,9 +97,7 @@ func buildDeleteHeader(c *checker, b *bound) action {
 		if q.how.count {
 			c.errorf(b.given(groupMatch).at, ":count can not be used here") // RFC 5293, 5
 		}
-	} else if t := b.given(groupMatch); t != nil {
-		c.errorf(t.at, ":%s wants patterns", t.row.name)
-	}
+	} // else the match type says nothing (RFC 5293, 5)
 	if s, ok := b.vals[0].constant(); ok && kept(s) {
 		c.warnf(b.vals[0].at, "the field %s stays: it is what stops loops", s)
 	}

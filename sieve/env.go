@@ -125,7 +125,8 @@ type Notifier interface {
 	// (RFC 5435, 4).
 	Valid(uri string) bool
 	// Capability is the value of a capability of the method: "online" is
-	// "yes", "no" or "maybe" (RFC 5435, 5).
+	// "yes", "no" or "maybe" (RFC 5435, 5), "fcc" is "yes" or "no" and needs no
+	// more of the URI than its scheme (RFC 8580, 6.1).
 	Capability(ctx context.Context, uri, name string) (string, bool)
 }
 

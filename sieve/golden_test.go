@@ -2,6 +2,8 @@ package sieve_test
 
 import (
 	"context"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -50,7 +52,8 @@ func outcome(r sieve.Result, err error) string {
 //
 //	message NAME            a message
 //	run NAME... [from= to=] run a script over messages; show prints more of the
-//	                        actions, remember the marks of duplicates; clock=,
+//	                        actions, handles those of vacation alone, remember
+//	                        the marks of duplicates; clock=,
 //	                        spam= and virus= are what the host knows
 //	test NAME [require=]    evaluate one test a line
 //	check                   what sieve.Compile says of a script
@@ -114,7 +117,7 @@ func (g *golden) run(t *testing.T, d *datadriven.TestData) string {
 	}
 	var names []string
 	for _, a := range d.CmdArgs {
-		if len(a.Vals) == 0 && a.Key != "show" && a.Key != "remember" {
+		if len(a.Vals) == 0 && !slices.Contains([]string{"show", "remember", "handles"}, a.Key) {
 			names = append(names, a.Key)
 		}
 	}
@@ -141,12 +144,26 @@ func (g *golden) result(t *testing.T, d *datadriven.TestData, r sieve.Result, er
 			g.seen[m.ID] = true
 		}
 	}
+	if d.HasArg("handles") {
+		return handles(r)
+	}
 	if !d.HasArg("show") || err != nil {
 		return outcome(r, err)
 	}
 	var b strings.Builder
 	for _, a := range r.Actions {
 		b.WriteString(a.String() + "\n" + shown(t, a))
+	}
+	return b.String()
+}
+
+// handles are what tells the vacation replies of a run apart.
+func handles(r sieve.Result) string {
+	var b strings.Builder
+	for _, a := range r.Actions {
+		if a.Vacation != nil {
+			b.WriteString(a.Vacation.Handle[:8] + " " + strconv.Quote(a.Vacation.Subject) + "\n")
+		}
 	}
 	return b.String()
 }

@@ -85,6 +85,8 @@ type machine struct {
 	caught   [][2]int // room for the next captures
 	flags    []string // the internal variable of imap4flags
 	included []*unit  // those that :once is not to run again
+	open     []*unit  // those that are running, but the main one
+	granted  []string // extensions that ihave has found, in the script at hand
 
 	headers   []header // of message
 	addresses []addresses

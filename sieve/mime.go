@@ -138,21 +138,27 @@ func (m *machine) view(e Entity, name string, view mimeView) ([]subject, error) 
 	}
 	var out []string
 	for _, media := range e.Media(name) {
-		out = append(out, mediaValues(media, view.what, params)...)
+		out = append(out, mediaValues(name, media, view.what, params)...)
 	}
 	list, n := m.subjects(out)
 	return list, m.spend(64 + 32*n)
 }
 
-func mediaValues(media Media, what string, params []string) (out []string) {
-	typ, subtype, _ := strings.Cut(media.Value, "/")
+// mediaValues is what the MIME option looks at. Only two fields have a type, and
+// one of them a subtype; of others that is the empty string (RFC 5703, 4.1).
+func mediaValues(name string, media Media, what string, params []string) (out []string) {
+	value := media.Value
+	if !strings.EqualFold(name, "content-type") && !strings.EqualFold(name, "content-disposition") {
+		value = ""
+	}
+	typ, subtype, _ := strings.Cut(value, "/")
 	switch what {
 	case "type":
 		return []string{typ}
 	case "subtype":
 		return []string{subtype}
 	case "contenttype":
-		return []string{media.Value}
+		return []string{value}
 	}
 	for _, p := range media.Params {
 		for _, name := range params {

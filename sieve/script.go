@@ -80,7 +80,7 @@ func (l *linker) compile(u *unit, text string) (Problems, bool) {
 	// An editor's byte order mark is no part of the script.
 	r.text = strings.TrimPrefix(text, "\uFEFF")
 	nodes := parse(r, l.reg, l.opts.Limits.Nesting)
-	c := &checker{report: r, linker: l, required: map[string]bool{}, slots: map[string]int{}}
+	c := &checker{report: r, linker: l, required: map[string]bool{}, tested: map[string]bool{}, slots: map[string]int{}}
 	c.offers = slices.DeleteFunc(l.reg.names(), func(s string) bool { return slices.Contains(l.opts.Without, s) })
 	u.body = c.commands(nodes)
 	u.slots = len(c.slots)

@@ -112,23 +112,32 @@ func buildHeader(c *checker, b *bound) test {
 	names, q, at, scope := upperNames(b.vals[0].texts), c.matcher(b, b.vals[1]), c.index(b), c.scope(b)
 	view := c.mimeView(b)
 	return q.test(func(m *machine, to *seeker) error {
+		entities, err := scope.entities(m)
+		if err != nil {
+			return err
+		}
+		counted := gather[subject]{at: at}
 		for _, t := range names {
 			name, err := t.value(m)
 			if err != nil {
 				return err
 			}
-			entities, err := scope.entities(m)
-			if err != nil {
-				return err
-			}
-			for _, e := range entities {
+			for i, e := range entities {
 				fields, err := m.view(e, name, view)
 				if err != nil {
 					return err
 				}
-				if err := to.take(pick(fields, at)); err != nil {
+				if counted.add(i, fields) {
+					continue
+				}
+				if err := to.take(fields); err != nil {
 					return err
 				}
+			}
+		}
+		for _, list := range counted.lists {
+			if err := to.take(pick(list, at)); err != nil {
+				return err
 			}
 		}
 		return nil
@@ -172,6 +181,11 @@ func buildAddress(c *checker, b *bound) test {
 	}
 	names = upperNames(names)
 	return q.test(func(m *machine, to *seeker) error {
+		entities, err := scope.entities(m)
+		if err != nil {
+			return err
+		}
+		counted := gather[[]Address]{at: at}
 		for _, t := range names {
 			name, err := t.value(m)
 			if err != nil {
@@ -180,51 +194,45 @@ func buildAddress(c *checker, b *bound) test {
 			if t.parts != nil && !scope.mime && !holdsAddresses(name) {
 				continue
 			}
-			entities, err := scope.entities(m)
-			if err != nil {
-				return err
-			}
-			for _, e := range entities {
-				list, err := m.addressParts(e, name, part, at)
+			for i, e := range entities {
+				list, err := m.fieldAddresses(e, name)
 				if err != nil {
 					return err
 				}
-				if err := to.take(list); err != nil {
+				if counted.add(i, list.values) {
+					continue
+				}
+				parts, err := list.of(m, part)
+				if err != nil {
 					return err
 				}
+				if err := to.take(parts); err != nil {
+					return err
+				}
+			}
+		}
+		for _, fields := range counted.lists {
+			if err := to.take(m.partsOf(pick(fields, at), part)); err != nil {
+				return err
 			}
 		}
 		return nil
 	})
 }
 
-// addressParts are the parts of the addresses in a field of the message, or of
+// fieldAddresses are the addresses in the fields of a name of the message, or of
 // a part of it.
-func (m *machine) addressParts(e Entity, name string, part *tagRow, at position) ([]subject, error) {
-	if e == nil && at == (position{}) {
-		list, err := m.mailboxes(name)
-		if err != nil {
-			return nil, err
-		}
-		return list.of(m, part)
-	}
-	var fields [][]Address
+func (m *machine) fieldAddresses(e Entity, name string) (*addresses, error) {
 	if e == nil {
-		list, err := m.mailboxes(name)
-		if err != nil {
+		return m.mailboxes(name)
+	}
+	for _, value := range e.Header(name) {
+		if err := m.spend(16 * len(value)); err != nil {
 			return nil, err
 		}
-		fields = list.values
-	} else {
-		fields = e.Addresses(name)
-		for _, value := range e.Header(name) {
-			if err := m.spend(16 * len(value)); err != nil {
-				return nil, err
-			}
-		}
 	}
-	out := m.partsOf(pick(fields, at), part)
-	return out, m.spend(16 + 8*len(out))
+	list := &addresses{name: name, values: e.Addresses(name)}
+	return list, m.spend(16 + 8*count(list.values))
 }
 
 // part is the address part that a test asks for; the whole if it does not say.

@@ -84,6 +84,17 @@ func (f *filler) list(tag string) []string {
 	return list
 }
 
+// source is what a script has written behind a tag, before variables are filled
+// in; "" if the tag was not written.
+func (b *bound) source(tag string) string {
+	for i, a := range b.args {
+		if a.kind == argTag && a.text == tag && i+1 < len(b.args) && len(b.args[i+1].list) > 0 {
+			return b.args[i+1].list[0].text
+		}
+	}
+	return ""
+}
+
 // interval is the time between two answers, within its bounds: a number that is
 // out of them is moved to the nearest (RFC 5230, 4.1; RFC 6131, 2).
 func (c *checker) interval(b *bound) time.Duration {
@@ -110,6 +121,9 @@ func bounded(n int64, unit, limit time.Duration) time.Duration {
 
 func buildVacation(c *checker, b *bound) action {
 	interval, isMIME, reason := c.interval(b), b.tag("mime"), b.vals[0].texts[0]
+	// Variables are not filled in for this (RFC 5230, 4.2): a reply that quotes
+	// the subject is the same reply for every subject.
+	handle := Digest("vacation", b.source("subject"), b.source("from"), strconv.FormatBool(isMIME), b.args[len(b.args)-1].list[0].text)
 	c.checkFcc(b)
 	return func(m *machine) error {
 		f := filler{m: m, b: b}
@@ -128,7 +142,7 @@ func buildVacation(c *checker, b *bound) action {
 			return errReason
 		}
 		if v.Reason = s; v.Handle == "" {
-			v.Handle = Digest("vacation", v.Subject, v.From, strconv.FormatBool(isMIME), s) // RFC 5230, 4.2
+			v.Handle = handle
 		}
 		return b.perform(m, Action{Kind: Vacate, Vacation: v})
 	}

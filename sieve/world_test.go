@@ -208,7 +208,7 @@ func (m methods) Valid(uri string) bool {
 func (m methods) Capability(_ context.Context, uri, name string) (string, bool) {
 	scheme, _, _ := strings.Cut(uri, ":")
 	if name == "fcc" {
-		return "no", true
+		return map[bool]string{true: "yes", false: "no"}[scheme == "mailto"], m[scheme] != ""
 	}
 	return m[scheme], name == "online" && m[scheme] != ""
 }

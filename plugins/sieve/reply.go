@@ -78,10 +78,13 @@ func (notifier) Valid(uri string) bool {
 }
 
 func (notifier) Capability(_ context.Context, uri, name string) (string, bool) {
-	if name != "online" || !(notifier{}).Valid(uri) {
-		return "", false
+	switch _, ok := cutFold(uri, "mailto:"); {
+	case ok && name == "fcc":
+		return "yes", true // RFC 8580, 6.1
+	case name == "online" && (notifier{}).Valid(uri):
+		return "maybe", true // RFC 5436, 2.2
 	}
-	return "maybe", true // RFC 5436, 2.1
+	return "", false
 }
 
 // maxNotified bounds the addresses of one notification.
