@@ -156,10 +156,11 @@ func buildRedirect(c *checker, b *bound) action {
 			if err != nil {
 				return err
 			}
-			if m.env.Lists == nil || !m.env.Lists.Valid(s) {
+			name := listName(s)
+			if m.env.Lists == nil || !m.env.Lists.Valid(name) {
 				return fmt.Errorf("redirect: there is no list %s", quoted(s))
 			}
-			return b.perform(m, Action{Kind: Redirect, List: s})
+			return b.perform(m, Action{Kind: Redirect, List: name})
 		}
 	}
 	if s, ok := b.vals[0].constant(); ok {

@@ -30,6 +30,9 @@ func buildDuplicate(c *checker, b *bound) test {
 		keep = bounded(t.val.num, time.Second, keep)
 	}
 	return func(m *machine) (bool, error) {
+		if err := m.atDelivery("duplicate"); err != nil {
+			return false, err // RFC 7352, 3.4
+		}
 		f := filler{m: m, b: b}
 		field, id, handle := f.text("header"), f.text("uniqueid"), f.text("handle")
 		if f.err != nil {

@@ -22,8 +22,9 @@ var editheader = extension{
 	},
 }
 
-// keptFields are those that no script may remove: they stop loops (RFC 5293, 6).
-var keptFields = []string{"received", "auto-submitted"}
+// keptFields are those that no script may remove: they stop loops (RFC 5293, 6),
+// or say what replace has changed (RFC 5703, 5).
+var keptFields = []string{"received", "auto-submitted", "original-subject", "original-from"}
 
 var errEdit = errors.New("this message can not be changed here")
 
@@ -99,7 +100,7 @@ func buildDeleteHeader(c *checker, b *bound) action {
 		}
 	} // else the match type says nothing (RFC 5293, 5)
 	if s, ok := b.vals[0].constant(); ok && kept(s) {
-		c.warnf(b.vals[0].at, "the field %s stays: it is what stops loops", s)
+		c.warnf(b.vals[0].at, "the field %s stays: no script can remove it", s)
 	}
 	return func(m *machine) error {
 		field, err := name(m)

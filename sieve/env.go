@@ -68,7 +68,8 @@ type Editor interface {
 	// describe content come from entity, the others stay.
 	ReplacePart(part Entity, entity []byte) (Message, error)
 	// Enclose makes the message a part of a new one that has header and body
-	// of entity (RFC 5703, 6): text with the old message attached.
+	// of entity (RFC 5703, 6): text with the old message attached. Without a
+	// subject it has that of the old one.
 	Enclose(subject string, fields []string, text string) (Message, error)
 }
 
@@ -84,6 +85,11 @@ type Envelope struct {
 type Env struct {
 	Message  Message
 	Envelope Envelope
+	// Event says that an event of IMAP runs the script, not the delivery of a
+	// message (RFC 6785): there is no envelope, actions that answer a delivery
+	// are errors, and a keep takes no edits. The host sets the items of the
+	// environment: location, phase and those that begin with "imap.".
+	Event bool
 
 	Now         func() time.Time                                   // "currentdate", with the owner's zone; nil is time.Now
 	Environment func(item string) (string, bool)                   // items of RFC 5183, names in lower case
@@ -113,7 +119,8 @@ type Mailboxes interface {
 	Annotation(ctx context.Context, mailbox, name string) (string, bool, error)
 }
 
-// Lists are externally stored lists by name (RFC 6134).
+// Lists are externally stored lists by name (RFC 6134). Of a name that begins
+// with "urn:ietf:params:sieve:" they see what is behind it, ":addrbook:friends".
 type Lists interface {
 	Valid(name string) bool
 	Contains(ctx context.Context, list, value string) (bool, error)

@@ -50,10 +50,10 @@ func outcome(r sieve.Result, err error) string {
 
 // TestGolden runs the scripts of testdata/golden. Commands:
 //
-//	message NAME            a message
+//	message NAME [pad=N]    a message; pad makes it so many octets longer
 //	run NAME... [from= to=] run a script over messages; show prints more of the
 //	                        actions, handles those of vacation alone, remember
-//	                        the marks of duplicates; clock=,
+//	                        the marks of duplicates; event is that of IMAP; clock=,
 //	                        spam= and virus= are what the host knows
 //	test NAME [require=]    evaluate one test a line
 //	check                   what sieve.Compile says of a script
@@ -69,7 +69,9 @@ func TestGolden(t *testing.T) {
 			}
 			switch d.Cmd {
 			case "message":
-				g.messages[d.CmdArgs[0].Key] = parseRaw(t, d.Input+"\n")
+				pad := 0
+				d.MaybeScanArgs(t, "pad", &pad)
+				g.messages[d.CmdArgs[0].Key] = parseRaw(t, d.Input+"\n"+strings.Repeat("0123456789abcde\n", pad/16))
 				return "ok\n"
 			case "run":
 				return g.run(t, d)
@@ -117,7 +119,7 @@ func (g *golden) run(t *testing.T, d *datadriven.TestData) string {
 	}
 	var names []string
 	for _, a := range d.CmdArgs {
-		if len(a.Vals) == 0 && !slices.Contains([]string{"show", "remember", "handles"}, a.Key) {
+		if len(a.Vals) == 0 && !slices.Contains([]string{"show", "remember", "handles", "event"}, a.Key) {
 			names = append(names, a.Key)
 		}
 	}

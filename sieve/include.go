@@ -111,7 +111,7 @@ func (m *machine) include(u *unit, once bool) error {
 	if err := m.spend(16 + u.slots); err != nil {
 		return err
 	}
-	if err := m.run(u.body); err != nil && !errors.Is(err, errReturn) {
+	if err := m.enter(u); err != nil && !errors.Is(err, errReturn) {
 		return err // what failed, failed there
 	}
 	m.depth--

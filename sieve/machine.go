@@ -74,10 +74,13 @@ type machine struct {
 
 	message Message // as the script has changed it so far
 	edits   int
-	part    Entity // of the innermost foreverypart; nil outside
-	root    Entity // the whole message, for the outermost one
-	loop    int32  // which foreverypart break is to end
-	now     time.Time
+	// What redirect sends once there was an enclose (RFC 5703, 6).
+	enclosed  bool
+	unwrapped Message
+	part      Entity // of the innermost foreverypart; nil outside
+	root      Entity // the whole message, for the outermost one
+	loop      int32  // which foreverypart break is to end
+	now       time.Time
 
 	vars     []string
 	globals  []string
@@ -148,13 +151,13 @@ func (s *Script) Run(ctx context.Context, env Env) (Result, error) {
 	}
 	err := m.look()
 	if err == nil {
-		err = m.run(s.body)
+		err = m.enter(&s.unit)
 	}
 	if err != nil && !errors.Is(err, errStop) && !errors.Is(err, errReturn) {
 		return Result{Actions: []Action{{Kind: Keep, Implicit: true}}, Steps: m.steps}, &RunError{m.unit.name, int(m.line), err}
 	}
 	if !m.cancelled {
-		m.actions = append(m.actions, Action{Kind: Keep, Implicit: true, Flags: slices.Clip(m.flags), Message: m.edition()})
+		m.actions = append(m.actions, Action{Kind: Keep, Implicit: true, Flags: slices.Clip(m.flags), Message: m.kept()})
 	}
 	return Result{Actions: m.actions, Marks: m.marks, Steps: m.steps}, nil
 }
@@ -168,6 +171,15 @@ func (m *machine) edition() Message {
 	return m.message
 }
 
+// kept is the message that a keep takes. At an event of IMAP it is there
+// already, and can not be changed (RFC 6785, 3.1).
+func (m *machine) kept() Message {
+	if m.env.Event {
+		return nil
+	}
+	return m.edition()
+}
+
 // change puts an edited message in the place of the one at hand.
 func (m *machine) change(to Message) error {
 	if m.edits++; m.edits > m.limits.Edits {
@@ -175,6 +187,17 @@ func (m *machine) change(to Message) error {
 	}
 	m.message, m.headers, m.addresses = to, nil, nil
 	return nil
+}
+
+// enter runs a script from its beginning.
+func (m *machine) enter(u *unit) error {
+	if u.delivery != "" {
+		if err := m.atDelivery(u.delivery); err != nil {
+			m.line = 1
+			return err
+		}
+	}
+	return m.run(u.body)
 }
 
 func (m *machine) run(b block) error {

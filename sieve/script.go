@@ -34,6 +34,7 @@ type unit struct {
 	body     block
 	slots    int
 	requires []string
+	delivery string // a capability of those that it requires which only a delivery has
 }
 
 // Requires are the capabilities that the script requires, in its order.
@@ -85,5 +86,8 @@ func (l *linker) compile(u *unit, text string) (Problems, bool) {
 	u.body = c.commands(nodes)
 	u.slots = len(c.slots)
 	u.requires = c.requires
+	if i := slices.IndexFunc(u.requires, func(s string) bool { return !c.tested[s] && slices.Contains(deliveryOnly, s) }); i >= 0 {
+		u.delivery = u.requires[i]
+	}
 	return r.sorted(), r.errors == 0
 }

@@ -278,6 +278,9 @@ func buildEnvelope(c *checker, b *bound) test {
 		}
 	}
 	return q.test(func(m *machine, to *seeker) error {
+		if m.env.Event {
+			return errNoEnvelope
+		}
 		for _, t := range names {
 			name, err := t.value(m)
 			if err != nil {

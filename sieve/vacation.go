@@ -17,13 +17,7 @@ var vacation = extension{
 	tags: []tagRow{
 		{name: "days", group: groupInterval, takes: kindNumber},
 		{name: "subject", on: []string{"vacation"}, takes: kindString},
-		{name: "from", on: []string{"vacation"}, takes: kindString, check: func(c *checker, v value) {
-			if s, ok := v.constant(); ok {
-				if _, err := parseOutbound(s); err != nil {
-					c.errorf(v.at, "%s is %v", quoted(s), err)
-				}
-			}
-		}},
+		{name: "from", on: []string{"vacation"}, takes: kindString, check: checkFrom},
 		{name: "addresses", on: []string{"vacation"}, takes: kindList},
 		{name: "mime", on: []string{"vacation"}},
 		{name: "handle", on: []string{"vacation"}, takes: kindString},
@@ -34,6 +28,15 @@ var vacation = extension{
 var vacationSeconds = extension{
 	name: "vacation-seconds", rfc: "6131",
 	tags: []tagRow{{name: "seconds", group: groupInterval, takes: kindNumber}},
+}
+
+// checkFrom finds a sender that is none (RFC 5230, 4.3; RFC 5703, 5).
+func checkFrom(c *checker, v value) {
+	if s, ok := v.constant(); ok {
+		if _, err := parseOutbound(s); err != nil {
+			c.errorf(v.at, "%s is %v", quoted(s), err)
+		}
+	}
 }
 
 const groupInterval group = "interval"
@@ -126,6 +129,9 @@ func buildVacation(c *checker, b *bound) action {
 	handle := Digest("vacation", b.source("subject"), b.source("from"), strconv.FormatBool(isMIME), b.args[len(b.args)-1].list[0].text)
 	c.checkFcc(b)
 	return func(m *machine) error {
+		if err := m.atDelivery("vacation"); err != nil {
+			return err
+		}
 		f := filler{m: m, b: b}
 		v := &Vacation{
 			Interval: interval, MIME: isMIME, Subject: f.text("subject"), From: f.text("from"),

@@ -113,6 +113,7 @@ func (w *world) around(t *testing.T, d *datadriven.TestData, e *sieve.Env) {
 	e.Environment = func(item string) (string, bool) { s, ok := w.environment[item]; return s, ok }
 	e.Seen = func(_ context.Context, id string) (bool, error) { return w.seen[id], nil }
 	e.Log = func(line int, text string) { w.log = append(w.log, fmt.Sprintf("log %d: %s", line, text)) }
+	e.Event = d.HasArg("event")
 	for _, a := range d.CmdArgs {
 		if len(a.Vals) != 1 {
 			continue

@@ -166,10 +166,10 @@ var (
 // lists are the lists of the option lists, by name.
 type lists map[string]*table.Table
 
-// named finds a list: by its name, or by a URN that ends with it (RFC 6134,
-// 2.7).
+// named finds a list: by its name, or by that of an address book of this name
+// (RFC 6134, 2.6).
 func (l lists) named(name string) *table.Table {
-	return l[strings.TrimPrefix(name, "urn:ietf:params:sieve:addrbook:")]
+	return l[strings.TrimPrefix(name, ":addrbook:")]
 }
 
 // Valid reports whether there is such a list.

@@ -9,6 +9,7 @@ import (
 	"mime"
 	"mime/quotedprintable"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -73,7 +74,7 @@ func (p *planner) copyOf(ctx context.Context, a lang.Action) *pipeline.FileInto 
 type notifier struct{}
 
 func (notifier) Valid(uri string) bool {
-	_, _, err := parseMailto(uri)
+	_, err := parseMailto(uri)
 	return err == nil
 }
 
@@ -90,47 +91,78 @@ func (notifier) Capability(_ context.Context, uri, name string) (string, bool) {
 // maxNotified bounds the addresses of one notification.
 const maxNotified = 5
 
+// mailto is what a URI says: who the mail goes to, and the fields it is to have.
+type mailto struct {
+	to, cc []smtp.Address
+	fields url.Values
+}
+
 var errMailto = errors.New("not a mailto URI with addresses that mail can be sent to")
 
-// parseMailto reads a URI (RFC 6068): who the mail goes to, and the fields it is
-// to have.
-func parseMailto(uri string) (to []smtp.Address, fields url.Values, err error) {
+// parseMailto reads a URI (RFC 6068).
+func parseMailto(uri string) (m mailto, err error) {
 	rest, ok := cutFold(uri, "mailto:")
 	if !ok {
-		return nil, nil, errMailto
+		return m, errMailto
 	}
 	path, query, _ := strings.Cut(rest, "?")
-	fields = url.Values{}
+	m.fields = url.Values{}
 	for pair := range strings.SplitSeq(query, "&") {
 		name, value, _ := strings.Cut(pair, "=")
 		name, err1 := url.PathUnescape(name)
 		value, err2 := url.PathUnescape(value)
 		if err1 != nil || err2 != nil {
-			return nil, nil, errMailto
+			return m, errMailto
 		}
 		if name != "" {
-			fields.Add(strings.ToLower(name), value)
+			m.fields.Add(strings.ToLower(name), value)
 		}
 	}
-	for _, list := range append([]string{path}, fields["to"]...) {
+	if m.to, err = addressList(strings.Split(path, ","), url.PathUnescape); err != nil {
+		return m, err
+	}
+	plain := func(s string) (string, error) { return s, nil }
+	more, err := addressList(m.fields["to"], plain)
+	if err != nil {
+		return m, err
+	}
+	m.to = append(m.to, more...)
+	if m.cc, err = addressList(m.fields["cc"], plain); err != nil {
+		return m, err
+	}
+	if n := len(m.to) + len(m.cc); n == 0 || n > maxNotified {
+		return m, errMailto
+	}
+	return m, nil
+}
+
+// addressList reads addresses with commas between them.
+func addressList(lists []string, decode func(string) (string, error)) (out []smtp.Address, err error) {
+	for _, list := range lists {
 		for one := range strings.SplitSeq(list, ",") {
-			if one, err = url.PathUnescape(one); err != nil {
-				return nil, nil, errMailto
+			if one, err = decode(one); err != nil {
+				return nil, errMailto
 			}
-			if strings.TrimSpace(one) == "" {
+			if one = strings.TrimSpace(one); one == "" {
 				continue
 			}
-			a, err := smtp.ParseAddress(strings.TrimSpace(one))
+			a, err := smtp.ParseAddress(one)
 			if err != nil || a.Domain == "" {
-				return nil, nil, errMailto
+				return nil, errMailto
 			}
-			to = append(to, a)
+			out = append(out, a)
 		}
 	}
-	if len(to) == 0 || len(to) > maxNotified {
-		return nil, nil, errMailto
+	return out, nil
+}
+
+// paths are addresses as a field holds them.
+func paths(list []smtp.Address) string {
+	out := make([]string, len(list))
+	for i, a := range list {
+		out[i] = a.Path()
 	}
-	return to, fields, nil
+	return strings.Join(out, ", ")
 }
 
 func cutFold(s, prefix string) (string, bool) {
@@ -145,7 +177,7 @@ func cutFold(s, prefix string) (string, bool) {
 // tell each other do not go on for ever (RFC 5436, 2.7).
 func (p *planner) notify(ctx context.Context, a lang.Action, add func(pipeline.Modification)) error {
 	n, v := a.Notification, p.view
-	to, fields, err := parseMailto(n.Method)
+	uri, err := parseMailto(n.Method)
 	if err != nil {
 		return fmt.Errorf("notify: %q is %w", n.Method, err)
 	}
@@ -156,13 +188,13 @@ func (p *planner) notify(ctx context.Context, a lang.Action, add func(pipeline.M
 	about := v.Message().Header()
 	subject := n.Message
 	if subject == "" {
-		subject = fields.Get("subject")
+		subject = uri.fields.Get("subject")
 	}
 	if subject == "" {
 		s, _ := about.Get("Subject")
 		subject = message.DecodeText(s)
 	}
-	body := fields.Get("body")
+	body := uri.fields.Get("body")
 	if body == "" {
 		body = p.summary()
 	}
@@ -170,11 +202,16 @@ func (p *planner) notify(ctx context.Context, a lang.Action, add func(pipeline.M
 	if a, err := smtp.ParseAddress(strings.Trim(from, "<> ")); from == "" || err != nil || a.Domain == "" {
 		from = v.Mailbox().Path()
 	}
-	for i, rcpt := range to {
+	for i, rcpt := range append(slices.Clip(uri.to), uri.cc...) {
 		var b bytes.Buffer
 		field := func(name, value string) { b.Write(message.FormatField(name, value)) }
 		field("From", from)
-		field("To", rcpt.Path())
+		if len(uri.to) > 0 {
+			field("To", paths(uri.to))
+		}
+		if len(uri.cc) > 0 {
+			field("Cc", paths(uri.cc))
+		}
 		field("Subject", mime.QEncoding.Encode("utf-8", oneLine(subject)))
 		field("Date", p.now().Format(time.RFC1123Z))
 		field("Message-ID", "<"+message.NewID(p.now()).String()+".notify@"+p.host()+">")
