@@ -79,6 +79,6 @@ func buildEnvironment(c *checker, b *bound) test {
 		if !ok && !(events && slices.Contains(eventItems, asciiLower(name))) {
 			return false, nil
 		}
-		return q.seek(m, func(_ *machine, to *seeker) error { return to.one(subject{text: s}) })
+		return q.seek(m, func(_ *machine, to *seeker) error { return to.one(subject{text: s, empty: s == ""}) })
 	}
 }

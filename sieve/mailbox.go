@@ -2,6 +2,7 @@ package sieve
 
 import (
 	"context"
+	"fmt"
 	"strings"
 )
 
@@ -46,7 +47,9 @@ var specialUse = extension{
 			c.errorf(v.at, "%s is no special use", quoted(s)).Hint = `write "\\Junk"`
 		}
 	}, apply: func(m *machine, v value, a *Action) (err error) {
-		a.SpecialUse, err = v.texts[0].value(m)
+		if a.SpecialUse, err = v.texts[0].value(m); err == nil && !isSpecialUse(a.SpecialUse) {
+			err = fmt.Errorf("%s is no special use", quoted(a.SpecialUse)) // as a name that no folder can have (RFC 8579, 4)
+		}
 		return err
 	}}},
 }

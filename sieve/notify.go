@@ -156,7 +156,7 @@ func buildMethodCapability(c *checker, b *bound) test {
 			return err
 		}
 		if s, ok := m.env.Notifier.Capability(m.ctx, u, asciiLower(capability)); ok {
-			return to.one(subject{text: s})
+			return to.one(subject{text: s, empty: s == ""})
 		}
 		return nil
 	})

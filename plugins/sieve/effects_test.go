@@ -333,6 +333,7 @@ func TestIncludeFault(t *testing.T) {
 func TestFolders(t *testing.T) {
 	for script, want := range map[string]string{
 		`require ["special-use", "fileinto"]; fileinto :specialuse "\\Junk" "Spam";`:                    `file-into "Rubbish"; drop`,
+		`require ["special-use", "fileinto"]; fileinto :specialuse "\\Junk" "Bulk";`:                    `file-into "Bulk"; drop`,
 		`require ["special-use", "fileinto"]; fileinto :specialuse "\\Sent" "Spam";`:                    `file-into "Spam"; drop`,
 		`require ["mailboxid", "fileinto"]; fileinto :mailboxid "F7" "Old";`:                            `file-into "Archive"; drop`,
 		`require ["mailboxid", "fileinto"]; fileinto :mailboxid "F8" "Old";`:                            `file-into "Old"; drop`,

@@ -156,6 +156,10 @@ func (p *planner) folder(ctx context.Context, a lang.Action) (string, error) {
 			}
 		}
 		if a.SpecialUse != "" {
+			// Of several folders, the one that is named (RFC 8579, 4).
+			if _, ok, err := all.Special(ctx, a.Mailbox, a.SpecialUse); err != nil || ok {
+				return inbox(a.Mailbox), err
+			}
 			if name, ok, err := all.Special(ctx, "", a.SpecialUse); err != nil || ok {
 				return inbox(name), err
 			}
