@@ -27,10 +27,10 @@ type Entity interface {
 	// message/rfc822; none for anything else.
 	Children() ([]Entity, error)
 	// Content is at most limit octets of what the entity holds, its transfer
-	// encoding undone and text in UTF-8. Of a multipart that is what stands
-	// before its first part and behind its last, of message/rfc822 the
-	// header of the message inside (RFC 5173, 5.2).
-	Content(limit int) ([]byte, error)
+	// encoding undone and text in UTF-8. A multipart has two contents, what
+	// stands before its first part and what behind its last, message/rfc822
+	// the header of the message inside (RFC 5173, 5.2).
+	Content(limit int) ([][]byte, error)
 }
 
 // Media is a header value that begins with a word and has parameters behind it.
@@ -48,7 +48,8 @@ type Message interface {
 	// Size is the octets of the message.
 	Size() int64
 	// Body is at most limit octets of what is behind the header, as it is on
-	// the wire (RFC 5173, 5.1).
+	// the wire (RFC 5173, 5.1); nil if no empty line ends the header: then
+	// there is no body, not even an empty one (RFC 5173, 4).
 	Body(limit int) ([]byte, error)
 }
 
@@ -186,7 +187,7 @@ func (NoBody) Type() (typ, subtype string) { return "text", "plain" }
 func (NoBody) Children() ([]Entity, error) { return nil, nil }
 
 // Content is empty.
-func (NoBody) Content(int) ([]byte, error) { return nil, nil }
+func (NoBody) Content(int) ([][]byte, error) { return nil, nil }
 
 // Body is empty.
 func (NoBody) Body(int) ([]byte, error) { return nil, nil }

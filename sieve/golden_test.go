@@ -50,7 +50,8 @@ func outcome(r sieve.Result, err error) string {
 
 // TestGolden runs the scripts of testdata/golden. Commands:
 //
-//	message NAME [pad=N]    a message; pad makes it so many octets longer
+//	message NAME [pad=N]    a message; pad makes it so many octets longer, blank
+//	                        gives it an empty line at its end
 //	run NAME... [from= to=] run a script over messages; show prints more of the
 //	                        actions, handles those of vacation alone, remember
 //	                        the marks of duplicates; event is that of IMAP; clock=,
@@ -71,7 +72,11 @@ func TestGolden(t *testing.T) {
 			case "message":
 				pad := 0
 				d.MaybeScanArgs(t, "pad", &pad)
-				g.messages[d.CmdArgs[0].Key] = parseRaw(t, d.Input+"\n"+strings.Repeat("0123456789abcde\n", pad/16))
+				text := d.Input + "\n"
+				if d.HasArg("blank") {
+					text += "\n"
+				}
+				g.messages[d.CmdArgs[0].Key] = parseRaw(t, text+strings.Repeat("0123456789abcde\n", pad/16))
 				return "ok\n"
 			case "run":
 				return g.run(t, d)

@@ -283,25 +283,30 @@ func (m *machine) plain(e Entity) (string, error) {
 	if typ != "text" {
 		return "", nil
 	}
-	b, err := m.content(e)
+	list, err := m.content(e)
 	if err != nil {
 		return "", err
 	}
+	s := strings.Join(list, "")
 	if subtype == "html" {
-		return htmlText(string(b)), nil
+		return htmlText(s), nil
 	}
-	return string(b), nil
+	return s, nil
 }
 
 // content is what a part holds, as much of it as scripts may see.
-func (m *machine) content(e Entity) ([]byte, error) {
-	b, err := e.Content(m.limits.Content)
+func (m *machine) content(e Entity) (out []string, err error) {
+	list, err := e.Content(m.limits.Content)
 	if err != nil {
 		return nil, err
 	}
-	n := int64(2 * len(b))
+	n := int64(0)
+	for _, b := range list {
+		out = append(out, string(b))
+		n += int64(2 * len(b))
+	}
 	if s, ok := e.(interface{ Size() int64 }); ok { // what is decoded may be much more than comes of it
 		n += 4 * min(s.Size(), int64(m.limits.Content))
 	}
-	return b, m.spend(256 + int(n))
+	return out, m.spend(256 + int(n))
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -14,13 +17,13 @@ import (
 // fields is a message made of a map, by upper-case names.
 type fields map[string][]string
 
-func (f fields) Header(name string) []string { return f[asciiUpper(name)] }
-func (f fields) Size() int64                 { return 1000 }
-func (f fields) Media(string) []Media        { return nil }
-func (f fields) Type() (string, string)      { return "text", "plain" }
-func (f fields) Children() ([]Entity, error) { return nil, nil }
-func (f fields) Content(int) ([]byte, error) { return nil, nil }
-func (f fields) Body(int) ([]byte, error)    { return nil, nil }
+func (f fields) Header(name string) []string   { return f[asciiUpper(name)] }
+func (f fields) Size() int64                   { return 1000 }
+func (f fields) Media(string) []Media          { return nil }
+func (f fields) Type() (string, string)        { return "text", "plain" }
+func (f fields) Children() ([]Entity, error)   { return nil, nil }
+func (f fields) Content(int) ([][]byte, error) { return nil, nil }
+func (f fields) Body(int) ([]byte, error)      { return nil, nil }
 
 func (f fields) Addresses(name string) [][]Address {
 	var out [][]Address
@@ -96,6 +99,36 @@ func TestTables(t *testing.T) {
 			if row.group == "" && len(row.on) == 0 {
 				t.Errorf("tag %s goes with nothing", name)
 			}
+		}
+	}
+}
+
+// goldenFiles hold the examples of extensions that no RFC describes.
+var goldenFiles = map[string]string{
+	"draft-ietf-sieve-regex":               "regex",
+	"spec-bosch-sieve-extprograms":         "dovecot",
+	"spec-bosch-sieve-debug":               "dovecot",
+	"spec-bosch-sieve-report":              "dovecot",
+	"spec-bosch-sieve-dovecot-environment": "rfc5183",
+}
+
+// TestExamples: what is advertised has a golden file with the examples of its
+// RFC, or with its rules where the RFC has none, and the file requires it.
+func TestExamples(t *testing.T) {
+	for _, e := range extensions() {
+		file := "rfc" + e.rfc
+		if strings.Contains(e.rfc, "-") {
+			file = goldenFiles[e.rfc]
+		}
+		text, err := os.ReadFile(filepath.Join("testdata/golden", file))
+		if file == "" || err != nil {
+			t.Errorf("%q (%s) has no examples: %v", e.name, e.rfc, err)
+			continue
+		}
+		name := regexp.QuoteMeta(e.name)
+		required := regexp.MustCompile(`"` + name + `"|require=\((.*, *)?` + name + `[,)]`)
+		if e.name != "" && !required.Match(text) {
+			t.Errorf("no script of testdata/golden/%s requires %q", file, e.name)
 		}
 	}
 }
