@@ -77,7 +77,7 @@ func (m *machine) instead(msg Message, name string, to *boundTag) (Message, erro
 	if err != nil {
 		return nil, err
 	}
-	if _, err := parseOutbound(s); err != nil && name == "From" {
+	if name == "From" && checkSenders(s) != nil {
 		return msg, nil // the sender of the message may be in it: no error (RFC 5703, 5)
 	}
 	old := msg.Header(name)

@@ -30,13 +30,34 @@ var vacationSeconds = extension{
 	tags: []tagRow{{name: "seconds", group: groupInterval, takes: kindNumber}},
 }
 
-// checkFrom finds a sender that is none (RFC 5230, 4.3; RFC 5703, 5).
+// checkFrom finds senders that are none (RFC 5230, 4.3; RFC 5703, 5).
 func checkFrom(c *checker, v value) {
 	if s, ok := v.constant(); ok {
-		if _, err := parseOutbound(s); err != nil {
+		if err := checkSenders(s); err != nil {
 			c.errorf(v.at, "%s is %v", quoted(s), err)
 		}
 	}
+}
+
+// checkSenders checks what stands in a From field: addresses with commas between
+// them.
+func checkSenders(s string) error {
+	quoted, from := false, 0
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\\' && quoted:
+			i++
+		case c == '"':
+			quoted = !quoted
+		case c == ',' && !quoted:
+			if _, err := parseOutbound(s[from:i]); err != nil {
+				return err
+			}
+			from = i + 1
+		}
+	}
+	_, err := parseOutbound(s[from:])
+	return err
 }
 
 const groupInterval group = "interval"

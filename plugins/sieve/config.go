@@ -72,7 +72,7 @@ var options = []config.Option{
 	{Name: "virus_tag", Type: config.TypeString, Default: "virus", Reload: true, Doc: "The tag that holds the value of the test virustest, 1 (none) to 5 (surely one).", Example: `"clamav"`, Dovecot: "sieve_virustest_status_header"},
 	{Name: "vacation_min", Type: config.TypeDuration, Default: "24h", Min: "1s", Max: "8760h", Reload: true, Doc: "The least time between two vacation answers to one sender that :days can ask for.", Example: `"1h"`, Dovecot: "sieve_vacation_min_period"},
 	{Name: "vacation_default", Type: config.TypeDuration, Default: "168h", Min: "1s", Max: "8760h", Reload: true, Doc: "That time where a script does not say it.", Example: `"72h"`, Dovecot: "sieve_vacation_default_period"},
-	{Name: "vacation_max", Type: config.TypeDuration, Default: "8760h", Min: "1s", Max: "87600h", Reload: true, Doc: "The longest that it can be.", Example: `"720h"`, Dovecot: "sieve_vacation_max_period"},
+	{Name: "vacation_max", Type: config.TypeDuration, Default: "8760h", Min: "192h", Max: "87600h", Reload: true, Doc: "The longest that it can be.", Example: `"720h"`, Dovecot: "sieve_vacation_max_period"},
 	{Name: "duplicate_max", Type: config.TypeDuration, Default: "168h", Min: "1s", Max: "8760h", Reload: true, Doc: "How long the test duplicate remembers a message, at most and where a script does not say it.", Example: `"24h"`, Dovecot: "sieve_duplicate_max_period"},
 	{Name: "cache", Type: config.TypeInt, Default: 1000, Min: 1, Max: 100000, Unit: "scripts", Reload: true, Doc: "How many users' scripts are kept compiled, within 64 MB of their text.", Example: "100"},
 }

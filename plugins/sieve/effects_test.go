@@ -97,8 +97,8 @@ func TestVacation(t *testing.T) {
 	if len(v.Plan().Responses) != 1 || v.Plan().Responses[0].Once == re.Once {
 		t.Errorf("%v %v", v.Plan().Responses, trace)
 	}
-	v, _ = deliverTo(t, newStore(), `vacation_max = "24h"`, script)
-	if got := v.Plan().Responses[0].For.Hours(); got != 24 {
+	v, _ = deliverTo(t, newStore(), `vacation_max = "192h"`, strings.Replace(script, ":days 2", ":days 20", 1))
+	if got := v.Plan().Responses[0].For.Hours(); got != 192 {
 		t.Errorf("for %v hours", got)
 	}
 	v, _ = deliverTo(t, newStore(), "", `require "vacation-seconds"; vacation :seconds 0 :mime text:
