@@ -34,7 +34,7 @@ func buildBody(c *checker, b *bound) test {
 		if how == "raw" {
 			limit = m.limits.Content
 		}
-		raw, err := m.message.Body(limit)
+		raw, err := m.whole().Body(limit)
 		if err != nil || raw == nil {
 			return err
 		}
@@ -48,7 +48,7 @@ func buildBody(c *checker, b *bound) test {
 		if err != nil {
 			return err
 		}
-		parts, err := m.below(m.message, []Entity{m.message})
+		parts, err := m.below(m.whole(), []Entity{m.whole()})
 		if err != nil {
 			return err
 		}

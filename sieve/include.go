@@ -107,6 +107,7 @@ func (m *machine) include(u *unit, once bool) error {
 	m.open = append(m.open, u)
 	outer, vars, line, granted := m.unit, m.vars, m.line, m.granted
 	m.unit, m.vars, m.granted = u, make([]string, u.slots), nil
+	back := m.presentPart()
 	m.depth++
 	if err := m.spend(16 + u.slots); err != nil {
 		return err
@@ -116,6 +117,7 @@ func (m *machine) include(u *unit, once bool) error {
 	}
 	m.depth--
 	m.open = m.open[:len(m.open)-1]
+	back()
 	m.unit, m.vars, m.line, m.granted, m.taken = outer, vars, line, granted, false
 	return nil
 }

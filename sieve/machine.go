@@ -77,9 +77,10 @@ type machine struct {
 	// What redirect sends once there was an enclose (RFC 5703, 6).
 	enclosed  bool
 	unwrapped Message
-	part      Entity // of the innermost foreverypart; nil outside
-	root      Entity // the whole message, for the outermost one
-	loop      int32  // which foreverypart break is to end
+	within    Message // the MIME part that the script at hand takes for the message; nil for all of it
+	part      Entity  // of the innermost foreverypart; nil outside
+	root      Entity  // the whole message, for the outermost one
+	loop      int32   // which foreverypart break is to end
 	now       time.Time
 
 	vars     []string
@@ -180,6 +181,33 @@ func (m *machine) kept() Message {
 	return m.edition()
 }
 
+// whole is what the script at hand takes for the message.
+func (m *machine) whole() Message {
+	if m.within != nil {
+		return m.within
+	}
+	return m.message
+}
+
+// presentPart makes the part of the loop around an include the whole message of
+// the script that is included (RFC 6609, 3.5), and returns what undoes this.
+func (m *machine) presentPart() func() {
+	part, root, within := m.part, m.root, m.within
+	if part == nil {
+		return func() {}
+	}
+	if whole, ok := part.(Message); ok && part != root {
+		m.within, m.headers, m.addresses = whole, nil, nil
+	}
+	m.part = nil
+	return func() {
+		m.part, m.root = part, root
+		if m.within != within {
+			m.within, m.headers, m.addresses = within, nil, nil
+		}
+	}
+}
+
 // change puts an edited message in the place of the one at hand.
 func (m *machine) change(to Message) error {
 	if m.edits++; m.edits > m.limits.Edits {
@@ -256,7 +284,7 @@ func (m *machine) header(name string) ([]subject, error) {
 			return m.headers[i].values, nil
 		}
 	}
-	out, n := m.subjects(m.message.Header(name))
+	out, n := m.subjects(m.whole().Header(name))
 	m.headers = append(m.headers, header{name, out})
 	return out, m.spend(n)
 }
@@ -280,7 +308,7 @@ func (m *machine) mailboxes(name string) (*addresses, error) {
 			return &m.addresses[i], nil
 		}
 	}
-	list := m.message.Addresses(name)
+	list := m.whole().Addresses(name)
 	m.addresses = append(m.addresses, addresses{name: name, values: list})
 	a := &m.addresses[len(m.addresses)-1]
 	a.parts = a.room[:0]

@@ -69,7 +69,7 @@ func (s scope) entities(m *machine) ([]Entity, error) {
 	}
 	at := m.part
 	if at == nil {
-		at = m.message
+		at = m.whole()
 	}
 	if !s.children {
 		return []Entity{at}, nil
@@ -179,8 +179,8 @@ func buildForEveryPart(c *checker, b *bound) action {
 		var list []Entity
 		var err error
 		if outer == nil {
-			m.root = m.message
-			list, err = m.below(m.message, []Entity{m.message})
+			m.root = m.whole()
+			list, err = m.below(m.root, []Entity{m.root})
 		} else {
 			list, err = m.below(outer, nil)
 		}

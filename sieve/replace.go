@@ -47,8 +47,11 @@ func buildReplace(c *checker, b *bound) action {
 			return err
 		}
 		part := m.part
-		if part == m.root {
+		if part == nil || part == m.root {
 			part = nil
+			if m.within != nil {
+				part = m.within
+			}
 		}
 		changed, err := e.ReplacePart(part, []byte(s))
 		if err != nil {

@@ -101,9 +101,17 @@ func buildSize(c *checker, b *bound) test {
 		c.errorf(b.at, "size wants :over or :under").Hint = "size :over 100K"
 		return nil
 	case t.row.name == "over":
-		return func(m *machine) (bool, error) { return m.env.Message.Size() > limit, nil }
+		return func(m *machine) (bool, error) { return m.size() > limit, nil }
 	}
-	return func(m *machine) (bool, error) { return m.env.Message.Size() < limit, nil }
+	return func(m *machine) (bool, error) { return m.size() < limit, nil }
+}
+
+// size is that of the message as it came, or of the part that stands for it.
+func (m *machine) size() int64 {
+	if m.within != nil {
+		return m.within.Size()
+	}
+	return m.env.Message.Size()
 }
 
 // buildHeader compares header fields (RFC 5228, 5.7; RFC 5703, 4.1).

@@ -102,8 +102,13 @@ func (p *part) Type() (typ, subtype string)             { return p.p.Type, p.p.S
 func (p *part) Children() ([]sieve.Entity, error)       { return children(p.of, p.p, p.marks), nil }
 func (p *part) Content(limit int) ([][]byte, error)     { return content(p.of, p.p, limit) }
 
-// Size is that of the content before it is decoded.
-func (p *part) Size() int64 { return p.p.BodySize }
+// Size is that of the part, its header with it.
+func (p *part) Size() int64 { return p.p.BodyOffset() - p.p.Offset + p.p.BodySize }
+
+// Body is what is behind the part's header, as it came.
+func (p *part) Body(limit int) ([]byte, error) {
+	return io.ReadAll(io.LimitReader(message.NewReader(message.Section(p.of.Bytes(), p.p.BodyOffset(), p.p.BodySize)), int64(limit)))
+}
 
 func children(of *message.Message, p *message.Part, marks []string) []sieve.Entity {
 	if p.Embedded != nil {
