@@ -20,7 +20,7 @@ func (f fields) Media(string) []Media        { return nil }
 func (f fields) Type() (string, string)      { return "text", "plain" }
 func (f fields) Children() ([]Entity, error) { return nil, nil }
 func (f fields) Content(int) ([]byte, error) { return nil, nil }
-func (f fields) Body(int) ([]byte, error)    { return nil, nil }
+func (f fields) Body(int) ([]byte, error)    { return []byte{}, nil }
 
 func (f fields) Addresses(name string) [][]Address {
 	var out [][]Address
@@ -160,6 +160,7 @@ func TestCompileBounds(t *testing.T) {
 		{"encodings", `require "encoded-character"; redirect "` + strings.Repeat("${hex:", 150_000) + `";`, "no address"},
 		{"references that end", `require "variables"; redirect "` + strings.Repeat("${", 400_000) + `}";`, "no address"},
 		{"encodings that end", `require "encoded-character"; redirect "` + strings.Repeat("${hex:", 150_000) + `}";`, "no address"},
+		{"warnings before an error", strings.Repeat(";", 40) + "kep;", "unknown command"},
 		{"problems", many(100, "foo%d;\n"), "there are more problems than are shown"},
 	}
 	for _, tt := range tests {
@@ -390,4 +391,14 @@ func search(p, s string, at int) ([][2]int, bool) {
 		return nil, false
 	}
 	return search(p[1:], s[1:], at+1)
+}
+
+// A script that is included is refused with its reason, however many warnings
+// stand before it.
+func TestIncludedWarnings(t *testing.T) {
+	opts := Options{Include: func(string, string) (string, error) { return strings.Repeat(";", 40) + "kep;", nil }}
+	s, problems := Compile(`require "include"; include "other";`, opts)
+	if s != nil || !strings.Contains(problems.String(), "unknown command") {
+		t.Errorf("got %v", problems)
+	}
 }
