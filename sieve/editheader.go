@@ -61,6 +61,9 @@ func (c *checker) fieldName(v value) func(m *machine) (string, error) {
 	}
 }
 
+// newlines makes one line of many. White space that begins a line is its fold's.
+var newlines = strings.NewReplacer("\r\n ", " ", "\r\n\t", " ", "\r\n", " ", "\n ", " ", "\n\t", " ", "\n", " ", "\r", " ")
+
 func buildAddHeader(c *checker, b *bound) action {
 	name, value, last := c.fieldName(b.vals[0]), b.vals[1].texts[0], b.tag("last")
 	return func(m *machine) error {
@@ -77,7 +80,7 @@ func buildAddHeader(c *checker, b *bound) action {
 			return err
 		}
 		// Lines of the script are folded lines of the field.
-		s = strings.TrimSpace(strings.NewReplacer("\r\n", " ", "\n", " ", "\r", " ").Replace(s))
+		s = strings.TrimSpace(newlines.Replace(s))
 		// What no field can hold may come from the message itself: whoever
 		// sent it must not be able to make the script fail.
 		s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")

@@ -37,6 +37,10 @@ func buildInclude(c *checker, b *bound) action {
 	if t := b.given(groupLocation); t != nil {
 		location = t.row.name
 	}
+	once := b.tag("once")
+	if once && slices.Contains(c.open, location+"/"+name) {
+		return nil // it runs now, so it was included before (RFC 6609, 3.2)
+	}
 	u, err := c.include(location, name)
 	var broken brokenScript
 	switch {
@@ -53,7 +57,6 @@ func buildInclude(c *checker, b *bound) action {
 		c.errorf(b.vals[0].at, "the script %s can not be included: %v", quoted(name), err)
 		return nil
 	}
-	once := b.tag("once")
 	return func(m *machine) error { return m.include(u, once) }
 }
 

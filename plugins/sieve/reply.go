@@ -105,6 +105,9 @@ func parseMailto(uri string) (to []smtp.Address, fields url.Values, err error) {
 		if err1 != nil || err2 != nil {
 			return nil, nil, errMailto
 		}
+		if strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == ':' }) {
+			return nil, nil, errMailto
+		}
 		if name != "" {
 			fields.Add(strings.ToLower(name), value)
 		}
@@ -114,20 +117,36 @@ func parseMailto(uri string) (to []smtp.Address, fields url.Values, err error) {
 			if one, err = url.PathUnescape(one); err != nil {
 				return nil, nil, errMailto
 			}
-			if strings.TrimSpace(one) == "" {
-				continue
-			}
-			a, err := smtp.ParseAddress(strings.TrimSpace(one))
-			if err != nil || a.Domain == "" {
+			more, ok := addressesIn(one)
+			if !ok {
 				return nil, nil, errMailto
 			}
-			to = append(to, a)
+			to = append(to, more...)
 		}
 	}
 	if len(to) == 0 || len(to) > maxNotified {
 		return nil, nil, errMailto
 	}
 	return to, fields, nil
+}
+
+// addressesIn reads an address, or some with commas between them: encoded, a
+// comma may be part of an address, or stand between two, as older URIs have it.
+func addressesIn(list string) (out []smtp.Address, ok bool) {
+	if a, err := smtp.ParseAddress(strings.TrimSpace(list)); err == nil && a.Domain != "" {
+		return []smtp.Address{a}, true
+	}
+	for one := range strings.SplitSeq(list, ",") {
+		if one = strings.TrimSpace(one); one == "" {
+			continue
+		}
+		a, err := smtp.ParseAddress(one)
+		if err != nil || a.Domain == "" {
+			return nil, false
+		}
+		out = append(out, a)
+	}
+	return out, true
 }
 
 func cutFold(s, prefix string) (string, bool) {

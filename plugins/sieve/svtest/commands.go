@@ -88,6 +88,7 @@ func (s *suite) runTest(_ context.Context, c *lang.Call) (bool, error) {
 	}
 	s.outcome.Tests++
 	s.test = name
+	defer func() { s.test = "" }()
 	before, line := len(s.outcome.Failures), c.Line()
 	if err := c.Block(); err != nil && !errors.Is(err, errFailed) {
 		if errors.Is(err, lang.ErrLimit) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
@@ -146,7 +147,11 @@ func address(s string) (smtp.Address, error) {
 	if s == "" {
 		return smtp.Address{}, nil
 	}
-	return smtp.ParseAddress(s)
+	a, rest, err := smtp.ParsePath("<"+s+">", false)
+	if err == nil && rest != "" {
+		err = fmt.Errorf("unexpected %q", rest)
+	}
+	return a, err
 }
 
 // path is a file that the suite names.
@@ -170,6 +175,9 @@ func (s *suite) compileFile(name string) *lang.Script {
 		if p.Severity == lang.Error {
 			s.errors = append(s.errors, p.Brief())
 		}
+	}
+	if script == nil {
+		s.errors = append(s.errors, "validation failed") // as Pigeonhole counts
 	}
 	return script
 }
@@ -197,9 +205,11 @@ func (s *suite) runOne(ctx context.Context, script *lang.Script) (lang.Result, b
 // take adds what a script has decided.
 func (s *suite) take(r lang.Result) {
 	for _, a := range r.Actions {
-		if !a.Implicit {
-			s.results = append(s.results, a)
+		if a.Implicit {
+			s.implicit = a
+			continue
 		}
+		s.results = append(s.results, a)
 	}
 	s.marks = append(s.marks, r.Marks...)
 }
@@ -243,17 +253,21 @@ func (s *suite) multiscript(ctx context.Context, c *lang.Call) (bool, error) {
 			break
 		}
 	}
-	return true, nil
+	return s.executed(ctx), nil
 }
 
 func (s *suite) execute(ctx context.Context, c *lang.Call) (bool, error) {
 	s.collect(c)
-	c.Change()
+	return s.executed(ctx), nil
+}
+
+// executed carries out what was decided; false if that fails.
+func (s *suite) executed(ctx context.Context) bool {
 	if err := s.carryOut(ctx); err != nil {
 		s.errors = append(s.errors, err.Error())
-		return false, nil
+		return false
 	}
-	return true, nil
+	return true
 }
 
 // actionNames are those of Pigeonhole.
@@ -276,7 +290,6 @@ func at(c *lang.Call, list []string) ([]string, error) {
 
 func (s *suite) action(_ context.Context, c *lang.Call) (bool, error) {
 	s.collect(c)
-	c.Change()
 	var names []string
 	for _, a := range s.results {
 		names = append(names, actionNames[a.Kind])
@@ -297,7 +310,6 @@ func (s *suite) resetResult(_ context.Context, c *lang.Call) (bool, error) {
 
 func (s *suite) print(_ context.Context, c *lang.Call) (bool, error) {
 	s.collect(c)
-	c.Change()
 	for _, a := range s.results {
 		fmt.Fprintf(s.out, "    %s\n", a)
 	}
@@ -326,7 +338,22 @@ func settings() map[string]config.Option {
 // ignored are settings of Dovecot's that nothing here corresponds to, and that
 // change nothing that a suite could see.
 func ignored(name string) bool {
-	return !strings.HasPrefix(name, "sieve_") || name == "sieve_extensions" || name == "sieve_global_extensions"
+	return !strings.HasPrefix(name, "sieve_") && name != "recipient_delimiter" || strings.HasSuffix(name, "sieve_extensions") ||
+		name == "sieve_global_extensions"
+}
+
+// programs are the files of a directory as the option commands has them.
+func (s *suite) programs(dir string) (string, error) {
+	dir, err := filepath.Abs(s.path(dir))
+	if err != nil {
+		return "", err
+	}
+	list, err := os.ReadDir(dir)
+	out := make([]string, len(list))
+	for i, e := range list {
+		out[i] = fmt.Sprintf("%q = %q", e.Name(), filepath.Join(dir, e.Name()))
+	}
+	return "{ " + strings.Join(out, ", ") + " }", err
 }
 
 func (s *suite) configSet(_ context.Context, c *lang.Call) (bool, error) {
@@ -338,9 +365,13 @@ func (s *suite) configSet(_ context.Context, c *lang.Call) (bool, error) {
 	if err != nil || ignored(name) {
 		return false, err
 	}
+	if strings.HasSuffix(name, "_bin_dir") {
+		s.options["commands"], err = s.programs(value)
+		return false, err
+	}
 	o, ok := settings()[name]
 	if !ok {
-		return false, fmt.Errorf("test_config_set: nothing here stands for the setting %q", name)
+		return false, s.without(c.Line(), name)
 	}
 	text, err := hclValue(o, value)
 	if err != nil {
@@ -348,6 +379,18 @@ func (s *suite) configSet(_ context.Context, c *lang.Call) (bool, error) {
 	}
 	s.options[o.Name] = text
 	return false, nil
+}
+
+// without says that there is no such setting: the test at hand fails, or the
+// suite as a whole, whose tests run nevertheless.
+func (s *suite) without(line int, name string) error {
+	err := fmt.Errorf("test_config_set: nothing here stands for the setting %q", name)
+	if s.test != "" {
+		return err
+	}
+	s.outcome.Failures = append(s.outcome.Failures, Failure{"settings", line, err.Error()})
+	fmt.Fprintf(s.out, "FAILED, line %d: %v\n", line, err)
+	return nil
 }
 
 // hclValue writes a value of Dovecot's as the option wants it.

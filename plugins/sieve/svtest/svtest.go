@@ -44,6 +44,7 @@ type suite struct {
 	house   *house
 
 	message *message.Message
+	flags   []string // of the message, if it comes from a folder
 	from    smtp.Address
 	to      smtp.Address
 	auth    string
@@ -51,6 +52,8 @@ type suite struct {
 	script   *lang.Script // compiled last
 	binaries map[string]*lang.Script
 	results  []lang.Action // of scripts, and of the suite's own commands
+	carried  int           // how many of them are carried out
+	implicit lang.Action   // the implicit keep, if it is that
 	marks    []lang.Mark
 	errors   []string
 	outbox   []sent
@@ -74,7 +77,6 @@ func Run(ctx context.Context, file string, out io.Writer) (Outcome, error) {
 		return Outcome{}, err
 	}
 	s := &suite{dir: filepath.Dir(file), out: out, options: map[string]string{}, house: newHouse(), binaries: map[string]*lang.Script{}}
-	s.from, s.to = smtp.Address{Local: "sender", Domain: "example.com"}, smtp.Address{Local: "recipient", Domain: "example.com"}
 	if err := s.setMessage(defaultMessage); err != nil {
 		return Outcome{}, err
 	}
@@ -83,7 +85,11 @@ func Run(ctx context.Context, file string, out io.Writer) (Outcome, error) {
 	}
 	opts := s.language()
 	opts.Custom = s.commands()
-	script, problems := lang.Compile(string(text), opts)
+	dir, err := filepath.Abs(s.dir)
+	if err != nil {
+		return Outcome{}, err
+	}
+	script, problems := lang.Compile(strings.ReplaceAll(string(text), "${tst.path}", dir), opts)
 	if script == nil {
 		return Outcome{}, fmt.Errorf("%s:\n%s", file, problems.String())
 	}
@@ -128,9 +134,32 @@ func (s *suite) setMessage(text string) error {
 	text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\n", "\r\n")
 	m, err := message.Parse(message.FromBytes([]byte(text)))
 	if err == nil {
-		s.message = m
+		s.show(m, nil)
 	}
 	return err
+}
+
+// show makes a message the one at hand. Its envelope is what its fields say.
+func (s *suite) show(m *message.Message, flags []string) {
+	s.message, s.flags = m, flags
+	s.from = named(m.Header(), smtp.Address{Local: "sender", Domain: "example.com"}, "Return-Path", "Sender", "From")
+	s.to = named(m.Header(), smtp.Address{Local: "recipient", Domain: "example.com"}, "Envelope-To", "To")
+}
+
+// named is the first address in the first of those fields that there is.
+func named(h *message.Header, none smtp.Address, fields ...string) smtp.Address {
+	for _, f := range fields {
+		v, ok := h.Get(f)
+		if !ok {
+			continue
+		}
+		for _, one := range message.ParseAddressList(v) {
+			if a, err := smtp.ParseAddress(one.Local + "@" + one.Domain); err == nil {
+				return a
+			}
+		}
+	}
+	return none
 }
 
 // mailbox is the account that mail is for.
@@ -148,7 +177,7 @@ func (s *suite) view() *pipeline.View {
 
 func (s *suite) env() lang.Env {
 	e := s.bench.Env(s.view())
-	e.Envelope.Auth = s.auth
+	e.Envelope.Auth, e.Flags = s.auth, s.flags
 	e.Log = func(line int, text string) { fmt.Fprintf(s.out, "%d: %s\n", line, text) }
 	return e
 }
@@ -162,20 +191,19 @@ func (s *suite) renew(call *lang.Call) {
 
 // collect takes over what the suite's own commands have decided.
 func (s *suite) collect(call *lang.Call) {
-	r := call.Result()
-	for _, a := range r.Actions {
-		if !a.Implicit {
-			s.results = append(s.results, a)
-		}
-	}
-	s.marks = append(s.marks, r.Marks...)
+	s.take(call.Take())
 }
 
 // carryOut does what was decided, in folders and outbox.
 func (s *suite) carryOut(ctx context.Context) error {
-	r := lang.Result{Actions: s.results, Marks: s.marks}
-	if !replacesKeep(r.Actions) {
-		r.Actions = append(r.Actions[:len(r.Actions):len(r.Actions)], lang.Action{Kind: lang.Keep, Implicit: true})
+	if s.carried > 0 && s.carried == len(s.results) {
+		return nil
+	}
+	r := lang.Result{Actions: s.results[s.carried:], Marks: s.marks}
+	s.carried, s.marks = len(s.results), nil
+	if !replacesKeep(s.results) {
+		s.implicit.Kind, s.implicit.Implicit = lang.Keep, true
+		r.Actions = append(r.Actions[:len(r.Actions):len(r.Actions)], s.implicit)
 	}
 	fate, v, err := s.bench.Plan(ctx, s.view(), s.mailbox(), r)
 	if err != nil {
@@ -274,16 +302,16 @@ func (s *suite) fetch(folder string, smtpOut bool, n int64) error {
 			return errNoMessage
 		}
 		one := s.outbox[n]
-		s.message, s.from, s.to = one.m, one.from, one.to
+		s.message, s.flags, s.from, s.to = one.m, nil, one.from, one.to
 		return nil
 	}
 	list := s.house.folders[inbox(folder)]
 	if n < 0 || n >= int64(len(list)) {
 		return errNoMessage
 	}
-	s.message = list[n].m
+	s.show(list[n].m, list[n].flags)
 	return nil
 }
 
 // reset forgets what was decided.
-func (s *suite) reset() { s.results, s.marks = nil, nil }
+func (s *suite) reset() { s.results, s.carried, s.implicit, s.marks = nil, 0, lang.Action{}, nil }
