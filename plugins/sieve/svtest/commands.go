@@ -12,6 +12,7 @@ import (
 	"mtad/config"
 	"mtad/plugins/sieve"
 	lang "mtad/sieve"
+	"mtad/sieve/mail"
 	"mtad/smtp"
 )
 
@@ -125,6 +126,7 @@ func (s *suite) set(_ context.Context, c *lang.Call) (bool, error) {
 	}
 	switch object {
 	case "message":
+		s.house.marks = map[string]mark{} // whom it answered before is another story
 		err = s.setMessage(value)
 	case "envelope.from":
 		s.from, err = address(value)
@@ -249,9 +251,14 @@ func (s *suite) multiscript(ctx context.Context, c *lang.Call) (bool, error) {
 			return false, nil
 		}
 		s.take(r)
-		if replacesKeep(r.Actions[:len(r.Actions):len(r.Actions)]) && !r.Actions[len(r.Actions)-1].Implicit {
+		last := r.Actions[len(r.Actions)-1]
+		if !last.Implicit {
 			break
 		}
+		if m, ok := last.Message.(*mail.Message); ok {
+			s.message = m.Mail()
+		}
+		s.flags = last.Flags
 	}
 	return s.executed(ctx), nil
 }

@@ -84,7 +84,6 @@ func Run(ctx context.Context, file string, out io.Writer) (Outcome, error) {
 		return Outcome{}, err
 	}
 	opts := s.language()
-	opts.Custom = s.commands()
 	dir, err := filepath.Abs(s.dir)
 	if err != nil {
 		return Outcome{}, err
@@ -117,7 +116,7 @@ func (s *suite) configure() error {
 // language is what the suite and its scripts may use: all there is.
 func (s *suite) language() lang.Options {
 	opts := s.bench.Language()
-	opts.Without = nil
+	opts.Without, opts.Custom = nil, s.commands()
 	opts.Limits.Steps = 1 << 40 // a suite is many runs
 	opts.Include = func(location, name string) (string, error) {
 		dir := "included"
