@@ -40,6 +40,7 @@ func (s *suite) commands() []lang.Custom {
 	}
 	index := lang.CustomTag{Name: "index", Takes: lang.NumberArg}
 	where := []lang.CustomTag{{Name: "smtp"}, {Name: "folder", Takes: lang.StringArg}}
+	folder := []lang.CustomTag{{Name: "specialuse", Takes: lang.StringArg}, {Name: "mailboxid", Takes: lang.StringArg}}
 	number := []lang.CustomParam{{Name: "index", Kind: lang.NumberArg}}
 	keys := []lang.CustomParam{{Name: "keys", Kind: lang.StringsArg}}
 	rows := []row{
@@ -59,7 +60,7 @@ func (s *suite) commands() []lang.Custom {
 		{name: "test_config_reload", tags: []lang.CustomTag{{Name: "extension", Takes: lang.StringArg}}, run: s.configReload},
 		{name: "test_message", tags: where, params: number, run: s.takeMessage},
 		{name: "test_message", test: true, tags: where, params: number, run: s.hasMessage},
-		{name: "test_mailbox_create", params: one("mailbox"), run: s.createMailbox},
+		{name: "test_mailbox_create", tags: folder, params: one("mailbox"), run: s.createMailbox},
 		{name: "test_mailbox_delete", params: one("mailbox"), run: s.deleteMailbox},
 		{name: "test_binary_load", params: one("name"), run: s.loadBinary},
 		{name: "test_binary_save", params: one("name"), run: s.saveBinary},
@@ -134,8 +135,12 @@ func (s *suite) set(_ context.Context, c *lang.Call) (bool, error) {
 		s.to, err = address(value)
 	case "envelope.auth":
 		s.auth = value
+	case "spam":
+		s.spam = value
+	case "virus":
+		s.virus = value
 	default:
-		return false, fmt.Errorf("test_set: there is no object %q; there are message, envelope.from, envelope.to, envelope.orig_to and envelope.auth", object)
+		return false, fmt.Errorf("test_set: there is no object %q; there are message, envelope.from, envelope.to, envelope.orig_to, envelope.auth, spam and virus", object)
 	}
 	if err != nil {
 		return false, fmt.Errorf("test_set %q: %w", object, err)
@@ -349,18 +354,35 @@ func ignored(name string) bool {
 		name == "sieve_global_extensions"
 }
 
-// programs are the files of a directory as the option commands has them.
-func (s *suite) programs(dir string) (string, error) {
-	dir, err := filepath.Abs(s.path(dir))
+// setMap sets an option that is a map: the programs of a directory, an item of
+// the environment (sieve_env_NAME), the file of a list (sieve_list_NAME).
+func (s *suite) setMap(setting, value string) (bool, error) {
+	put := func(option, key, value string) {
+		if s.maps[option] == nil {
+			s.maps[option] = map[string]string{}
+		}
+		s.maps[option][key] = value
+	}
+	if name, ok := strings.CutPrefix(setting, "sieve_env_"); ok {
+		put("environment", name, value)
+		return true, nil
+	}
+	path, err := filepath.Abs(s.path(value))
 	if err != nil {
-		return "", err
+		return true, err
 	}
-	list, err := os.ReadDir(dir)
-	out := make([]string, len(list))
-	for i, e := range list {
-		out[i] = fmt.Sprintf("%q = %q", e.Name(), filepath.Join(dir, e.Name()))
+	if name, ok := strings.CutPrefix(setting, "sieve_list_"); ok {
+		put("lists", name, path)
+		return true, nil
 	}
-	return "{ " + strings.Join(out, ", ") + " }", err
+	if !strings.HasSuffix(setting, "_bin_dir") {
+		return false, nil
+	}
+	list, err := os.ReadDir(path)
+	for _, e := range list {
+		put("commands", e.Name(), filepath.Join(path, e.Name()))
+	}
+	return true, err
 }
 
 func (s *suite) configSet(_ context.Context, c *lang.Call) (bool, error) {
@@ -372,8 +394,7 @@ func (s *suite) configSet(_ context.Context, c *lang.Call) (bool, error) {
 	if err != nil || ignored(name) {
 		return false, err
 	}
-	if strings.HasSuffix(name, "_bin_dir") {
-		s.options["commands"], err = s.programs(value)
+	if done, err := s.setMap(name, value); done {
 		return false, err
 	}
 	o, ok := settings()[name]
@@ -485,8 +506,21 @@ func (s *suite) hasMessage(_ context.Context, c *lang.Call) (bool, error) {
 
 func (s *suite) createMailbox(_ context.Context, c *lang.Call) (bool, error) {
 	name, err := first(c, 0)
-	if _, ok := s.house.folders[inbox(name)]; !ok && err == nil {
-		s.house.folders[inbox(name)] = nil
+	if err != nil {
+		return false, err
+	}
+	name = inbox(name)
+	if _, ok := s.house.folders[name]; !ok {
+		s.house.folders[name] = nil
+	}
+	if _, use, given, err := c.Tag("specialuse"); err != nil {
+		return false, err
+	} else if given {
+		s.house.uses[strings.ToLower(use[0])] = name
+	}
+	_, id, given, err := c.Tag("mailboxid")
+	if given && err == nil {
+		s.house.ids[id[0]] = name
 	}
 	return false, err
 }

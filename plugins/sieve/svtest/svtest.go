@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -39,7 +40,8 @@ type suite struct {
 	dir string // of the file, which names in it are relative to
 	out io.Writer
 
-	options map[string]string // of the filter, as HCL values
+	options map[string]string            // of the filter, as HCL values
+	maps    map[string]map[string]string // of the filter: options that are maps
 	bench   *sieve.Bench
 	house   *house
 
@@ -48,6 +50,8 @@ type suite struct {
 	from    smtp.Address
 	to      smtp.Address
 	auth    string
+	spam    string // test_set "spam": what spamtest is to find, in percent
+	virus   string // test_set "virus": 1 to 5
 
 	script   *lang.Script // compiled last
 	binaries map[string]*lang.Script
@@ -76,7 +80,7 @@ func Run(ctx context.Context, file string, out io.Writer) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	s := &suite{dir: filepath.Dir(file), out: out, options: map[string]string{}, house: newHouse(), binaries: map[string]*lang.Script{}}
+	s := &suite{dir: filepath.Dir(file), out: out, options: map[string]string{}, maps: map[string]map[string]string{}, house: newHouse(), binaries: map[string]*lang.Script{}}
 	if err := s.setMessage(defaultMessage); err != nil {
 		return Outcome{}, err
 	}
@@ -104,6 +108,13 @@ func (s *suite) configure() error {
 	var b strings.Builder
 	for name, value := range s.options {
 		fmt.Fprintf(&b, "%s = %s\n", name, value)
+	}
+	for name, m := range s.maps {
+		fmt.Fprintf(&b, "%s = {\n", name)
+		for k, v := range m {
+			fmt.Fprintf(&b, "%q = %q\n", k, v)
+		}
+		b.WriteString("}\n")
 	}
 	bench, err := sieve.NewBench(b.String(), s.house, time.Now)
 	if err != nil {
@@ -177,6 +188,12 @@ func (s *suite) view() *pipeline.View {
 func (s *suite) env() lang.Env {
 	e := s.bench.Env(s.view())
 	e.Envelope.Auth, e.Flags = s.auth, s.flags
+	if p, err := strconv.ParseFloat(s.spam, 64); err == nil {
+		e.Spam = func() (float64, bool) { return p, true }
+	}
+	if n, err := strconv.Atoi(s.virus); err == nil {
+		e.Virus = func() (int, bool) { return n, true }
+	}
 	e.Log = func(line int, text string) { fmt.Fprintf(s.out, "%d: %s\n", line, text) }
 	return e
 }
