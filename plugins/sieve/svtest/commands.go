@@ -409,15 +409,16 @@ func (s *suite) configSet(_ context.Context, c *lang.Call) (bool, error) {
 	return false, nil
 }
 
-// without says that there is no such setting: the test at hand fails, or the
-// suite as a whole, whose tests run nevertheless.
+// without says that there is no such setting: the test at hand fails, or this as
+// a test of its own, and those behind it run nevertheless.
 func (s *suite) without(line int, name string) error {
 	err := fmt.Errorf("test_config_set: nothing here stands for the setting %q", name)
 	if s.test != "" {
 		return err
 	}
-	s.outcome.Failures = append(s.outcome.Failures, Failure{"settings", line, err.Error()})
-	fmt.Fprintf(s.out, "FAILED, line %d: %v\n", line, err)
+	s.outcome.Tests++
+	s.outcome.Failures = append(s.outcome.Failures, Failure{"a setting", line, err.Error()})
+	fmt.Fprintf(s.out, "%2d: a setting: FAILED, line %d: %v\n", s.outcome.Tests, line, err)
 	return nil
 }
 

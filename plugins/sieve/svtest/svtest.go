@@ -2,6 +2,12 @@
 // that Pigeonhole's .svtest files have: the extension vnd.dovecot.testsuite. A
 // suite sets a message, runs commands or whole scripts over it, carries out what
 // they decided (in folders and an outbox in memory), and looks at what came of it.
+//
+// Beside what Pigeonhole has: test_set "spam" (percent) and "virus" (1 to 5) say
+// what spamtest and virustest find; test_mailbox_create takes :specialuse and
+// :mailboxid; the settings sieve_list_NAME (a file) and sieve_env_NAME make lists
+// and items of the environment. vacation and duplicate remember what the suite has
+// carried out since its last test_set "message".
 package svtest
 
 import (

@@ -36,8 +36,9 @@ func TestSuites(t *testing.T) {
 func TestFailing(t *testing.T) {
 	var out bytes.Buffer
 	got, err := Run(t.Context(), "testdata/failing.svtest", &out)
-	want := []Failure{{"fails", 2, "as it should"}, {"breaks", 3, "broken"}}
-	if err != nil || got.Tests != 3 || !slices.Equal(got.Failures, want) {
+	want := []Failure{{"fails", 2, "as it should"}, {"breaks", 3, "broken"},
+		{"a setting", 7, `test_config_set: nothing here stands for the setting "sieve_nonesuch"`}}
+	if err != nil || got.Tests != 5 || !slices.Equal(got.Failures, want) {
 		t.Errorf("%+v %v", got, err)
 	}
 	if !strings.Contains(out.String(), "goes on: ok") || !strings.Contains(out.String(), "fails: FAILED, line 2: as it should") {
