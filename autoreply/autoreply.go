@@ -43,6 +43,12 @@ func Refuse(h *message.Header, sender smtp.Address, own []string) string {
 	case "bulk", "list", "junk":
 		return "it is bulk mail"
 	}
+	v, _ = h.Get("X-Auto-Response-Suppress") // Exchange's; OOF is "out of office"
+	for word := range strings.SplitSeq(strings.ToLower(v), ",") {
+		if word = strings.TrimSpace(word); word == "all" || word == "oof" {
+			return "its sender wants no automatic answer"
+		}
+	}
 	if !addressed(h, own) {
 		return "it is not addressed to this account"
 	}

@@ -74,12 +74,14 @@ func buildBody(c *checker, b *bound) test {
 
 // readable is what a person would read of a part (RFC 5173, 5.3).
 func (m *machine) readable(e Entity) ([]string, error) {
-	if typ, _ := e.Type(); typ != "text" {
+	if typ, subtype := e.Type(); typ != "text" && !isXHTML(typ, subtype) {
 		return nil, nil
 	}
 	s, err := m.plain(e)
 	return []string{s}, err
 }
+
+func isXHTML(typ, subtype string) bool { return typ == "application" && subtype == "xhtml+xml" }
 
 // contentOf is what a part holds if its type is one of those (RFC 5173, 5.2).
 func (m *machine) contentOf(e Entity, types []string) ([]string, error) {

@@ -91,6 +91,7 @@ type Env struct {
 	// are errors, and a keep takes no edits. The host sets the items of the
 	// environment: location, phase and those that begin with "imap.".
 	Event bool
+	Flags []string // that the message has already (RFC 5232, 2)
 
 	Now         func() time.Time                                   // "currentdate", with the owner's zone; nil is time.Now
 	Environment func(item string) (string, bool)                   // items of RFC 5183, names in lower case

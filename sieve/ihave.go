@@ -23,7 +23,7 @@ func buildIHave(c *checker, b *bound) test {
 		}
 	}
 	for _, t := range b.vals[0].texts {
-		if !c.required[t.lit] && (!slices.Contains(c.offers, t.lit) || slices.Contains(changesStrings, t.lit)) {
+		if !slices.Contains(c.offers, t.lit) || changesReading(t.lit) {
 			c.unsure = true
 			return constant(false)(c, b)
 		}
@@ -49,10 +49,6 @@ func buildIHave(c *checker, b *bound) test {
 	}
 }
 
-// changesStrings are extensions that change what is read, which is done before
-// anything is run: ihave must not find them (RFC 5463, 4).
-var changesStrings = []string{capVariables, capEncoded}
-
 // granted is a test that needs the ihave of some extensions first.
 func granted(uses []string, made test) test {
 	return func(m *machine) (bool, error) {
@@ -72,6 +68,12 @@ func (m *machine) ungranted(uses []string) error {
 		}
 	}
 	return nil
+}
+
+// changesReading reports whether a capability changes how the text of a script is
+// read: ihave must say no and not switch it on (RFC 5463, 4).
+func changesReading(capability string) bool {
+	return capability == capEncoded || capability == capVariables
 }
 
 func buildError(_ *checker, b *bound) action {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // include is RFC 6609.
@@ -37,6 +38,10 @@ func buildInclude(c *checker, b *bound) action {
 	if t := b.given(groupLocation); t != nil {
 		location = t.row.name
 	}
+	if badScriptName(name) {
+		c.errorf(b.vals[0].at, "%s can not be the name of a script", quoted(name)) // RFC 6609, 3.2; RFC 5804, 1.6
+		return nil
+	}
 	once := b.tag("once")
 	u, err := c.include(location, name)
 	var broken brokenScript
@@ -55,6 +60,10 @@ func buildInclude(c *checker, b *bound) action {
 		return nil
 	}
 	return func(m *machine) error { return m.include(u, once) }
+}
+
+func badScriptName(s string) bool {
+	return s == "" || strings.ContainsFunc(s, func(r rune) bool { return r == '/' || unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp) })
 }
 
 type brokenScript struct{ problems Problems }

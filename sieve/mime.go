@@ -280,7 +280,7 @@ func firstRunes(s string, n int) string {
 // if it is HTML.
 func (m *machine) plain(e Entity) (string, error) {
 	typ, subtype := e.Type()
-	if typ != "text" {
+	if typ != "text" && !isXHTML(typ, subtype) {
 		return "", nil
 	}
 	list, err := m.content(e)
@@ -288,7 +288,7 @@ func (m *machine) plain(e Entity) (string, error) {
 		return "", err
 	}
 	s := strings.Join(list, "")
-	if subtype == "html" {
+	if subtype == "html" || isXHTML(typ, subtype) {
 		return htmlText(s), nil
 	}
 	return s, nil

@@ -23,7 +23,7 @@ func (f fields) Media(string) []Media          { return nil }
 func (f fields) Type() (string, string)        { return "text", "plain" }
 func (f fields) Children() ([]Entity, error)   { return nil, nil }
 func (f fields) Content(int) ([][]byte, error) { return nil, nil }
-func (f fields) Body(int) ([]byte, error)      { return nil, nil }
+func (f fields) Body(int) ([]byte, error)      { return []byte{}, nil }
 
 func (f fields) Addresses(name string) [][]Address {
 	var out [][]Address
@@ -145,8 +145,8 @@ func TestWithout(t *testing.T) {
 }
 
 func TestSeparator(t *testing.T) {
-	s := compile(t, `require "subaddress"; if address :detail "to" "y+z" { discard; }`, Options{Separator: "--"})
-	r, err := s.Run(context.Background(), Env{Message: fields{"TO": {"x--y+z@example.org"}}})
+	s := compile(t, `require "subaddress"; if allof (address :detail "to" "y-z", address :user "to" "x", not address :user "to" "y") { discard; }`, Options{Separator: "-_"})
+	r, err := s.Run(context.Background(), Env{Message: fields{"TO": {"x_y-z@example.org"}}})
 	if err != nil || r.Actions[0].Kind != Discard {
 		t.Errorf("got %v %v", r, err)
 	}
@@ -193,6 +193,7 @@ func TestCompileBounds(t *testing.T) {
 		{"encodings", `require "encoded-character"; redirect "` + strings.Repeat("${hex:", 150_000) + `";`, "no address"},
 		{"references that end", `require "variables"; redirect "` + strings.Repeat("${", 400_000) + `}";`, "no address"},
 		{"encodings that end", `require "encoded-character"; redirect "` + strings.Repeat("${hex:", 150_000) + `}";`, "no address"},
+		{"warnings before an error", strings.Repeat(";", 40) + "kep;", "unknown command"},
 		{"problems", many(100, "foo%d;\n"), "there are more problems than are shown"},
 	}
 	for _, tt := range tests {
@@ -423,4 +424,14 @@ func search(p, s string, at int) ([][2]int, bool) {
 		return nil, false
 	}
 	return search(p[1:], s[1:], at+1)
+}
+
+// A script that is included is refused with its reason, however many warnings
+// stand before it.
+func TestIncludedWarnings(t *testing.T) {
+	opts := Options{Include: func(string, string) (string, error) { return strings.Repeat(";", 40) + "kep;", nil }}
+	s, problems := Compile(`require "include"; include "other";`, opts)
+	if s != nil || !strings.Contains(problems.String(), "unknown command") {
+		t.Errorf("got %v", problems)
+	}
 }

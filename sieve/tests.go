@@ -92,7 +92,8 @@ func upperNames(list []text) []text {
 	return out
 }
 
-// buildSize compares the message's size (RFC 5228, 5.9).
+// buildSize compares the message's size (RFC 5228, 5.9), as the script has edited
+// it.
 func buildSize(c *checker, b *bound) test {
 	limit := b.vals[0].num
 	t := b.given(groupSize)
@@ -106,12 +107,12 @@ func buildSize(c *checker, b *bound) test {
 	return func(m *machine) (bool, error) { return m.size() < limit, nil }
 }
 
-// size is that of the message as it came, or of the part that stands for it.
+// size is that of the message as it is now, or of the part that stands for it.
 func (m *machine) size() int64 {
 	if m.within != nil {
 		return m.within.Size()
 	}
-	return m.env.Message.Size()
+	return m.message.Size()
 }
 
 // buildHeader compares header fields (RFC 5228, 5.7; RFC 5703, 4.1).

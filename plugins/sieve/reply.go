@@ -114,21 +114,25 @@ func parseMailto(uri string) (m mailto, err error) {
 		if err1 != nil || err2 != nil {
 			return m, errMailto
 		}
+		if strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == ':' }) {
+			return m, errMailto
+		}
 		if name != "" {
 			m.fields.Add(strings.ToLower(name), value)
 		}
 	}
-	if m.to, err = addressList(strings.Split(path, ","), url.PathUnescape); err != nil {
-		return m, err
+	var lists []string
+	for one := range strings.SplitSeq(path, ",") {
+		if one, err = url.PathUnescape(one); err != nil {
+			return m, errMailto
+		}
+		lists = append(lists, one)
 	}
-	plain := func(s string) (string, error) { return s, nil }
-	more, err := addressList(m.fields["to"], plain)
-	if err != nil {
-		return m, err
+	if m.to, ok = m.add(nil, append(lists, m.fields["to"]...)); !ok {
+		return m, errMailto
 	}
-	m.to = append(m.to, more...)
-	if m.cc, err = addressList(m.fields["cc"], plain); err != nil {
-		return m, err
+	if m.cc, ok = m.add(nil, m.fields["cc"]); !ok {
+		return m, errMailto
 	}
 	if n := len(m.to) + len(m.cc); n == 0 || n > maxNotified {
 		return m, errMailto
@@ -136,24 +140,21 @@ func parseMailto(uri string) (m mailto, err error) {
 	return m, nil
 }
 
-// addressList reads addresses with commas between them.
-func addressList(lists []string, decode func(string) (string, error)) (out []smtp.Address, err error) {
+// add adds the addresses of lists, each once; false if one is none.
+func (m *mailto) add(out []smtp.Address, lists []string) ([]smtp.Address, bool) {
 	for _, list := range lists {
-		for one := range strings.SplitSeq(list, ",") {
-			if one, err = decode(one); err != nil {
-				return nil, errMailto
+		more, ok := addressesIn(list)
+		if !ok {
+			return nil, false
+		}
+		for _, a := range more {
+			same := func(b smtp.Address) bool { return a.Key() == b.Key() }
+			if !slices.ContainsFunc(out, same) && !slices.ContainsFunc(m.to, same) {
+				out = append(out, a)
 			}
-			if one = strings.TrimSpace(one); one == "" {
-				continue
-			}
-			a, err := smtp.ParseAddress(one)
-			if err != nil || a.Domain == "" {
-				return nil, errMailto
-			}
-			out = append(out, a)
 		}
 	}
-	return out, nil
+	return out, true
 }
 
 // paths are addresses as a field holds them.
@@ -163,6 +164,22 @@ func paths(list []smtp.Address) string {
 		out[i] = a.Path()
 	}
 	return strings.Join(out, ", ")
+}
+
+// addressesIn reads an address, or some as in a To field: encoded, a comma may be
+// part of an address, or stand between two, as older URIs have it.
+func addressesIn(list string) (out []smtp.Address, ok bool) {
+	if a, err := smtp.ParseAddress(strings.TrimSpace(list)); err == nil && a.Domain != "" {
+		return []smtp.Address{a}, true
+	}
+	for _, one := range message.ParseAddressList(list) {
+		a, err := smtp.ParseAddress(one.Local + "@" + one.Domain)
+		if err != nil || one.Mark != message.Mailbox {
+			return nil, false
+		}
+		out = append(out, a)
+	}
+	return out, true
 }
 
 func cutFold(s, prefix string) (string, bool) {
