@@ -12,6 +12,7 @@ import (
 	"mtad/cmd/mtad/script"
 	"mtad/directory"
 	"mtad/managesieved"
+	"mtad/pipeline"
 	"mtad/plugins/lua/worker"
 	filter "mtad/plugins/sieve"
 	"mtad/sieve"
@@ -58,16 +59,17 @@ func (h *house) checkScript(ctx context.Context, language, name, text string) st
 }
 
 // sieveOptions are those that an account's scripts are compiled with when its mail
-// comes: those of the first filter of delivery that runs users' scripts.
+// comes: those of the first filter of delivery that runs users' scripts and is not
+// off.
 func (h *house) sieveOptions(ctx context.Context, mailbox smtp.Address) sieve.Options {
 	p, release := h.deliveryPipeline()
 	defer release()
 	for _, step := range p.Steps() {
-		if o, ok := filter.Options(ctx, step.Filter, mailbox); ok {
+		if o, ok := filter.Options(ctx, step.Filter, mailbox); ok && step.Mode != pipeline.Off {
 			return o
 		}
 	}
-	return sieve.Options{}
+	return sieve.Options{Without: filter.Unoffered()}
 }
 
 // newManageSieve makes a listener's ManageSieve server.

@@ -69,16 +69,18 @@ func (p *planner) copyOf(ctx context.Context, a lang.Action) *pipeline.FileInto 
 	return &pipeline.FileInto{Folder: name, Flags: a.Flags}
 }
 
-// notifier knows the method mailto (RFC 5436).
-type notifier struct{}
+// Notifier knows the method mailto (RFC 5436).
+type Notifier struct{}
 
-func (notifier) Valid(uri string) bool {
+// Valid reports whether a notification can be sent to a URI.
+func (Notifier) Valid(uri string) bool {
 	_, _, err := parseMailto(uri)
 	return err == nil
 }
 
-func (notifier) Capability(_ context.Context, uri, name string) (string, bool) {
-	if name != "online" || !(notifier{}).Valid(uri) {
+// Capability knows that nobody knows who is online.
+func (Notifier) Capability(_ context.Context, uri, name string) (string, bool) {
+	if name != "online" || !(Notifier{}).Valid(uri) {
 		return "", false
 	}
 	return "maybe", true // RFC 5436, 2.1

@@ -16,6 +16,7 @@ import (
 
 	"mtad/admin"
 	"mtad/message"
+	filter "mtad/plugins/sieve"
 	"mtad/plugins/sieve/svtest"
 	"mtad/sieve"
 	"mtad/sieve/mail"
@@ -36,7 +37,7 @@ func newSieveCheck(env *Env) *cobra.Command {
 			if file == "-" {
 				name = "the script"
 			}
-			script, err := compileSieve(env, cmd, file)
+			script, err := compileSieve(env, cmd, file, filter.Unoffered()...)
 			if err != nil {
 				return err
 			}
@@ -50,13 +51,14 @@ func newSieveCheck(env *Env) *cobra.Command {
 }
 
 // compileSieve compiles a file and prints what is wrong with it; nil if it can
-// not run. Scripts that it includes are beside it: NAME.sieve.
-func compileSieve(env *Env, cmd *cobra.Command, file string) (*sieve.Script, error) {
+// not run, or wants extensions that it is to be without. Scripts that it includes
+// are beside it: NAME.sieve.
+func compileSieve(env *Env, cmd *cobra.Command, file string, without ...string) (*sieve.Script, error) {
 	text, err := env.Read(file, cmd.InOrStdin())
 	if err != nil {
 		return nil, err
 	}
-	script, problems := sieve.Compile(string(text), sieve.Options{Include: beside(filepath.Dir(file))})
+	script, problems := sieve.Compile(string(text), sieve.Options{Include: beside(filepath.Dir(file)), Without: without})
 	fmt.Fprint(cmd.ErrOrStderr(), problems.String())
 	return script, nil
 }
@@ -202,7 +204,7 @@ func (t *trial) active(ctx context.Context, c *admin.Client, cmd *cobra.Command,
 		if err != nil {
 			return nil, err
 		}
-		script, problems := sieve.Compile(text.Text, sieve.Options{Include: func(location, name string) (string, error) {
+		script, problems := sieve.Compile(text.Text, sieve.Options{Without: filter.Unoffered(), Include: func(location, name string) (string, error) {
 			if location != "personal" {
 				return "", fs.ErrNotExist
 			}
@@ -292,7 +294,7 @@ func (t *trial) scene(text []byte) (sieve.Env, error) {
 			s, ok := items[item]
 			return s, ok
 		},
-		Notifier: anyMethod{}, Mailboxes: onlyInbox{},
+		Notifier: filter.Notifier{}, Mailboxes: onlyInbox{},
 		Log: func(line int, text string) { fmt.Fprintf(t.out, "# line %d says: %s\n", line, t.env.Clean(text)) },
 	}
 	if t.steps && t.json == "text" {
@@ -341,17 +343,6 @@ func quoted(s string) string {
 		s = string(r[:maxShown]) + "..."
 	}
 	return strconv.Quote(s)
-}
-
-// anyMethod knows the method mailto.
-type anyMethod struct{}
-
-func (anyMethod) Valid(uri string) bool {
-	return len(uri) > 7 && strings.EqualFold(uri[:7], "mailto:") && strings.Contains(uri, "@")
-}
-
-func (anyMethod) Capability(_ context.Context, _, name string) (string, bool) {
-	return "maybe", name == "online"
 }
 
 // onlyInbox are the folders of an account that has no others.

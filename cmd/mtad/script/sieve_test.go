@@ -86,6 +86,8 @@ func TestSieveJSON(t *testing.T) {
 func TestSieveErrors(t *testing.T) {
 	letter := file(t, "letter.eml", letterText)
 	good, bad, fails := file(t, "good.sieve", "keep;"), file(t, "bad.sieve", "kep;"), file(t, "fails.sieve", "require \"ihave\";\n\nerror \"so\";")
+	events := file(t, "events.sieve", `require "imapsieve"; keep;`)
+	nobody := file(t, "nobody.sieve", `require ["enotify", "variables"]; set "n" "ann"; notify "mailto:${n}@";`)
 	for _, tt := range []struct {
 		args []string
 		code int
@@ -93,6 +95,9 @@ func TestSieveErrors(t *testing.T) {
 	}{
 		{[]string{"check", good}, 0, "is good"},
 		{[]string{"check", bad}, exitData, "did you mean keep?"},
+		{[]string{"check", events}, exitData, `there is no extension "imapsieve" here`},
+		{[]string{"test", events, letter}, 0, "keep\n"},
+		{[]string{"test", nobody, letter}, exitData, "the message is kept"},
 		{[]string{"test", bad, letter}, exitData, "can not run"},
 		{[]string{"test", fails, letter}, exitData, "line 3: so; the message is kept"},
 		{[]string{"test", fails, letter, "-o", "json"}, exitData, `"error": "sieve: line 3: so"`},
