@@ -192,11 +192,8 @@ func (p *planner) notify(ctx context.Context, a lang.Action, add func(pipeline.M
 	return nil
 }
 
-// byProgram reports whether the message says that a program made it (RFC 3834, 5).
-func (p *planner) byProgram() bool {
-	auto, ok := p.view.Message().Header().Get("Auto-Submitted")
-	return ok && !strings.EqualFold(strings.TrimSpace(auto), "no")
-}
+// byProgram reports whether the message says that a program made it.
+func (p *planner) byProgram() bool { return autoreply.Automatic(p.view.Message().Header()) }
 
 // summary is what a notification says of the message.
 func (p *planner) summary() string {
