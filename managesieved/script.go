@@ -116,6 +116,9 @@ func (s *session) putScript() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	if text == "" { // RFC 5804, 2.6
+		return no("", "The script is empty"), nil
+	}
 	rep, good, err := check(options, name, text)
 	if !good {
 		return rep, err
