@@ -92,11 +92,17 @@ func TestManageSieveOptions(t *testing.T) {
 	alice.say("OK", `PUTSCRIPT "pipes" "require \"vnd.dovecot.pipe\"; pipe \"x\";"`)
 	alice.say("1:34: error", `CHECKSCRIPT "require \"vnd.dovecot.pipe\"; pipe \"y\";"`)
 	alice.say("NO", `SETACTIVE "edits"`)
+	if _, errs, code := r.mtad("", "sieve", "activate", "alice", "edits"); code != 65 || !strings.Contains(errs, `no extension "editheader"`) {
+		t.Errorf("mtad sieve activate: %d %s", code, errs)
+	}
 	alice.say("QUOTA/MAXSIZE", `HAVESPACE "x" 1025`)
 	alice.say(`"edits" ACTIVE`, "LISTSCRIPTS")
 
 	// Scripts include those of the account.
 	alice.say("OK \"", `PUTSCRIPT "all" "require \"include\"; include \"pipes\";"`)
+	if _, errs, code := r.mtad(`require "include"; include "all";`, "sieve", "put", "alice", "pipes", "-"); code != 65 || !strings.Contains(errs, "it includes this one") {
+		t.Errorf("mtad sieve put of a script that includes itself by another: %d %s", code, errs)
+	}
 	bob := r.manage(t, "bob")
 	bob.say("(WARNINGS)", `PUTSCRIPT "all" "require \"include\"; include \"pipes\";"`)
 	r.want(t, "managesieve", "status")
