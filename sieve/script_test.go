@@ -160,6 +160,11 @@ func TestCompileBounds(t *testing.T) {
 		{"encodings", `require "encoded-character"; redirect "` + strings.Repeat("${hex:", 150_000) + `";`, "no address"},
 		{"references that end", `require "variables"; redirect "` + strings.Repeat("${", 400_000) + `}";`, "no address"},
 		{"encodings that end", `require "encoded-character"; redirect "` + strings.Repeat("${hex:", 150_000) + `}";`, "no address"},
+		{"unknown commands", strings.Repeat("x;", 500_000), "there are more problems than are shown"},
+		{"unknown commands that may run", `require "ihave"; if ihave "no" {` + strings.Repeat("fileintp;", 110_000) + "}", ""},
+		{"unknown tests", "if anyof(" + strings.Repeat("headr,", 170_000) + "true) {}", "there are more problems than are shown"},
+		{"unknown extensions", "require [" + strings.Repeat(`"fileintp",`, 90_000) + `"copy"];`, "there are more problems than are shown"},
+		{"unknown tags", "keep " + strings.Repeat(":x", 500_000) + ";", "there are more problems than are shown"},
 		{"problems", many(100, "foo%d;\n"), "there are more problems than are shown"},
 	}
 	for _, tt := range tests {
