@@ -40,8 +40,8 @@ func Refuse(h *message.Header, sender smtp.Address, own []string) string {
 		return "it is an automatic answer itself"
 	case says(h, "Precedence", "bulk", "list", "junk"):
 		return "it is bulk mail"
-	case says(h, "X-Auto-Response-Suppress", "oof", "autoreply", "all"): // Exchange's
-		return "it asks for no automatic answer"
+	case says(h, "X-Auto-Response-Suppress", "oof", "autoreply", "all"): // Exchange's; OOF is "out of office"
+		return "its sender wants no automatic answer"
 	case !addressed(h, own):
 		return "it is not addressed to this account"
 	}

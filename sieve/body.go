@@ -30,6 +30,9 @@ func buildBody(c *checker, b *bound) test {
 		how, types = t.row.name, t.val.texts
 	}
 	return q.test(func(m *machine, to *seeker) error {
+		if b, err := m.message.Body(1); err != nil || b == nil {
+			return err // all tests are false then (RFC 5173, 4)
+		}
 		if how == "raw" {
 			raw, err := m.message.Body(m.limits.Content)
 			if err != nil {
@@ -72,12 +75,15 @@ func buildBody(c *checker, b *bound) test {
 
 // readable is what a person would read of a part (RFC 5173, 5.3).
 func (m *machine) readable(e Entity) (string, bool, error) {
-	if typ, _ := e.Type(); typ != "text" {
+	typ, subtype := e.Type()
+	if typ != "text" && !isXHTML(typ, subtype) {
 		return "", false, nil
 	}
 	s, err := m.plain(e)
 	return s, true, err
 }
+
+func isXHTML(typ, subtype string) bool { return typ == "application" && subtype == "xhtml+xml" }
 
 // contentOf is what a part holds if its type is one of those (RFC 5173, 5.2).
 func (m *machine) contentOf(e Entity, types []string) (string, bool, error) {

@@ -359,7 +359,7 @@ func (c *checker) value(a arg, k kind, literal bool) value {
 	}
 	for i, s := range a.list {
 		if literal {
-			v.texts[i] = text{lit: s.text}
+			v.texts[i] = text{lit: c.decoded(s)}
 			continue
 		}
 		v.texts[i] = c.text(s)

@@ -61,6 +61,21 @@ func (c *checker) fieldName(v value) func(m *machine) (string, error) {
 	}
 }
 
+// oneLine joins lines by a space: lines of the script are folded lines of the
+// field, and the white space around a line's end belongs to the fold.
+func oneLine(s string) string {
+	if !strings.ContainsAny(s, "\r\n") {
+		return strings.TrimSpace(s)
+	}
+	var lines []string
+	for line := range strings.FieldsFuncSeq(s, func(r rune) bool { return r == '\r' || r == '\n' }) {
+		if line = strings.Trim(line, " \t"); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, " ")
+}
+
 func buildAddHeader(c *checker, b *bound) action {
 	name, value, last := c.fieldName(b.vals[0]), b.vals[1].texts[0], b.tag("last")
 	return func(m *machine) error {
@@ -76,8 +91,7 @@ func buildAddHeader(c *checker, b *bound) action {
 		if err != nil {
 			return err
 		}
-		// Lines of the script are folded lines of the field.
-		s = strings.TrimSpace(strings.NewReplacer("\r\n", " ", "\n", " ", "\r", " ").Replace(s))
+		s = oneLine(s)
 		// What no field can hold may come from the message itself: whoever
 		// sent it must not be able to make the script fail.
 		s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")

@@ -48,7 +48,7 @@ type Message interface {
 	// Size is the octets of the message.
 	Size() int64
 	// Body is at most limit octets of what is behind the header, as it is on
-	// the wire (RFC 5173, 5.1).
+	// the wire (RFC 5173, 5.1); nil if not even an empty line is.
 	Body(limit int) ([]byte, error)
 }
 
@@ -84,6 +84,7 @@ type Envelope struct {
 type Env struct {
 	Message  Message
 	Envelope Envelope
+	Flags    []string // that the message has already (RFC 5232, 2)
 
 	Now         func() time.Time                                   // "currentdate", with the owner's zone; nil is time.Now
 	Environment func(item string) (string, bool)                   // items of RFC 5183, names in lower case

@@ -18,7 +18,7 @@ var ihave = extension{
 func buildIHave(c *checker, b *bound) test {
 	all := true
 	for _, t := range b.vals[0].texts {
-		if slices.Contains(c.offers, t.lit) {
+		if slices.Contains(c.offers, t.lit) && !changesReading(t.lit) {
 			c.require(t.lit)
 			continue
 		}
@@ -26,6 +26,12 @@ func buildIHave(c *checker, b *bound) test {
 		c.unsure = true
 	}
 	return constant(all)(c, b)
+}
+
+// changesReading reports whether a capability changes how the text of a script is
+// read: ihave must say no and not switch it on (RFC 5463, 4).
+func changesReading(capability string) bool {
+	return capability == capEncoded || capability == capVariables
 }
 
 func buildError(_ *checker, b *bound) action {

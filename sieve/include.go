@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // include is RFC 6609.
@@ -37,6 +38,14 @@ func buildInclude(c *checker, b *bound) action {
 	if t := b.given(groupLocation); t != nil {
 		location = t.row.name
 	}
+	if badScriptName(name) {
+		c.errorf(b.vals[0].at, "%s can not be the name of a script", quoted(name)) // RFC 6609, 3.2; RFC 5804, 1.6
+		return nil
+	}
+	once := b.tag("once")
+	if once && slices.Contains(c.open, location+"/"+name) {
+		return nil // it runs now, so it was included before (RFC 6609, 3.2)
+	}
 	u, err := c.include(location, name)
 	var broken brokenScript
 	switch {
@@ -53,8 +62,11 @@ func buildInclude(c *checker, b *bound) action {
 		c.errorf(b.vals[0].at, "the script %s can not be included: %v", quoted(name), err)
 		return nil
 	}
-	once := b.tag("once")
 	return func(m *machine) error { return m.include(u, once) }
+}
+
+func badScriptName(s string) bool {
+	return s == "" || strings.ContainsFunc(s, func(r rune) bool { return r == '/' || unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp) })
 }
 
 type brokenScript struct{ problems Problems }

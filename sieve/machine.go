@@ -136,7 +136,7 @@ type addressParts struct {
 // alone (RFC 5228, 2.10.6); it is a *RunError, and wraps ErrLimit or the
 // context's error where those were the cause.
 func (s *Script) Run(ctx context.Context, env Env) (Result, error) {
-	m := &machine{ctx: ctx, env: env, unit: &s.unit, opts: &s.opts, limits: &s.opts.Limits, message: env.Message}
+	m := &machine{ctx: ctx, env: env, unit: &s.unit, opts: &s.opts, limits: &s.opts.Limits, message: env.Message, flags: env.Flags}
 	m.headers, m.addresses = m.room.headers[:0], m.room.addresses[:0]
 	if s.slots > 0 {
 		m.vars = make([]string, s.slots)

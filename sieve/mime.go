@@ -274,14 +274,14 @@ func firstRunes(s string, n int) string {
 // if it is HTML.
 func (m *machine) plain(e Entity) (string, error) {
 	typ, subtype := e.Type()
-	if typ != "text" {
+	if typ != "text" && !isXHTML(typ, subtype) {
 		return "", nil
 	}
 	b, err := m.content(e)
 	if err != nil {
 		return "", err
 	}
-	if subtype == "html" {
+	if subtype == "html" || isXHTML(typ, subtype) {
 		return htmlText(string(b)), nil
 	}
 	return string(b), nil

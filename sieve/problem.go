@@ -133,12 +133,15 @@ func (r *report) warnf(at span, format string, args ...any) *Problem {
 	return r.add(Warning, at, fmt.Sprintf(format, args...))
 }
 
-// add notes a problem and returns it, for a hint. Past the bound it is lost.
+// add notes a problem and returns it, for a hint. Past the bound it is lost; the
+// last place is for an error, so that warnings never hide why a script is refused.
 func (r *report) add(s Severity, at span, message string) *Problem {
+	room := maxProblems - 1
 	if s == Error {
 		r.errors++
+		room = maxProblems
 	}
-	if len(r.problems) >= maxProblems {
+	if len(r.problems) >= room {
 		r.full = true
 		return &Problem{}
 	}

@@ -8,7 +8,7 @@ import (
 // Options of Compile. The zero value offers every extension under DefaultLimits.
 type Options struct {
 	Without   []string // capabilities that are not offered
-	Separator string   // between user and detail of a local-part; "" is "+"
+	Separator string   // between user and detail of a local-part: each character is one; "" is "+"
 	Limits    Limits
 	// Include finds the text of another script (RFC 6609, 3.2). location is
 	// "personal" or "global". It returns an error that wraps fs.ErrNotExist

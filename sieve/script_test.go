@@ -20,7 +20,7 @@ func (f fields) Media(string) []Media        { return nil }
 func (f fields) Type() (string, string)      { return "text", "plain" }
 func (f fields) Children() ([]Entity, error) { return nil, nil }
 func (f fields) Content(int) ([]byte, error) { return nil, nil }
-func (f fields) Body(int) ([]byte, error)    { return nil, nil }
+func (f fields) Body(int) ([]byte, error)    { return []byte{}, nil }
 
 func (f fields) Addresses(name string) [][]Address {
 	var out [][]Address
@@ -112,8 +112,8 @@ func TestWithout(t *testing.T) {
 }
 
 func TestSeparator(t *testing.T) {
-	s := compile(t, `require "subaddress"; if address :detail "to" "y+z" { discard; }`, Options{Separator: "--"})
-	r, err := s.Run(context.Background(), Env{Message: fields{"TO": {"x--y+z@example.org"}}})
+	s := compile(t, `require "subaddress"; if allof (address :detail "to" "y-z", address :user "to" "x", not address :user "to" "y") { discard; }`, Options{Separator: "-_"})
+	r, err := s.Run(context.Background(), Env{Message: fields{"TO": {"x_y-z@example.org"}}})
 	if err != nil || r.Actions[0].Kind != Discard {
 		t.Errorf("got %v %v", r, err)
 	}
@@ -165,6 +165,7 @@ func TestCompileBounds(t *testing.T) {
 		{"unknown tests", "if anyof(" + strings.Repeat("headr,", 170_000) + "true) {}", "there are more problems than are shown"},
 		{"unknown extensions", "require [" + strings.Repeat(`"fileintp",`, 90_000) + `"copy"];`, "there are more problems than are shown"},
 		{"unknown tags", "keep " + strings.Repeat(":x", 500_000) + ";", "there are more problems than are shown"},
+		{"warnings before an error", strings.Repeat(";", 40) + "kep;", "unknown command"},
 		{"problems", many(100, "foo%d;\n"), "there are more problems than are shown"},
 	}
 	for _, tt := range tests {
@@ -395,4 +396,14 @@ func search(p, s string, at int) ([][2]int, bool) {
 		return nil, false
 	}
 	return search(p[1:], s[1:], at+1)
+}
+
+// A script that is included is refused with its reason, however many warnings
+// stand before it.
+func TestIncludedWarnings(t *testing.T) {
+	opts := Options{Include: func(string, string) (string, error) { return strings.Repeat(";", 40) + "kep;", nil }}
+	s, problems := Compile(`require "include"; include "other";`, opts)
+	if s != nil || !strings.Contains(problems.String(), "unknown command") {
+		t.Errorf("got %v", problems)
+	}
 }

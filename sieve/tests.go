@@ -92,7 +92,8 @@ func upperNames(list []text) []text {
 	return out
 }
 
-// buildSize compares the message's size (RFC 5228, 5.9).
+// buildSize compares the message's size (RFC 5228, 5.9), as the script has edited
+// it.
 func buildSize(c *checker, b *bound) test {
 	limit := b.vals[0].num
 	t := b.given(groupSize)
@@ -101,9 +102,9 @@ func buildSize(c *checker, b *bound) test {
 		c.errorf(b.at, "size wants :over or :under").Hint = "size :over 100K"
 		return nil
 	case t.row.name == "over":
-		return func(m *machine) (bool, error) { return m.env.Message.Size() > limit, nil }
+		return func(m *machine) (bool, error) { return m.message.Size() > limit, nil }
 	}
-	return func(m *machine) (bool, error) { return m.env.Message.Size() < limit, nil }
+	return func(m *machine) (bool, error) { return m.message.Size() < limit, nil }
 }
 
 // buildHeader compares header fields (RFC 5228, 5.7; RFC 5703, 4.1).

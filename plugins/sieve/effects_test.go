@@ -225,10 +225,13 @@ func TestIncluded(t *testing.T) {
 	}
 	s := newStore()
 	s.texts["bob@example.org mine"] = `require "fileinto"; fileinto "mine";`
-	script := `require "include"; include :personal "mine"; include :global "house"; include :optional "none"; include :global :optional "../house";`
+	script := `require "include"; include :personal "mine"; include :global "house"; include :optional "none";`
 	v, trace := deliverTo(t, s, `global = "`+dir+`"`, script)
 	if planText(v) != `file-into "mine"; file-into "house"; drop` {
 		t.Errorf("got %s %v", planText(v), trace)
+	}
+	if v, trace := deliverTo(t, s, `global = "`+dir+`"`, `require "include"; include :global :optional "../house";`); planText(v) != "keep" {
+		t.Errorf("a name that leads elsewhere: %s %v", planText(v), trace)
 	}
 	// A script that is included is looked at again when it changes.
 	f, err := build("scripts = store()", s, nil)

@@ -9,6 +9,7 @@ import (
 	"mime"
 	"mime/quotedprintable"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -107,29 +108,49 @@ func parseMailto(uri string) (to []smtp.Address, fields url.Values, err error) {
 		if err1 != nil || err2 != nil {
 			return nil, nil, errMailto
 		}
+		if strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == ':' }) {
+			return nil, nil, errMailto
+		}
 		if name != "" {
 			fields.Add(strings.ToLower(name), value)
 		}
 	}
-	for _, list := range append([]string{path}, fields["to"]...) {
+	for _, list := range slices.Concat([]string{path}, fields["to"], fields["cc"]) {
 		for one := range strings.SplitSeq(list, ",") {
 			if one, err = url.PathUnescape(one); err != nil {
 				return nil, nil, errMailto
 			}
-			if strings.TrimSpace(one) == "" {
-				continue
-			}
-			a, err := smtp.ParseAddress(strings.TrimSpace(one))
-			if err != nil || a.Domain == "" {
+			more, ok := addressesIn(one)
+			if !ok {
 				return nil, nil, errMailto
 			}
-			to = append(to, a)
+			for _, a := range more {
+				if !slices.ContainsFunc(to, func(b smtp.Address) bool { return a.Key() == b.Key() }) {
+					to = append(to, a)
+				}
+			}
 		}
 	}
 	if len(to) == 0 || len(to) > maxNotified {
 		return nil, nil, errMailto
 	}
 	return to, fields, nil
+}
+
+// addressesIn reads an address, or some as in a To field: encoded, a comma may be
+// part of an address, or stand between two, as older URIs have it.
+func addressesIn(list string) (out []smtp.Address, ok bool) {
+	if a, err := smtp.ParseAddress(strings.TrimSpace(list)); err == nil && a.Domain != "" {
+		return []smtp.Address{a}, true
+	}
+	for _, one := range message.ParseAddressList(list) {
+		a, err := smtp.ParseAddress(one.Local + "@" + one.Domain)
+		if err != nil || one.Mark != message.Mailbox {
+			return nil, false
+		}
+		out = append(out, a)
+	}
+	return out, true
 }
 
 func cutFold(s, prefix string) (string, bool) {

@@ -55,6 +55,9 @@ func (m *Message) Media(name string) []sieve.Media { return media(m.m.Header(), 
 
 // Body is what is behind the header.
 func (m *Message) Body(limit int) ([]byte, error) {
+	if m.m.HeaderSize() == m.m.Header().Size() && m.m.Body().Size() == 0 {
+		return nil, nil
+	}
 	return io.ReadAll(io.LimitReader(message.NewReader(m.m.Body()), int64(limit)))
 }
 
@@ -64,7 +67,7 @@ func (m *Message) Type() (typ, subtype string) {
 	if err != nil {
 		return "text", "plain"
 	}
-	return root.Type, root.Subtype
+	return readableType(root)
 }
 
 // Children are the parts of the message.
@@ -95,9 +98,21 @@ type part struct {
 func (p *part) Header(name string) []string             { return header(p.p.Header, name) }
 func (p *part) Addresses(name string) [][]sieve.Address { return addresses(p.p.Header, name) }
 func (p *part) Media(name string) []sieve.Media         { return media(p.p.Header, name) }
-func (p *part) Type() (typ, subtype string)             { return p.p.Type, p.p.Subtype }
+func (p *part) Type() (typ, subtype string)             { return readableType(p.p) }
 func (p *part) Children() ([]sieve.Entity, error)       { return children(p.of, p.p, p.marks), nil }
 func (p *part) Content(limit int) ([]byte, error)       { return content(p.of, p.p, limit) }
+
+// readableType is what a part is to be taken for: nobody knows what one holds in
+// an encoding there is none of (RFC 2045, 6.4).
+func readableType(p *message.Part) (typ, subtype string) {
+	encoding, _ := p.Header.Get("Content-Transfer-Encoding")
+	encoding, _ = message.ParseParams(encoding)
+	switch strings.ToLower(encoding) {
+	case "", "7bit", "8bit", "binary", "quoted-printable", "base64":
+		return p.Type, p.Subtype
+	}
+	return "application", "octet-stream"
+}
 
 // Size is that of the content before it is decoded.
 func (p *part) Size() int64 { return p.p.BodySize }

@@ -158,7 +158,7 @@ func TestSieveErrors(t *testing.T) {
 		{[]string{"test", good, letter, "--env", "x"}, exitUsage, "NAME=VALUE"},
 		{[]string{"test", good, filepath.Join(t.TempDir(), "none")}, -1, "no such file"},
 		{[]string{"testsuite", "../../../plugins/sieve/svtest/testdata/basic.svtest"}, 0, "6 tests, 0 failed"},
-		{[]string{"testsuite", "../../../plugins/sieve/svtest/testdata/failing.svtest"}, exitNo, "2 of 3 tests failed"},
+		{[]string{"testsuite", "../../../plugins/sieve/svtest/testdata/failing.svtest"}, exitNo, "3 of 5 tests failed"},
 		{[]string{"testsuite", good}, 0, "0 tests, 0 failed"},
 		{[]string{"testsuite", bad}, exitData, "did you mean keep?"},
 		{[]string{"test", good}, -1, "accepts 2 arg"},
