@@ -69,7 +69,7 @@ var copying = extension{
 func buildRequire(c *checker, b *bound) action {
 	for i, t := range b.vals[0].texts {
 		if !slices.Contains(c.offers, t.lit) {
-			c.errorf(b.args[0].list[i].at, "there is no extension %s here", quoted(t.lit)).Hint = didYouMean(t.lit, c.offers)
+			c.errorf(b.args[0].list[i].at, "there is no extension %s here", quoted(t.lit)).Hint = c.nearest(t.lit, func() []string { return c.offers })
 			continue
 		}
 		c.require(t.lit)

@@ -17,7 +17,6 @@ type checker struct {
 	slots    map[string]int  // of variables
 	shared   map[string]bool // names that "global" has declared
 	loops    []loop          // the foreverypart around what is checked
-	unsure   bool            // ihave has named what there is none of: errors are for running
 	tested   map[string]bool // capabilities that only ihave has named
 	uses     []string        // of them, those that the command or test at hand needs
 }
@@ -181,7 +180,7 @@ func (c *checker) unknownCommand(n *node) {
 		p.Hint = "tests stand behind if: if " + n.name + " ... { ... }"
 		return
 	}
-	p.Hint = didYouMean(n.name, c.reg.commandNames())
+	p.Hint = c.nearest(n.name, c.reg.commandNames)
 }
 
 // test checks and compiles one test.
@@ -189,7 +188,7 @@ func (c *checker) test(n *node) test {
 	row := c.reg.tests[n.name]
 	if row == nil {
 		p := c.errorf(n.at, "unknown test %s", quoted(n.name))
-		if p.Hint = didYouMean(n.name, c.reg.testNames()); c.reg.commands[n.name] != nil {
+		if p.Hint = c.nearest(n.name, c.reg.testNames); c.reg.commands[n.name] != nil {
 			p.Message = n.name + " is a command, not a test"
 		}
 		c.inside(n)
@@ -294,7 +293,7 @@ func (c *checker) tag(b *bound, args []arg) []arg {
 	row := c.reg.tag(a.text, b.sig)
 	if row == nil {
 		p := c.errorf(a.at, "%s takes no tag :%s", b.name, a.text)
-		p.Hint = didYouMean(":"+a.text, c.reg.tagNames(b.sig))
+		p.Hint = c.nearest(":"+a.text, func() []string { return c.reg.tagNames(b.sig) })
 		return b.sig.skipValue(rest)
 	}
 	usable := c.has(a.at, row.ext, ":"+a.text)

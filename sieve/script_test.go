@@ -193,6 +193,11 @@ func TestCompileBounds(t *testing.T) {
 		{"encodings", `require "encoded-character"; redirect "` + strings.Repeat("${hex:", 150_000) + `";`, "no address"},
 		{"references that end", `require "variables"; redirect "` + strings.Repeat("${", 400_000) + `}";`, "no address"},
 		{"encodings that end", `require "encoded-character"; redirect "` + strings.Repeat("${hex:", 150_000) + `}";`, "no address"},
+		{"unknown commands", strings.Repeat("x;", 500_000), "there are more problems than are shown"},
+		{"unknown commands that may run", `require "ihave"; if ihave "no" {` + strings.Repeat("fileintp;", 110_000) + "}", ""},
+		{"unknown tests", "if anyof(" + strings.Repeat("headr,", 170_000) + "true) {}", "there are more problems than are shown"},
+		{"unknown extensions", "require [" + strings.Repeat(`"fileintp",`, 90_000) + `"copy"];`, "there are more problems than are shown"},
+		{"unknown tags", "keep " + strings.Repeat(":x", 500_000) + ";", "there are more problems than are shown"},
 		{"warnings before an error", strings.Repeat(";", 40) + "kep;", "unknown command"},
 		{"problems", many(100, "foo%d;\n"), "there are more problems than are shown"},
 	}
@@ -433,5 +438,17 @@ func TestIncludedWarnings(t *testing.T) {
 	s, problems := Compile(`require "include"; include "other";`, opts)
 	if s != nil || !strings.Contains(problems.String(), "unknown command") {
 		t.Errorf("got %v", problems)
+	}
+}
+
+// TestHintsAreBounded: searching costs, and a script can ask for it very often.
+func TestHintsAreBounded(t *testing.T) {
+	var r report
+	searched := 0
+	for range 3 * maxHints {
+		r.nearest("fileintp", func() []string { searched++; return []string{"fileinto"} })
+	}
+	if searched != maxHints {
+		t.Errorf("%d searches, want %d", searched, maxHints)
 	}
 }

@@ -77,6 +77,11 @@ var options = []config.Option{
 	{Name: "cache", Type: config.TypeInt, Default: 1000, Min: 1, Max: 100000, Unit: "scripts", Reload: true, Doc: "How many users' scripts are kept compiled, within 64 MB of their text.", Example: "100"},
 }
 
+// Unoffered are the extensions of the language that no filter offers: scripts are
+// not run at IMAP's events, and imapsieve is for servers where they are (RFC 6785,
+// 2.1).
+func Unoffered() []string { return []string{"imapsieve"} }
+
 // newFilter reads and compiles the script that the block names.
 func newFilter(b config.Block, env pipeline.Env, u Users) (pipeline.Filter, error) {
 	f := &filter{users: u, log: env.Log, now: env.Now}
@@ -90,14 +95,14 @@ func newFilter(b config.Block, env pipeline.Env, u Users) (pipeline.Filter, erro
 		f.now = time.Now
 	}
 	f.lang = lang.Options{
-		Without: f.Disable, Separator: f.Separator, Programs: slices.Sorted(maps.Keys(f.Commands)),
+		Without: append(Unoffered(), f.Disable...), Separator: f.Separator, Programs: slices.Sorted(maps.Keys(f.Commands)),
 		Limits: lang.Limits{
 			Script: int(f.MaxScript), Redirects: f.MaxRedirects, Actions: f.MaxActions,
 			VacationMin: f.VacationMin, VacationDefault: f.VacationDefault, VacationMax: f.VacationMax, DuplicateMax: f.DuplicateMax,
 		},
 	}
 	if len(f.Commands) == 0 {
-		f.lang.Without = append(slices.Clip(f.lang.Without), "vnd.dovecot.pipe", "vnd.dovecot.filter", "vnd.dovecot.execute")
+		f.lang.Without = append(f.lang.Without, "vnd.dovecot.pipe", "vnd.dovecot.filter", "vnd.dovecot.execute")
 	}
 	f.cache = newCache(f.Cache, cacheOctets)
 	if err := f.check(b); err != nil {

@@ -70,19 +70,21 @@ func (p *planner) copyOf(ctx context.Context, a lang.Action) *pipeline.FileInto 
 	return &pipeline.FileInto{Folder: name, Flags: a.Flags}
 }
 
-// notifier knows the method mailto (RFC 5436).
-type notifier struct{}
+// Notifier knows the method mailto (RFC 5436).
+type Notifier struct{}
 
-func (notifier) Valid(uri string) bool {
+// Valid reports whether a notification can be sent to a URI.
+func (Notifier) Valid(uri string) bool {
 	_, err := parseMailto(uri)
 	return err == nil
 }
 
-func (notifier) Capability(_ context.Context, uri, name string) (string, bool) {
+// Capability knows that copies are kept, and that nobody knows who is online.
+func (Notifier) Capability(_ context.Context, uri, name string) (string, bool) {
 	switch _, ok := cutFold(uri, "mailto:"); {
 	case ok && name == "fcc":
 		return "yes", true // RFC 8580, 6.1
-	case name == "online" && (notifier{}).Valid(uri):
+	case name == "online" && (Notifier{}).Valid(uri):
 		return "maybe", true // RFC 5436, 2.2
 	}
 	return "", false
@@ -247,11 +249,8 @@ func (p *planner) notify(ctx context.Context, a lang.Action, add func(pipeline.M
 	return nil
 }
 
-// byProgram reports whether the message says that a program made it (RFC 3834, 5).
-func (p *planner) byProgram() bool {
-	auto, ok := p.view.Message().Header().Get("Auto-Submitted")
-	return ok && !strings.EqualFold(strings.TrimSpace(auto), "no")
-}
+// byProgram reports whether the message says that a program made it.
+func (p *planner) byProgram() bool { return autoreply.Automatic(p.view.Message().Header()) }
 
 // summary is what a notification says of the message.
 func (p *planner) summary() string {
