@@ -353,6 +353,8 @@ func TestScripts(t *testing.T) {
 		{d.DeleteScript(bg(), id, Sieve, "zz"), ErrNoScript},
 		{d.ActivateScript(bg(), id, Sieve, "zz"), ErrNoScript},
 		{d.RenameScript(bg(), id, Sieve, "a", "b"), ErrExists},
+		{d.RenameScript(bg(), id, Sieve, "a", "a"), ErrExists},
+		{d.RenameScript(bg(), id, Sieve, "zz", "zz"), ErrNoScript},
 		{d.RenameScript(bg(), id, Sieve, "zz", "c"), ErrNoScript},
 		{d.RenameScript(bg(), id, Sieve, "a", "c"), nil},
 		{d.PutScript(bg(), id, Sieve, "", "x"), ErrBadName},

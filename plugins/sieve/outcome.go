@@ -156,6 +156,10 @@ func (p *planner) folder(ctx context.Context, a lang.Action) (string, error) {
 			}
 		}
 		if a.SpecialUse != "" {
+			// Of several folders, the one that is named (RFC 8579, 4).
+			if _, ok, err := all.Special(ctx, a.Mailbox, a.SpecialUse); err != nil || ok {
+				return inbox(a.Mailbox), err
+			}
 			if name, ok, err := all.Special(ctx, "", a.SpecialUse); err != nil || ok {
 				return inbox(name), err
 			}
@@ -164,8 +168,11 @@ func (p *planner) folder(ctx context.Context, a lang.Action) (string, error) {
 	return inbox(a.Mailbox), nil
 }
 
-// errLists means that a redirect names a list that is not there.
-var errLists = errors.New("there is no such list")
+// What is wrong with the list that a redirect names.
+var (
+	errLists  = errors.New("there is no such list")
+	errNobody = errors.New("no address is in this list")
+)
 
 // addressees are who a redirect sends to.
 func (p *planner) addressees(a lang.Action) ([]smtp.Address, error) {
@@ -183,6 +190,9 @@ func (p *planner) addressees(a lang.Action) ([]smtp.Address, error) {
 			continue
 		}
 		out = append(out, to)
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("redirect :list %q: %w", a.List, errNobody) // RFC 6134, 2.3
 	}
 	if len(out) > p.MaxRedirects {
 		return nil, fmt.Errorf("redirect :list %q: %d addresses, more than max_redirects: %w", a.List, len(out), lang.ErrLimit)
