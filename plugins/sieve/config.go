@@ -15,7 +15,7 @@ import (
 
 	"mtad/config"
 	"mtad/internal/command"
-	"mtad/internal/table"
+	"mtad/lookup"
 	"mtad/message"
 	"mtad/pipeline"
 	lang "mtad/sieve"
@@ -114,7 +114,7 @@ func newFilter(b config.Block, env pipeline.Env, u Users) (pipeline.Filter, erro
 	}
 	f.lists = lists{}
 	for name, path := range f.Lists {
-		if f.lists[name], err = table.Open(path); err != nil {
+		if f.lists[name], err = lookup.OpenFile(path, lookup.Options{}); err != nil {
 			return nil, b.Errorf("lists", "%s: %v", name, bare(err))
 		}
 	}
@@ -169,11 +169,11 @@ var (
 )
 
 // lists are the lists of the option lists, by name.
-type lists map[string]*table.Table
+type lists map[string]*lookup.File
 
 // named finds a list: by its name, or by that of an address book of this name
 // (RFC 6134, 2.6).
-func (l lists) named(name string) *table.Table {
+func (l lists) named(name string) *lookup.File {
 	return l[strings.TrimPrefix(name, ":addrbook:")]
 }
 
@@ -186,7 +186,7 @@ func (l lists) Contains(_ context.Context, list, value string) (bool, error) {
 	if t == nil {
 		return false, nil
 	}
-	_, ok := t.Get(value, time.Now())
+	_, ok := t.Get(value)
 	return ok, nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"mtad/message"
@@ -184,7 +183,7 @@ func (p *planner) addressees(a lang.Action) ([]smtp.Address, error) {
 		return nil, fmt.Errorf("redirect :list %q: %w", a.List, errLists)
 	}
 	var out []smtp.Address
-	for _, s := range list.Keys(time.Now()) {
+	for _, s := range list.Keys() {
 		to, err := smtp.ParseAddress(s)
 		if err != nil || to.Domain == "" {
 			continue
