@@ -111,6 +111,7 @@ func (p *params) readBind(d *directory) {
 	if d.bindDN == "" {
 		d.bind = false
 	}
+	// RFC 4513, 5.1.2: a name without a password is an unauthenticated bind.
 	if d.bind && d.password == "" {
 		p.errorf("bind_pw", "bind_dn without bind_pw: a server takes that for anonymous (RFC 4513, 5.1.2)")
 	}
