@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"mtad/config"
+	"mtad/internal/mtatest"
 	"mtad/message"
 	"mtad/pipeline"
 	"mtad/smtp"
@@ -184,4 +185,19 @@ func TestFaults(t *testing.T) {
 	if _, err := build(BccKind(), `always_bcc = ["archive"]`); err == nil || !strings.Contains(err.Error(), "no address") {
 		t.Errorf("%v", err)
 	}
+}
+
+func TestReadme(t *testing.T) {
+	text := mtatest.Readme(t, options)
+	mtatest.Readme(t, bccOptions)
+	dir := t.TempDir()
+	for _, name := range []string{"canonical", "recipients", "recipient_bcc"} {
+		mtatest.Check(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+	}
+	mtatest.Examples(t, text, func(kind, body string) error {
+		_, err := build(map[string]pipeline.Kind{"rewrite": Kind(), "bcc": BccKind()}[kind], strings.ReplaceAll(body, "/etc/mtad", dir))
+		return err
+	})
+	mtatest.Check(t, config.CheckStruct(options, &settings{}))
+	mtatest.Check(t, config.CheckStruct(bccOptions, &bccSettings{}))
 }
