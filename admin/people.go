@@ -27,7 +27,11 @@ var classes = map[string]directory.DomainClass{
 
 func (s *Server) addDomain(ctx context.Context, d Domain) (none, error) {
 	if d.Of != "" {
-		return none{}, about(d.Name, s.cfg.Directory.AddAliasDomain(ctx, d.Name, d.Of))
+		err := s.cfg.Directory.AddAliasDomain(ctx, d.Name, d.Of)
+		if errors.Is(err, directory.ErrNoDomain) {
+			return none{}, about(d.Of, err)
+		}
+		return none{}, about(d.Name, err)
 	}
 	class, ok := classes[d.Class]
 	if !ok {

@@ -77,6 +77,18 @@ func (s *Settings) tables() map[string]config.Source {
 	}
 }
 
+// Tables are the names of the tables of each setting that may have some.
+func (s *Settings) Tables() map[string][]string {
+	out := map[string][]string{
+		"mydestination": s.Destination.Tables(), "relay_domains": s.RelayDomains.Tables(), "mynetworks": s.Networks.Tables(),
+		"virtual_alias_domains": s.VirtualDomains.Tables(), "virtual_mailbox_domains": s.MailboxDomains.Tables(),
+	}
+	for name, src := range s.tables() {
+		out[name] = src.Tables()
+	}
+	return out
+}
+
 // DomainOrParent reports whether s is a domain, one behind a dot, or an address
 // literal.
 func DomainOrParent(s string) bool {
