@@ -46,7 +46,7 @@ var (
 	}{
 		{regexp.MustCompile(`(?m)^[0-9a-z]{10,}  \w{3} .*$`), "ID  DATE"},
 		{regexp.MustCompile(`\[[0-9a-z]{10,}\]`), "[ID]"},
-		{regexp.MustCompile(`\([0-9.]+ (µs|ms|s)\)`), "(T)"},
+		{regexp.MustCompile(`\(<?[0-9.]+ (µs|ms|s)\)`), "(T)"},
 		{regexp.MustCompile(`(?m)^ *(\+[0-9.]+ (µs|ms|s)|0)  `), "T  "},
 		{regexp.MustCompile(`\bp=[A-Za-z0-9+/]{40,}=*`), "p=KEY"},
 		{regexp.MustCompile(`(192\.0\.2\.10):\d+`), "$1:PORT"},
