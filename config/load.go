@@ -26,6 +26,7 @@ const (
 type File struct {
 	root  *node
 	files []string
+	main  *source
 }
 
 // Path is the main file.
@@ -136,7 +137,7 @@ func (l *loader) load(sources []*source, schema Schema) (*File, Diagnostics) {
 		sortDiagnostics(l.diags, l.files)
 		return nil, l.diags
 	}
-	return &File{root: tree, files: l.files}, nil
+	return &File{root: tree, files: l.files, main: sources[0]}, nil
 }
 
 // parse returns the syntax tree of one file, or the first thing wrong with it.
