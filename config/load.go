@@ -58,7 +58,7 @@ type loader struct {
 // a syntax error only that is reported; anything else is reported all at once.
 func Load(path string, schema Schema, opts Options) (*File, Diagnostics) {
 	l := &loader{opts: opts.filled()}
-	paths, err := findFiles(path)
+	paths, err := l.opts.Files(path)
 	if err != nil {
 		return nil, Diagnostics{{Pos: Range{File: path}, Message: err.Error()}}
 	}

@@ -30,6 +30,7 @@ const (
 	exitBug      = 70
 	exitIO       = 74
 	exitTemp     = 75
+	exitDenied   = 77
 	exitConfig   = 78
 )
 
