@@ -51,6 +51,7 @@ var sentinels = []struct {
 	{directory.ErrNoAlias, NoUser, "no such alias; `mtad alias list` shows what there is"},
 	{directory.ErrNoDomain, NoHost, "not one of the domains that mail is taken for; `mtad domain add` adds one"},
 	{directory.ErrNoScript, NoInput, "no such script; `mtad sieve list` shows what there is"},
+	{directory.ErrNoGrant, No, "no such grant; `mtad user show` shows what there is"},
 	{directory.ErrExists, No, "is there already"},
 	{directory.ErrStands, No, "the domain stands for another, and has that one's users and aliases"},
 	{directory.ErrInUse, No, "in use: it has users or aliases of its own, another domain stands for it, or it stands for one itself"},
