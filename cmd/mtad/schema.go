@@ -166,7 +166,7 @@ var ownOptions = []config.Option{
 
 var listenerOptions = []config.Option{
 	{Name: "protocol", Type: config.TypeString, Default: "smtp", Values: []string{protocolSMTP, protocolLMTP, protocolIMAP, protocolManageSieve, protocolMilter}, Doc: "What is spoken: mail servers of others deliver to mailboxes here by LMTP, and to some mtad is a milter; users read their mail by IMAP and write their scripts by ManageSieve.", Example: `"imap"`},
-	{Name: "addr", Type: config.TypeStrings, Required: true, Doc: "Where to listen: host:port; for protocol = \"lmtp\" and \"milter\" also unix:/path.", Example: `["0.0.0.0:25", "[::]:25"]`, Postfix: "inet_interfaces", Dovecot: "listen"},
+	{Name: "addr", Type: config.TypeStrings, Required: true, Doc: "Where to listen: host:port, or :port for inet_interfaces; for protocol = \"lmtp\" and \"milter\" also unix:/path.", Example: `["0.0.0.0:25", "[::]:25"]`, Dovecot: "listen"},
 	{Name: "tls", Type: config.TypeString, Default: "none", Values: []string{"none", "opportunistic", "required", "implicit"}, Doc: "Whether TLS is offered, demanded before mail or login, or spoken from the first octet.", Example: `"opportunistic"`, Postfix: "smtpd_tls_security_level", Dovecot: "ssl"},
 	{Name: "auth", Type: config.TypeString, Default: "none", Values: []string{"none", "optional", "required"}, Doc: "Whether clients may, or must, log in. SMTP and LMTP only; LMTP clients on this machine need not.", Example: `"required"`, Postfix: "smtpd_sasl_auth_enable"},
 	{Name: "pipeline", Type: config.TypeString, Default: "", Reload: true, Doc: "The pipeline that this listener's mail runs through. Required where mail comes in: for SMTP, LMTP and milter.", Example: `"inbound"`},
