@@ -79,7 +79,7 @@ func TestREADME(t *testing.T) {
 	check(t, os.Symlink(mtadPath, filepath.Join(dir, "mtad")))
 	was := mtatest.PortsFrom(10000)
 	ports := strings.NewReplacer(
-		fmt.Sprint(was.SMTP), fmt.Sprint(is.SMTP), fmt.Sprint(was.Submission), fmt.Sprint(is.Submission),
+		fmt.Sprint(was.SMTP), fmt.Sprint(is.SMTP), fmt.Sprint(was.LMTP), fmt.Sprint(is.LMTP), fmt.Sprint(was.Submission), fmt.Sprint(is.Submission),
 		fmt.Sprint(was.Submissions), fmt.Sprint(is.Submissions), fmt.Sprint(was.IMAP), fmt.Sprint(is.IMAP),
 		fmt.Sprint(was.IMAPS), fmt.Sprint(is.IMAPS), fmt.Sprint(was.ManageSieve), fmt.Sprint(is.ManageSieve),
 		fmt.Sprint(was.HTTP), fmt.Sprint(is.HTTP))
