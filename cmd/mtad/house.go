@@ -293,6 +293,24 @@ func (h *house) authenticate(ctx context.Context, login, password string, _ neti
 	return u.Address, err
 }
 
+// standing says what an address is to a user: the user's own are those that lead to
+// the account and nowhere else, and those that are granted.
+func (h *house) standing(ctx context.Context, user string, a smtp.Address) (smtpd.Standing, error) {
+	u, err := h.directory.User(ctx, user)
+	if err != nil {
+		return smtpd.Foreign, err
+	}
+	res, err := h.router.Resolve(ctx, a, true)
+	if err != nil {
+		return smtpd.Foreign, err
+	}
+	if len(res.Targets) == 1 && res.Targets[0].Kind == route.Mailbox && res.Targets[0].Account == u.ID {
+		return smtpd.Own, nil
+	}
+	kind, err := h.directory.Granted(ctx, u.ID, a)
+	return map[directory.GrantKind]smtpd.Standing{directory.SendAs: smtpd.Own, directory.OnBehalf: smtpd.OnBehalf}[kind], err
+}
+
 // names looks up a client's name; loopback has the one everybody knows.
 func (h *house) names(ctx context.Context, a netip.Addr) (name, reverse string, temporary bool) {
 	if a.IsLoopback() {

@@ -347,6 +347,7 @@ func (h *house) smtpConfig(c *loaded, l listener) smtpd.Config {
 		Names:        h.names,
 		Trusted:      func(a netip.Addr) bool { return h.config.Load().trusted(a) },
 		Authenticate: h.authenticate,
+		Sender:       h.standing,
 		Route:        h.route,
 		XClient:      xclient(l),
 		Hide:         h.hide(l),
@@ -369,10 +370,11 @@ func xclient(l listener) func(netip.Addr) bool {
 }
 
 // hide says which inbound fields are forgeries of ours: results under our name,
-// and spam verdicts. Users may send what they like.
+// and spam verdicts. Users may send what they like, but who gets a blind copy is
+// nobody's business.
 func (h *house) hide(l listener) func(message.Field) bool {
-	if l.Submission {
-		return nil
+	if l.Submission { // RFC 5322, 3.6.3; RFC 6409, 8
+		return func(f message.Field) bool { return f.Is("Bcc") || f.Is("Resent-Bcc") }
 	}
 	return func(f message.Field) bool {
 		return deliver.Forged(f, h.began.top.Hostname) // which is the authserv-id until a restart
