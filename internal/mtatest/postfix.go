@@ -52,6 +52,7 @@ proxymap unix - - n - - proxymap
 smtp unix - - n - - smtp
 lmtp unix - - n - - lmtp
 error unix - - n - - error
+showq unix n - n - - showq
 retry unix - - n - - error
 discard unix - - n - - discard
 anvil unix - - n - 1 anvil
