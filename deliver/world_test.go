@@ -23,6 +23,7 @@ import (
 	"mtad/message"
 	"mtad/pipeline"
 	"mtad/queue"
+	"mtad/selector"
 	"mtad/smtp"
 	"mtad/store"
 )
@@ -339,7 +340,7 @@ func (w *world) quiet(n int) []*queue.Item {
 	var list []*queue.Item
 	w.until(fmt.Sprintf("%d items", n), func() bool {
 		var err error
-		list, err = w.queue.List(w.t.Context(), queue.Selector{}, 0)
+		list, err = w.queue.List(w.t.Context(), selector.Selector{}, 0)
 		w.must(err)
 		return len(list) == n && !slices.ContainsFunc(list, func(it *queue.Item) bool { return it.State() == "ready" })
 	})
@@ -349,7 +350,11 @@ func (w *world) quiet(n int) []*queue.Item {
 // retry has what is put off tried now.
 func (w *world) retry(state string) {
 	w.t.Helper()
-	_, err := w.queue.Retry(w.t.Context(), queue.Selector{State: state})
+	what := w.queue.Retry()
+	if state == "held" {
+		what = w.queue.Release()
+	}
+	_, err := w.queue.Change(w.t.Context(), selector.Selector{Status: state}, what)
 	if !errors.Is(err, queue.ErrNone) {
 		w.must(err)
 	}
