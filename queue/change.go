@@ -35,11 +35,14 @@ type Action struct {
 	args   []any
 	only   string // which of the chosen it concerns
 	route  bool   // the items' destinations are found anew
+	way    string // by this way
 	delete bool
 }
 
-// Hold keeps items from being tried.
-func Hold(reason string) Action { return Action{set: "hold = ?", args: []any{reason}} }
+// Hold keeps items from being tried. What is held already keeps its reason.
+func Hold(reason string) Action {
+	return Action{set: "hold = ?", args: []any{reason}, only: "hold = ''"}
+}
 
 // Release has held items tried now.
 func (q *Queue) Release() Action {
@@ -56,14 +59,10 @@ func (q *Queue) Bounce(reason string) Action {
 	return Action{set: "ended = ?, hold = '', next = ?", args: []any{reason, q.cfg.Now().UnixMilli()}}
 }
 
-// Reroute gives items for other hosts a way of their own, whose destination is
-// dest, and has them tried now unless they are held. A way of "" takes it back:
-// Requeue finds the destination then.
-func (q *Queue) Reroute(way, dest string) Action {
-	return Action{
-		set: "route = ?, dest = ?, next = ?", args: []any{way, dest, q.cfg.Now().UnixMilli()},
-		only: "dest NOT IN ('(local)', '(system)')", route: true,
-	}
+// Reroute gives items for other hosts a way of their own, and has them tried now
+// unless they are held.
+func Reroute(way string) Action {
+	return Action{way: way, only: "dest NOT IN ('(local)', '(system)')", route: true}
 }
 
 // Requeue sends items through routing again, and has them tried now; what is held
@@ -139,12 +138,40 @@ func (q *Queue) do(ctx context.Context, some []chosen, a Action) error {
 			}
 			return nil
 		})
-	case a.set == "":
+	case a.way != "":
+		return q.reroute(ctx, some, a.way)
+	case a.route:
 		return q.again(ctx, some)
 	}
 	return q.cfg.DB.Update(ctx, func(tx *store.Tx) error {
 		_, err := tx.Exec("UPDATE queue SET "+a.set+whereListed, append(slices.Clone(a.args), list(some))...)
 		return err
+	})
+}
+
+// reroute gives items a way of their own.
+func (q *Queue) reroute(ctx context.Context, some []chosen, way string) error {
+	if q.cfg.Dest == nil {
+		return errNoRouting
+	}
+	items, err := q.read(ctx, columns, some)
+	if err != nil {
+		return err
+	}
+	dests := make([]string, len(items))
+	for i, it := range items {
+		if dests[i], err = q.cfg.Dest(ctx, it, way); err != nil {
+			return err
+		}
+	}
+	return q.cfg.DB.Update(ctx, func(tx *store.Tx) error {
+		for i, it := range items {
+			_, err := tx.Exec("UPDATE queue SET route = ?, dest = ?, next = ? WHERE id = ?", way, dests[i], q.cfg.Now().UnixMilli(), it.ID)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

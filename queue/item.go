@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -42,15 +41,6 @@ func (it *Item) State() string {
 		return "deferred"
 	}
 	return "ready"
-}
-
-// MarshalJSON is what `mtad queue list -o json` prints.
-func (it *Item) MarshalJSON() ([]byte, error) {
-	return json.Marshal(map[string]any{
-		"id": it.Message.String(), "row": it.ID, "sender": it.Sender, "rcpt": it.Rcpt, "dest": it.Dest, "state": it.State(),
-		"created": it.Created, "next": it.Next, "expires": it.Expires, "attempts": it.Attempts,
-		"hold": it.Hold, "reply": it.Reply, "host": it.Host, "route": it.Route, "ended": it.Ended, "size": it.Size,
-	})
 }
 
 // Schema is the queue's table.

@@ -63,6 +63,9 @@ type Config struct {
 	// Again routes an item anew, as when its message came: what it returns takes
 	// its place. Requeue needs it.
 	Again func(context.Context, *Item) ([]*Item, error)
+	// Dest is the destination that an item has by a way of its own. Reroute needs
+	// it.
+	Dest func(ctx context.Context, it *Item, way string) (string, error)
 	// WarnAfter is when the sender of an item is told of the delay; zero is
 	// never.
 	WarnAfter func(*Item) time.Duration

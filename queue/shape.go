@@ -56,9 +56,10 @@ type Shape struct {
 // shapeKeys are what lines may be of.
 var shapeKeys = map[string]string{"domain": "domain", "sender": "origin", "reply": "reply", "route": "dest", "mx": "host"}
 
-// queues are the conditions of the queues that Postfix has; ? is now.
+// queueConds are the conditions of the queues that Postfix has; ? is now.
 var queueConds = map[string]string{
 	"active": "(hold = '' AND next <= ?)", "deferred": "(hold = '' AND next > ?)", "hold": "(hold <> '' AND ? > 0)",
+	"incoming": "? < 0", "maildrop": "? < 0", // nothing waits there
 }
 
 func (of *ShapeOf) check() error {

@@ -38,7 +38,7 @@ func TestQueueSurvives(t *testing.T) {
 	}
 	eventually(t, "an empty queue", timeLimit, func() bool { return !strings.Contains(list(), id) })
 	mustSay(t, s.do("trace", id), "deferred", "far.test", "250")
-	if out, code := s.mtad("queue", "delete", "--all"); code != 1 {
+	if out, code := s.mtad("queue", "delete", "ALL"); code != 1 {
 		t.Errorf("queue delete of nothing: exit %d\n%s", code, out)
 	}
 }
