@@ -192,7 +192,7 @@ func (w *world) start() {
 		State: func(a smtp.Address) (pipeline.KV, error) { return w.dir.State("rules." + a.Local) },
 	})
 	w.queue = queue.New(queue.Config{
-		DB: w.db, Attempt: w.agent.Attempt, Report: w.agent.Report, WarnAfter: w.agent.WarnAfter, Now: w.clock.Now,
+		DB: w.db, Attempt: w.agent.Attempt, Again: w.agent.Again, Dest: w.agent.Dest, Report: w.agent.Report, WarnAfter: w.agent.WarnAfter, Now: w.clock.Now,
 		Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
 	})
 	w.agent.SetQueue(w.queue)

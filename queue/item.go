@@ -68,11 +68,11 @@ CREATE INDEX queue_message ON queue (message);
 ALTER TABLE queue ADD COLUMN route TEXT NOT NULL DEFAULT '';
 ALTER TABLE queue ADD COLUMN ended TEXT NOT NULL DEFAULT '';
 ALTER TABLE queue ADD COLUMN size INTEGER NOT NULL DEFAULT 0;
--- The domains of rcpt and sender: what is behind the last @.
-ALTER TABLE queue ADD COLUMN domain TEXT NOT NULL
-	GENERATED ALWAYS AS (lower(substr(rcpt, length(rtrim(rcpt, replace(rcpt, '@', ''))) + 1))) VIRTUAL;
-ALTER TABLE queue ADD COLUMN origin TEXT NOT NULL
-	GENERATED ALWAYS AS (lower(substr(sender, length(rtrim(sender, replace(sender, '@', ''))) + 1))) VIRTUAL;
+-- The domains of rcpt and sender, in lower case: what is behind the last @.
+ALTER TABLE queue ADD COLUMN domain TEXT NOT NULL DEFAULT '';
+ALTER TABLE queue ADD COLUMN origin TEXT NOT NULL DEFAULT '';
+UPDATE queue SET domain = lower(substr(rcpt, length(rtrim(rcpt, replace(rcpt, '@', ''))) + 1)),
+	origin = lower(substr(sender, length(rtrim(sender, replace(sender, '@', ''))) + 1));
 -- All that the shape of the queue is made of: rows are wide, this is not.
 CREATE INDEX queue_shape ON queue (domain, created, next, hold, message, origin, dest, host, reply);
 `}, Refs: []string{"SELECT message FROM queue"}}

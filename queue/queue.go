@@ -10,6 +10,7 @@ import (
 
 	"mtad/internal/invariants"
 	"mtad/message"
+	"mtad/selector"
 	"mtad/store"
 )
 
@@ -141,10 +142,11 @@ func New(cfg Config) *Queue {
 // they are tried.
 func (q *Queue) Add(tx *store.Tx, items ...*Item) error {
 	for _, it := range items {
-		res, err := tx.Exec(`INSERT INTO queue (message, sender, rcpt, dest, data, created, next, expires, hold, size)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		res, err := tx.Exec(`INSERT INTO queue (message, sender, rcpt, dest, data, created, next, expires, hold, size, domain, origin)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			it.Message, it.Sender, it.Rcpt, it.Dest, it.Data,
-			it.Created.UnixMilli(), it.Next.UnixMilli(), it.Expires.UnixMilli(), it.Hold, it.Size)
+			it.Created.UnixMilli(), it.Next.UnixMilli(), it.Expires.UnixMilli(), it.Hold, it.Size,
+			selector.DomainOf(it.Rcpt), selector.DomainOf(it.Sender))
 		if err != nil {
 			return fmt.Errorf("queue: add: %w", err)
 		}

@@ -151,7 +151,8 @@ type Subject struct {
 	Size                                     int64
 }
 
-func domainOf(addr string) string { return strings.ToLower(addr[strings.LastIndexByte(addr, '@')+1:]) }
+// DomainOf is the domain of an address, in lower case: all of it if there is no @.
+func DomainOf(addr string) string { return strings.ToLower(addr[strings.LastIndexByte(addr, '@')+1:]) }
 
 // Variables are the names that a filter knows.
 func Variables() []config.Variable[*Subject] {
@@ -168,9 +169,9 @@ func Variables() []config.Variable[*Subject] {
 	return []config.Variable[*Subject]{
 		text("id", "the message's ID", func(s *Subject) string { return s.ID }),
 		text("from", "the sender", func(s *Subject) string { return s.From }),
-		text("from_domain", "the sender's domain, in lower case", func(s *Subject) string { return domainOf(s.From) }),
+		text("from_domain", "the sender's domain, in lower case", func(s *Subject) string { return DomainOf(s.From) }),
 		text("to", "the recipient", func(s *Subject) string { return s.To }),
-		text("domain", "the recipient's domain, in lower case", func(s *Subject) string { return domainOf(s.To) }),
+		text("domain", "the recipient's domain, in lower case", func(s *Subject) string { return DomainOf(s.To) }),
 		text("status", "as --status has it", func(s *Subject) string { return s.Status }),
 		text("reason", "why it is held, or the last reply", func(s *Subject) string { return s.Reason }),
 		text("dest", "the destination: a domain, a route", func(s *Subject) string { return s.Dest }),

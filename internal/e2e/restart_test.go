@@ -27,7 +27,7 @@ func TestQueueSurvives(t *testing.T) {
 	s.start()
 	mustSay(t, list(), "deferred", "<x@far.test>", "<alice@example.test>", "Connection refused")
 	mustSay(t, s.do("queue", "show", id), "x@far.test")
-	if got := s.do("queue", "cat", id); !strings.HasSuffix(got, data) {
+	if got := s.do("queue", "cat", id, "--header", "--body"); !strings.HasSuffix(got, data) {
 		t.Errorf("queue cat:\n%s", got)
 	}
 	hop := mtatest.StartHop(t, local(port), nil)
