@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -108,6 +109,7 @@ type stream struct {
 	f    format
 	head []string
 	n    int
+	buf  *bufio.Writer // of w
 	tw   *tabwriter.Writer
 }
 
@@ -115,6 +117,7 @@ const streamRows = 1000
 
 // add prints a value, or the row that it is in a table.
 func (s *stream) add(v any, row []string) error {
+	s.begin()
 	s.n++
 	switch s.f {
 	case "json":
@@ -123,10 +126,10 @@ func (s *stream) add(v any, row []string) error {
 			return err
 		}
 		text := strings.ReplaceAll(strings.TrimSuffix(b.String(), "\n"), "\n", "\n  ")
-		_, err := io.WriteString(s.w, map[bool]string{true: "[\n  ", false: ",\n  "}[s.n == 1]+text)
+		_, err := s.buf.WriteString(map[bool]string{true: "[\n  ", false: ",\n  "}[s.n == 1] + text)
 		return err
 	case "ndjson":
-		return printLine(s.w, v)
+		return printLine(s.buf, v)
 	}
 	if s.n == 1 {
 		s.cells(s.head)
@@ -138,10 +141,14 @@ func (s *stream) add(v any, row []string) error {
 	return nil
 }
 
-func (s *stream) cells(row []string) {
-	if s.tw == nil {
-		s.tw = tabwriter.NewWriter(s.w, 0, 0, 2, ' ', 0)
+func (s *stream) begin() {
+	if s.buf == nil {
+		s.buf = bufio.NewWriter(s.w)
+		s.tw = tabwriter.NewWriter(s.buf, 0, 0, 2, ' ', 0)
 	}
+}
+
+func (s *stream) cells(row []string) {
 	for i, cell := range row {
 		cell = clean(cell)
 		if cell == "" {
@@ -150,26 +157,27 @@ func (s *stream) cells(row []string) {
 		if i < len(row)-1 {
 			cell += "\t"
 		}
-		fmt.Fprint(s.tw, cell)
+		io.WriteString(s.tw, cell) // Flush says what became of it
 	}
-	fmt.Fprintln(s.tw)
+	io.WriteString(s.tw, "\n")
 }
 
 // end prints what is to stand at the end.
 func (s *stream) end() error {
+	s.begin()
 	switch {
-	case s.f == "json" && s.n == 0:
-		_, err := io.WriteString(s.w, "[]\n")
-		return err
-	case s.f == "json":
-		_, err := io.WriteString(s.w, "\n]\n")
-		return err
 	case s.f == "ndjson":
-		return nil
+	case s.f == "json" && s.n == 0:
+		s.buf.WriteString("[]\n")
+	case s.f == "json":
+		s.buf.WriteString("\n]\n")
 	case s.n == 0:
 		s.cells(s.head)
 	}
-	return s.tw.Flush()
+	if err := s.tw.Flush(); err != nil {
+		return err
+	}
+	return s.buf.Flush()
 }
 
 // clean makes text from anywhere fit for one line of a terminal.
