@@ -10,7 +10,7 @@ import (
 
 func newConfig(g *global) *cobra.Command {
 	return noun("config", "Check, show and explain the configuration",
-		newConfigCheck(g), newConfigShow(g), newConfigGet(g), newConfigExplain(g))
+		append([]*cobra.Command{newConfigCheck(g), newConfigShow(g), newConfigGet(g), newConfigExplain(g)}, newConfigChanges(g)...)...)
 }
 
 func newConfigCheck(g *global) *cobra.Command {
@@ -21,20 +21,26 @@ func newConfigCheck(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c, err := loadConfig(path)
-			if err != nil {
-				return err
-			}
-			if _, err := c.build(offline(), nil); err != nil {
-				return err
-			}
-			if _, err := c.certificate(); err != nil {
+			if err := checkFiles(path, config.Options{}); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is good\n", path)
 			return nil
 		},
 	}
+}
+
+// checkFiles finds all that can be known of a configuration without a start.
+func checkFiles(path string, o config.Options) error {
+	c, err := loadConfigWith(path, o)
+	if err != nil {
+		return err
+	}
+	if _, err := c.build(offline(), nil); err != nil {
+		return err
+	}
+	_, err = c.certificate()
+	return err
 }
 
 func newConfigShow(g *global) *cobra.Command {

@@ -172,11 +172,11 @@ func (h *house) users() users.Users {
 	return users.Users{Directory: h.directory, Mailboxes: h.mailboxes}
 }
 
-// self reports whether an address is one of the SMTP listeners: mail relayed
+// self reports whether an address is one of the SMTP or LMTP listeners: mail relayed
 // there would come back.
 func (h *house) self(a netip.AddrPort) bool {
 	for _, l := range h.config.Load().listeners {
-		if l.Protocol != protocolSMTP {
+		if l.Protocol != protocolSMTP && l.Protocol != protocolLMTP {
 			continue
 		}
 		for _, addr := range l.Addr {
@@ -258,6 +258,10 @@ func (h *house) route(ctx context.Context, v *pipeline.View, rcpt smtp.Address) 
 	reply := res.Reply
 	if reply.IsZero() {
 		reply = classReplies[res.Class]
+	}
+	if res.Class == pipeline.Relayed && c.Protocol == protocolLMTP {
+		// An LMTP server delivers; who keeps a queue sends on himself.
+		res.Class, reply = pipeline.RelayDeny, classReplies[pipeline.RelayDeny]
 	}
 	if res.Class == pipeline.Relayed {
 		reply, err = h.undeliverable(ctx, v.Sender(), rcpt)

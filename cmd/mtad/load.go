@@ -42,8 +42,11 @@ type listener struct {
 }
 
 // loadConfig reads and checks a configuration. It builds no filters.
-func loadConfig(path string) (*loaded, error) {
-	file, diags := config.Load(path, schema(), config.Options{})
+func loadConfig(path string) (*loaded, error) { return loadConfigWith(path, config.Options{}) }
+
+// loadConfigWith does so where the files may be others than those on the disk.
+func loadConfigWith(path string, o config.Options) (*loaded, error) {
+	file, diags := config.Load(path, schema(), o)
 	if diags != nil {
 		return nil, diags
 	}
@@ -130,7 +133,8 @@ func (c *loaded) readListeners(root config.Block, diags *config.Diagnostics) {
 			diags.Add(err)
 			continue
 		}
-		l.Submission = l.Submission || l.Auth == "required"
+		l.Submission = l.Submission || l.Auth == "required" && l.Protocol != protocolLMTP
+		l.Addr = c.top.Listen(l.Addr)
 		switch {
 		case l.name == httpName:
 			diags.Add(b.Errorf("", "a listener can not be named %q: that is what the socket of the option http is called", l.name))
@@ -296,7 +300,7 @@ func (c *loaded) roles(name string) pipeline.Stages {
 
 // takesMail reports whether mail comes in here, for a pipeline.
 func (l *listener) takesMail() bool {
-	return l.Protocol == protocolSMTP || l.Protocol == protocolMilter
+	return l.Protocol == protocolSMTP || l.Protocol == protocolLMTP || l.Protocol == protocolMilter
 }
 
 // stages are those that a listener's pipeline runs. A mail server that asks us as

@@ -340,7 +340,7 @@ func (h *house) smtpConfig(c *loaded, l listener) smtpd.Config {
 	return smtpd.Config{
 		Name: l.name, Hostname: c.top.Hostname,
 		TLS: h.tlsConfig(), StartTLS: need[l.TLS], Implicit: l.TLS == "implicit", Auth: need[l.Auth],
-		Submission: l.Submission, Strict: l.Strict, SMTPUTF8: true, DSN: true, PRDR: true, GreetDelay: l.GreetDelay,
+		LMTP: l.Protocol == protocolLMTP, Submission: l.Submission, Strict: l.Strict, SMTPUTF8: true, DSN: true, PRDR: true, GreetDelay: l.GreetDelay,
 		Limits:       c.limits(),
 		SpoolDir:     filepath.Join(c.top.DataDir, "spool"),
 		Pipeline:     func() (*pipeline.Pipeline, func()) { return h.listenerPipeline(l.name) },

@@ -17,7 +17,7 @@ import (
 // another lookup table whose values are such lists.
 func OpenAliases(spec string, o lookup.Options) (AliasSource, error) {
 	typ, path, _ := lookup.Split(spec)
-	if !slices.Contains([]string{"file", "hash", "btree", "lmdb", "dbm", "cdb", "texthash"}, typ) {
+	if !slices.Contains(lookup.SourceTypes(), typ) {
 		t, err := lookup.Open(spec, o)
 		if err != nil {
 			return nil, err

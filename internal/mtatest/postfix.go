@@ -51,6 +51,7 @@ flush unix n - n 1000? 0 flush
 showq unix n - n - - showq
 proxymap unix - - n - - proxymap
 smtp unix - - n - - smtp
+lmtp unix - - n - - lmtp
 error unix - - n - - error
 retry unix - - n - - error
 discard unix - - n - - discard
