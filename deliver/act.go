@@ -337,10 +337,14 @@ func (a *Agent) item(v *pipeline.View, act *act) (*queue.Item, error) {
 	if v.Sender().IsZero() {
 		age = a.cfg.MaxAgeNull
 	}
-	return &queue.Item{
+	it := &queue.Item{
 		Message: v.ID(), Sender: q.Sender.String(), Rcpt: act.Mailbox.String(), Dest: dest, Data: data,
 		Created: now, Next: now, Expires: now.Add(age), Hold: act.Hold,
-	}, nil
+	}
+	if m := v.Message(); m != nil {
+		it.Size = m.Size()
+	}
+	return it, nil
 }
 
 // submitted reports whether a user of ours sent the message.

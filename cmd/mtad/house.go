@@ -137,6 +137,7 @@ func (h *house) openRest(ctx context.Context, c *loaded) error {
 	})
 	h.queue = queue.New(queue.Config{
 		DB: h.db, Attempt: h.agent.Attempt, Report: h.agent.Report, WarnAfter: h.agent.WarnAfter,
+		Again: h.agent.Again, Dest: h.agent.Dest,
 		PerDest: c.top.PerDest, Backoff: c.retries, Log: h.log,
 	})
 	h.agent.SetQueue(h.queue)
