@@ -31,6 +31,9 @@ func newConfigCheck(g *global) *cobra.Command {
 			if _, err := c.certificate(); err != nil {
 				return err
 			}
+			if w := monitorWarning(c); w != "" {
+				fmt.Fprintln(cmd.ErrOrStderr(), "warning:", w)
+			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is good\n", path)
 			return nil
 		},
