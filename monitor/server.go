@@ -145,7 +145,7 @@ func (s *server) answer(ctx context.Context, conn net.Conn) {
 		a = s.do(ctx, conn, r)
 	}
 	a.Version = version
-	if a.Fault != "" {
+	if a.Fault != "" && a.Fault != NoFile {
 		s.log.Warn("monitor: call", "op", opOf(r), "user", userOf(r), "fault", string(a.Fault), "err", a.Text)
 	}
 	conn.SetDeadline(time.Now().Add(frameTime))
@@ -253,13 +253,16 @@ func (s *server) process(r *Request, g *Grant, who *account) (*process, error) {
 // searchPath is where programs are looked for, as Postfix has it.
 const searchPath = "/usr/bin:/bin"
 
-// environment is all that a program is told by names (local(8)).
+// environment is all that a program is told by names: that of local(8).
 func (s *server) environment(r *Request, g *Grant, who *account) []string {
 	out := []string{"PATH=" + searchPath}
 	for _, name := range []string{"TZ", "LANG"} { // postconf(5), export_environment
 		if v, ok := os.LookupEnv(name); ok {
 			out = append(out, name+"="+v)
 		}
+	}
+	if r.Route != "" {
+		return out // as pipe(8)
 	}
 	if !g.Nobody {
 		out = append(out, "HOME="+who.home)
@@ -268,9 +271,6 @@ func (s *server) environment(r *Request, g *Grant, who *account) []string {
 				out = append(out, "SHELL="+sh)
 			}
 		}
-	}
-	if r.Route != "" {
-		return append(out, "LOGNAME="+who.name, "USER="+who.name)
 	}
 	return append(out, r.Mail.environment()...)
 }

@@ -50,6 +50,7 @@ verify unix - - n - 1 verify
 flush unix n - n 1000? 0 flush
 proxymap unix - - n - - proxymap
 smtp unix - - n - - smtp
+local unix - n n - - local
 error unix - - n - - error
 retry unix - - n - - error
 discard unix - - n - - discard
