@@ -511,9 +511,13 @@ func TestHandPrograms(t *testing.T) {
 	write(t, filepath.Join(v.dir, "rc"), "LOGFILE="+v.out+"/log\n:0\n* ^Subject: hello\n"+v.out+"/filtered/\n")
 	check(t, os.Chmod(filepath.Join(v.dir, "rc"), 0o644))
 	v.own(aliceID, filepath.Join(v.home("alice"), ".procmailrc"), "MAILDIR=$HOME\nDEFAULT=$HOME/inbox/\n:0\n* ^Delivered-To: alice\\+lists@\nlists/\n", 0o600)
-	v.own(vmailID, filepath.Join(v.dir, "filter"), "`mkdir -p "+v.dir+"/virtual/$1/cur "+v.dir+"/virtual/$1/new "+v.dir+"/virtual/$1/tmp`\nto \""+v.dir+"/virtual/$1/\"\n", 0o600)
+	v.own(vmailID, filepath.Join(v.dir, "filter"), "to \""+v.dir+"/virtual/$1\"\n", 0o600)
 	check(t, os.Mkdir(filepath.Join(v.dir, "virtual"), 0o700))
 	check(t, os.Chown(filepath.Join(v.dir, "virtual"), vmailID, vmailID))
+	for _, dir := range []string{"carol", "carol/cur", "carol/new", "carol/tmp", "dave", "dave/cur", "dave/new", "dave/tmp"} {
+		check(t, os.Mkdir(filepath.Join(v.dir, "virtual", dir), 0o700))
+		check(t, os.Chown(filepath.Join(v.dir, "virtual", dir), vmailID, vmailID))
+	}
 	v.lines += fmt.Sprintf(`mailbox_command = "%s -a \"$EXTENSION\""
 virtual_mailbox_domains = ["v.test", "w.test", "m.test", "b.test"]
 transport_maps = { "v.test" = "maildrop", "w.test" = "show", "m.test" = "dir", "b.test" = "box" }
@@ -549,7 +553,7 @@ route "box" {
 		v.out + "/filtered/new/*":           "Delivered-To: filter@local.test\n",
 		v.home("alice") + "/inbox/new/*":    "Delivered-To: alice@local.test\n",
 		v.home("alice") + "/lists/new/*":    "Delivered-To: alice+lists@local.test\n",
-		v.dir + "/virtual/carol/new/*":      "Return-Path: <ann@s.test>\nDelivered-To: carol@v.test\n",
+		v.dir + "/virtual/carol/new/*":      "Return-Path: <ann@s.test>\nDelivered-To: Carol@V.test\n",
 		v.dir + "/virtual/dave/new/*":       "Delivered-To: dave@v.test\n",
 		v.dir + "/virtual/m.test/gus/new/*": "Delivered-To: gus@m.test\n",
 		v.dir + "/virtual/box-hal":          "\n>From me\n",
