@@ -7,7 +7,8 @@ command -v apt-get >/dev/null || { echo "make peers: needs apt-get, that is, Deb
 
 packages="postfix swaks libnet-ssleay-perl mutt libsasl2-modules isync curl tmux telnet expect python3 procps strace systemd iproute2 sqlite3 procmail maildrop lua5.1
 	dovecot-imapd dovecot-lmtpd dovecot-sieve sieve-connect opendkim opendkim-tools spamass-milter spamassassin spamd spamc
-	opendmarc clamav-daemon clamav-milter rspamd python3-milter gcc libmilter-dev miltertest python3-grpcio python3-protobuf"
+	opendmarc clamav-daemon clamav-milter rspamd python3-milter gcc libmilter-dev miltertest python3-grpcio python3-protobuf
+	slapd ldap-utils postgresql postfix-pgsql postfix-ldap postfix-sqlite postsrsd maildrop pflogsumm mailgraph fail2ban s-nail bsd-mailx cron"
 
 # invoke-rc.d asks policy-rc.d whether a service may start: 101 is no. One that
 # is there already is put back.

@@ -270,6 +270,16 @@ func (c *Client) RemoveAlias(ctx context.Context, a Alias) error {
 	return c.change(ctx, "/v1/aliases/remove", a)
 }
 
+// Grant lets a user send with an address.
+func (c *Client) Grant(ctx context.Context, g Grant) error {
+	return c.change(ctx, "/v1/users/grant", g)
+}
+
+// Revoke takes a grant back.
+func (c *Client) Revoke(ctx context.Context, g Grant) error {
+	return c.change(ctx, "/v1/users/revoke", g)
+}
+
 // Route reads what becomes of mail for an address, from a sender.
 func (c *Client) Route(ctx context.Context, sender, address string) (Route, error) {
 	return read[Route](ctx, c, "/v1/route", url.Values{"sender": {sender}, "address": {address}})

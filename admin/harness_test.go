@@ -76,7 +76,7 @@ func newHarness(t *testing.T) *harness {
 		},
 		Reload: func(context.Context) ([]string, error) { return h.reload() },
 		Stop:   func() { h.stops.Add(1) },
-		CheckScript: func(_ context.Context, _, _, text string) string {
+		CheckScript: func(_ context.Context, _, _, _, text string) string {
 			if text == "bad" {
 				return "1:1: bad"
 			}

@@ -27,7 +27,11 @@ var classes = map[string]directory.DomainClass{
 
 func (s *Server) addDomain(ctx context.Context, d Domain) (none, error) {
 	if d.Of != "" {
-		return none{}, about(d.Name, s.cfg.Directory.AddAliasDomain(ctx, d.Name, d.Of))
+		err := s.cfg.Directory.AddAliasDomain(ctx, d.Name, d.Of)
+		if errors.Is(err, directory.ErrNoDomain) {
+			return none{}, about(d.Of, err)
+		}
+		return none{}, about(d.Name, err)
 	}
 	class, ok := classes[d.Class]
 	if !ok {
@@ -82,7 +86,29 @@ func (s *Server) oneUser(ctx context.Context, q url.Values) (User, error) {
 	if errors.Is(err, directory.ErrNoScript) {
 		err = nil
 	}
+	if err != nil {
+		return out, err
+	}
+	grants, err := s.cfg.Directory.Grants(ctx, u.ID)
+	for _, g := range grants {
+		out.Grants = append(out.Grants, Grant{Address: g.Address, Kind: g.Kind.String()})
+	}
 	return out, err
+}
+
+// grantKinds are the names of the kinds of grants.
+var grantKinds = map[string]directory.GrantKind{"send-as": directory.SendAs, "on-behalf": directory.OnBehalf}
+
+func (s *Server) addGrant(ctx context.Context, g Grant) (none, error) {
+	kind, ok := grantKinds[g.Kind]
+	if !ok {
+		return none{}, &Error{Usage, "kind is one of send-as, on-behalf"}
+	}
+	return none{}, about(g.User, s.cfg.Directory.AddGrant(ctx, g.User, directory.Grant{Address: g.Address, Kind: kind}))
+}
+
+func (s *Server) removeGrant(ctx context.Context, g Grant) (none, error) {
+	return none{}, about(g.User, s.cfg.Directory.RemoveGrant(ctx, g.User, g.Address))
 }
 
 func (s *Server) addUser(ctx context.Context, c Credentials) (User, error) {

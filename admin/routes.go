@@ -46,6 +46,8 @@ func routes() []handler {
 		{"POST", "/v1/users/password", post((*Server).setPassword), false},
 		{"POST", "/v1/users/disable", post((*Server).disableUser), false},
 		{"POST", "/v1/users/remove", post((*Server).removeUser), false},
+		{"POST", "/v1/users/grant", post((*Server).addGrant), false},
+		{"POST", "/v1/users/revoke", post((*Server).removeGrant), false},
 
 		{"GET", "/v1/aliases", get((*Server).aliases), false},
 		{"POST", "/v1/aliases/add", post((*Server).addAlias), false},

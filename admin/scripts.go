@@ -64,19 +64,38 @@ func (s *Server) putScript(ctx context.Context, in Script) (none, error) {
 	if err != nil {
 		return none{}, err
 	}
-	if s.cfg.CheckScript != nil {
-		if problems := s.cfg.CheckScript(ctx, string(lang), in.Name, in.Text); problems != "" {
-			return none{}, &Error{BadData, problems}
-		}
+	if err := s.checkScript(ctx, u, lang, in.Name, in.Text); err != nil {
+		return none{}, err
 	}
 	return none{}, about(in.Name, s.cfg.Directory.PutScript(ctx, u.ID, lang, in.Name, in.Text))
 }
 
-// activateScript makes a script the one that runs; with the name "" none does.
+// checkScript is what the checker has against a user's script.
+func (s *Server) checkScript(ctx context.Context, u directory.User, lang directory.Language, name, text string) error {
+	if s.cfg.CheckScript == nil {
+		return nil
+	}
+	if problems := s.cfg.CheckScript(ctx, string(lang), u.Address, name, text); problems != "" {
+		return &Error{BadData, problems}
+	}
+	return nil
+}
+
+// activateScript makes a script the one that runs; with the name "" none does. It
+// is checked again: what is offered may have changed since it was stored.
 func (s *Server) activateScript(ctx context.Context, in Script) (none, error) {
 	u, lang, err := s.owner(ctx, in.User, in.Language)
 	if err != nil {
 		return none{}, err
+	}
+	if in.Name != "" {
+		text, err := s.cfg.Directory.ScriptText(ctx, u.ID, lang, in.Name)
+		if err == nil {
+			err = s.checkScript(ctx, u, lang, in.Name, text)
+		}
+		if err != nil {
+			return none{}, about(in.Name, err)
+		}
 	}
 	return none{}, about(in.Name, s.cfg.Directory.ActivateScript(ctx, u.ID, lang, in.Name))
 }

@@ -50,9 +50,9 @@ type Config struct {
 	Reload func(context.Context) ([]string, error)
 	// Stop ends the server; it returns at once.
 	Stop func()
-	// CheckScript returns what is wrong with a script in a language (sieve,
-	// lua), for a person, or "".
-	CheckScript func(ctx context.Context, language, name, text string) string
+	// CheckScript returns what is wrong with a script of a user's in a language
+	// (sieve, lua), for a person, or "".
+	CheckScript func(ctx context.Context, language, user, name, text string) string
 	// Plugins are the filters that are programs; nil is none.
 	Plugins Plugins
 	Log     *slog.Logger

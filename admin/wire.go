@@ -130,6 +130,14 @@ type User struct {
 	Folders  []Folder  `json:"folders,omitempty"`
 	Script   string    `json:"script,omitempty"` // the active Sieve script
 	Lua      string    `json:"lua,omitempty"`    // the active Lua script
+	Grants   []Grant   `json:"grants,omitempty"` // addresses that the user may send with, besides the user's own
+}
+
+// Grant is an address that a user may send with.
+type Grant struct {
+	User    string `json:"user,omitempty"`
+	Address string `json:"address"` // local@domain, @domain, *
+	Kind    string `json:"kind"`    // send-as, on-behalf
 }
 
 // Folder is a mailbox of a user.

@@ -35,26 +35,58 @@ func Refuse(h *message.Header, sender smtp.Address, own []string) string {
 			return "it came by a list"
 		}
 	}
-	if v, ok := h.Get("Auto-Submitted"); ok && !strings.EqualFold(strings.TrimSpace(v), "no") {
+	switch {
+	case Automatic(h):
 		return "it is an automatic answer itself"
-	}
-	v, _ := h.Get("Precedence")
-	switch strings.ToLower(strings.TrimSpace(v)) {
-	case "bulk", "list", "junk":
+	case says(h, "Precedence", "bulk", "list", "junk"):
 		return "it is bulk mail"
-	}
-	if !addressed(h, own) {
+	case says(h, "X-Auto-Response-Suppress", "oof", "autoreply", "all"): // Exchange's; OOF is "out of office"
+		return "its sender wants no automatic answer"
+	case !addressed(h, own):
 		return "it is not addressed to this account"
 	}
 	return ""
+}
+
+// Automatic reports whether a message says that a program made it (RFC 3834, 5).
+func Automatic(h *message.Header) bool {
+	for _, v := range h.Values("Auto-Submitted") {
+		if i := strings.IndexAny(v, ";("); i >= 0 { // parameters, a comment
+			v = v[:i]
+		}
+		if !strings.EqualFold(strings.TrimSpace(v), "no") {
+			return true
+		}
+	}
+	return false
+}
+
+// says reports whether one of the words, in lower case, is in a field that lists
+// such.
+func says(h *message.Header, name string, words ...string) bool {
+	for _, v := range h.Values(name) {
+		for word := range strings.SplitSeq(v, ",") {
+			if slices.Contains(words, strings.ToLower(strings.TrimSpace(word))) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // noPerson reports whether a local-part, in lower case, is a program's.
 func noPerson(local string) bool {
 	return local == "mailer-daemon" || local == "listserv" || local == "majordomo" ||
 		strings.HasPrefix(local, "owner-") || strings.HasSuffix(local, "-request") || strings.HasSuffix(local, "-owner") ||
-		strings.HasPrefix(local, "bounce") || strings.HasPrefix(local, "noreply") || strings.HasPrefix(local, "no-reply")
+		slices.ContainsFunc(programs, func(w string) bool {
+			i := strings.Index(local, w)
+			return i == 0 || i > 0 && (local[i-1] < 'a' || local[i-1] > 'z')
+		})
 }
+
+// programs are words that a program's address begins with, or has after another
+// word.
+var programs = []string{"bounce", "noreply", "no-reply", "no_reply", "donotreply", "do-not-reply", "do_not_reply"}
 
 func addressed(h *message.Header, own []string) bool {
 	for _, name := range []string{"To", "Cc", "Bcc", "Resent-To", "Resent-Cc", "Resent-Bcc"} {

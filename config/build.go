@@ -66,7 +66,7 @@ func (l *loader) attribute(n *node, p part, a *hclsyntax.Attribute) {
 		l.add(p.src.diag(a.NameRange, "%s is already set at %s", a.Name, toRange(first.place)), "")
 		return
 	}
-	s := setting{place: a.Expr.Range(), src: p.src}
+	s := setting{place: a.Expr.Range(), whole: a.SrcRange, src: p.src}
 	s.text = string(s.place.SliceBytes(p.src.text))
 	errs := len(l.diags)
 	if o.Type == TypeWhen {

@@ -238,6 +238,23 @@ func didYouMean(word string, known []string) string {
 	return ""
 }
 
+// Redact hides secrets in text that is, or was made of, a configuration's: what
+// follows the name of a secret option on its line.
+func (s Schema) Redact(text string) string {
+	secrets := secretNames(s.root())
+	if secrets == nil {
+		return text
+	}
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if at := secrets.FindStringIndex(line); at != nil {
+			line = line[:at[1]] + " " + redacted + "\n"
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
 // secretNames matches an assignment to any secret option of the schema, down
 // to and including its equals sign.
 func secretNames(root *BlockType) *regexp.Regexp {

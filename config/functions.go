@@ -40,11 +40,17 @@ const maxFile = 1 << 20
 type Options struct {
 	Env      func(name string) (string, bool)
 	ReadFile func(path string) ([]byte, error)
+	// Files lists the files of the configuration whose main one is at path, that
+	// one first; nil stands for conf.d/*.hcl beside it.
+	Files func(path string) ([]string, error)
 }
 
 func (o Options) filled() Options {
 	if o.Env == nil {
 		o.Env = os.LookupEnv
+	}
+	if o.Files == nil {
+		o.Files = findFiles
 	}
 	if o.ReadFile == nil {
 		o.ReadFile = readFile

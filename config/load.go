@@ -26,6 +26,7 @@ const (
 type File struct {
 	root  *node
 	files []string
+	main  *source
 }
 
 // Path is the main file.
@@ -57,7 +58,7 @@ type loader struct {
 // a syntax error only that is reported; anything else is reported all at once.
 func Load(path string, schema Schema, opts Options) (*File, Diagnostics) {
 	l := &loader{opts: opts.filled()}
-	paths, err := findFiles(path)
+	paths, err := l.opts.Files(path)
 	if err != nil {
 		return nil, Diagnostics{{Pos: Range{File: path}, Message: err.Error()}}
 	}
@@ -136,7 +137,7 @@ func (l *loader) load(sources []*source, schema Schema) (*File, Diagnostics) {
 		sortDiagnostics(l.diags, l.files)
 		return nil, l.diags
 	}
-	return &File{root: tree, files: l.files}, nil
+	return &File{root: tree, files: l.files, main: sources[0]}, nil
 }
 
 // parse returns the syntax tree of one file, or the first thing wrong with it.

@@ -20,8 +20,9 @@ type node struct {
 
 // setting is one option as written.
 type setting struct {
-	value   any // of the Go type of the option's Type
-	place   hcl.Range
+	value   any       // of the Go type of the option's Type
+	place   hcl.Range // of the expression
+	whole   hcl.Range // of name and expression
 	src     *source
 	text    string // the expression, as written
 	outside bool   // from the environment or a file

@@ -359,10 +359,11 @@ func (act act) sameCopy(other act) bool {
 
 // sortRefusals deals with recipients who refused where others accepted. Those
 // who could not say are asked again from the queue. Of the others the sender is
-// told if the mail is proven to be theirs, else it is kept for people to look
-// at: nobody gets a bounce for mail they did not send.
+// told if there is one and the mail is proven to be theirs, else it is kept for
+// people to look at: nobody gets a bounce for mail they did not send, and nothing
+// vanishes because nobody can be told.
 func (a *Agent) sortRefusals(v *pipeline.View, acts []act) []act {
-	sure := proven(v)
+	sure := !v.Sender().IsZero() && proven(v)
 	for i := range acts {
 		act := &acts[i]
 		switch again := act.planned && act.Bounce.Temporary(); {

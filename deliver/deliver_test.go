@@ -213,13 +213,22 @@ func TestMixedRefusals(t *testing.T) {
 	w.quiet(0)
 	expect(t, "released", len(w.box("bob")), 1)
 
+	// Nobody can be told of a report that is refused, by whom it may come.
+	w.send("", "ann@x.test bob@x.test", hello, proved)
+	if it := w.quiet(1)[0]; !strings.HasPrefix(it.Hold, refusedHold+"550") {
+		t.Errorf("a refused report: %+v", it)
+	}
+	w.retry("held")
+	w.quiet(0)
+	expect(t, "released", len(w.box("bob")), 2)
+
 	w.onDeliver.set(refuse(pipeline.TempFail))
 	w.send("cid@x.test", "ann@x.test bob@x.test", hello)
 	expect(t, "reply", w.quiet(1)[0].Reply, pipeline.DefaultReply(pipeline.TempFail))
 	w.onDeliver.set(nil)
 	w.retry("deferred")
 	w.quiet(0)
-	expect(t, "after a fault", len(w.box("bob")), 2)
+	expect(t, "after a fault", len(w.box("bob")), 3)
 }
 
 // Rules that put mail off for so long that it is given up: nobody hears of it who

@@ -22,6 +22,7 @@ var (
 	ErrNoUser      = errors.New("directory: no such user")
 	ErrNoAlias     = errors.New("directory: no such alias")
 	ErrNoScript    = errors.New("directory: no such script")
+	ErrNoGrant     = errors.New("directory: no such grant")
 	ErrExists      = errors.New("directory: exists already")
 	ErrInUse       = errors.New("directory: still in use")
 	ErrBadAddress  = errors.New("directory: invalid address")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mtad/internal/mtatest"
+	"mtad/smtp"
 	"mtad/store"
 )
 
@@ -353,6 +354,8 @@ func TestScripts(t *testing.T) {
 		{d.DeleteScript(bg(), id, Sieve, "zz"), ErrNoScript},
 		{d.ActivateScript(bg(), id, Sieve, "zz"), ErrNoScript},
 		{d.RenameScript(bg(), id, Sieve, "a", "b"), ErrExists},
+		{d.RenameScript(bg(), id, Sieve, "a", "a"), ErrExists},
+		{d.RenameScript(bg(), id, Sieve, "zz", "zz"), ErrNoScript},
 		{d.RenameScript(bg(), id, Sieve, "zz", "c"), ErrNoScript},
 		{d.RenameScript(bg(), id, Sieve, "a", "c"), nil},
 		{d.PutScript(bg(), id, Sieve, "", "x"), ErrBadName},
@@ -541,5 +544,46 @@ func BenchmarkAuthenticate(b *testing.B) {
 				d.Authenticate(bg(), "alice", password)
 			}
 		})
+	}
+}
+
+func TestGrants(t *testing.T) {
+	d, _ := open(t)
+	must(t, d.AddDomain(bg(), "other.test", Local))
+	alice, bob := addUser(t, d, "alice"), addUser(t, d, "bob")
+	for _, g := range []Grant{{"Info", SendAs}, {"@Other.test", OnBehalf}, {"boss@other.test", SendAs}, {"x@other.test", OnBehalf}, {"x@other.test", SendAs}} {
+		must(t, d.AddGrant(bg(), "alice", g))
+	}
+	got, err := d.Grants(bg(), alice.ID)
+	if want := "[{@other.test on-behalf} {boss@other.test send-as} {info@example.test send-as} {x@other.test send-as}]"; err != nil || fmt.Sprint(got) != want {
+		t.Errorf("%v, %v", got, err)
+	}
+	for addr, want := range map[string]GrantKind{
+		"INFO@example.test": SendAs, "info+x@example.test": SendAs, "boss@other.test": SendAs, "any@OTHER.test": OnBehalf, "bob@example.test": 0, "info@third.test": 0,
+	} {
+		a, err := smtp.ParseAddress(addr)
+		must(t, err)
+		if kind, err := d.Granted(bg(), alice.ID, a); err != nil || kind != want {
+			t.Errorf("%s: %v, %v", addr, kind, err)
+		}
+	}
+	must(t, d.AddGrant(bg(), "bob", Grant{Any, SendAs}))
+	if kind, err := d.Granted(bg(), bob.ID, smtp.Address{Local: "x", Domain: "any.test"}); err != nil || kind != SendAs {
+		t.Errorf("any address: %v, %v", kind, err)
+	}
+	must(t, d.RemoveGrant(bg(), "alice", "@other.test"))
+	for what, err := range map[string]error{
+		"twice": d.RemoveGrant(bg(), "alice", "@other.test"), "nobody": d.AddGrant(bg(), "eve", Grant{"a@b.test", SendAs}), "no address": d.AddGrant(bg(), "bob", Grant{"a b", SendAs}), "no kind": d.AddGrant(bg(), "bob", Grant{"a@b.test", 0}),
+	} {
+		want := map[string]error{"twice": ErrNoGrant, "nobody": ErrNoUser, "no address": ErrBadAddress, "no kind": ErrBadName}[what]
+		if !errors.Is(err, want) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := d.RemoveUser(bg(), "bob"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := d.Grants(bg(), bob.ID); err != nil || len(got) != 0 {
+		t.Errorf("of a user who is gone: %v, %v", got, err)
 	}
 }

@@ -73,7 +73,7 @@ END;
 CREATE TRIGGER state_less AFTER DELETE ON state BEGIN
 	UPDATE state_count SET keys = keys - 1 WHERE namespace = old.namespace;
 END;
-`, scriptLanguages, aliasDomains}}
+`, scriptLanguages, aliasDomains, sendGrants}}
 }
 
 // scriptLanguages gives each script a language; those that were there are Sieve.
@@ -97,3 +97,13 @@ CREATE UNIQUE INDEX script_active ON script (user, language) WHERE active;
 
 // aliasDomains are domains that stand for others.
 const aliasDomains = `ALTER TABLE domain ADD COLUMN stands_for TEXT NOT NULL DEFAULT ''`
+
+// sendGrants are the addresses that users may send with besides their own.
+const sendGrants = `
+CREATE TABLE send_grant (
+	user    INTEGER NOT NULL,
+	address TEXT NOT NULL, -- local@domain, @domain, *
+	kind    INTEGER NOT NULL,
+	PRIMARY KEY (user, address)
+) STRICT, WITHOUT ROWID;
+`

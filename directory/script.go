@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -159,12 +160,17 @@ func (d *Directory) DeleteScript(ctx context.Context, user int64, in Language, n
 	}), ErrNoScript)
 }
 
-// RenameScript gives a script another name (RFC 5804, 2.11.1). ErrExists.
+// RenameScript gives a script another name (RFC 5804, 2.11.1). ErrExists, also
+// for the name that it has.
 func (d *Directory) RenameScript(ctx context.Context, user int64, in Language, from, to string) error {
 	if err := checkScriptName(to); err != nil {
 		return err
 	}
 	err := d.db.Update(ctx, func(tx *store.Tx) error {
+		if from == to {
+			err := tx.QueryRow("SELECT name FROM script WHERE user = ? AND language = ? AND name = ?", user, in, from).Scan(&to)
+			return cmp.Or(err, ErrExists)
+		}
 		return one(tx.Exec("UPDATE script SET name = ? WHERE user = ? AND language = ? AND name = ?", to, user, in, from))
 	})
 	if errors.Is(err, store.ErrUnique) {

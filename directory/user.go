@@ -269,8 +269,10 @@ func (d *Directory) Disable(ctx context.Context, address string, disabled bool) 
 func (d *Directory) RemoveUser(ctx context.Context, address string) (removed User, err error) {
 	err = d.changeUser(ctx, address, func(tx *store.Tx, u User) error {
 		removed = u
-		if _, err := tx.Exec("DELETE FROM script WHERE user = ?", u.ID); err != nil {
-			return err
+		for _, table := range []string{"script", "send_grant"} {
+			if _, err := tx.Exec("DELETE FROM "+table+" WHERE user = ?", u.ID); err != nil {
+				return err
+			}
 		}
 		_, err := tx.Exec("DELETE FROM user WHERE id = ?", u.ID)
 		return err

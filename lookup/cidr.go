@@ -11,7 +11,7 @@ func openCIDR(path string, o Options) (Table, error) {
 }
 
 // cidrPattern reads a network, with or without brackets around IPv6.
-func cidrPattern(text string) (match func(string) ([]string, bool), groups int, rest string, err error) {
+func cidrPattern(text string) (match matcher, groups int, rest string, err error) {
 	word, rest := text, ""
 	if i := strings.IndexAny(text, " \t"); i >= 0 {
 		word, rest = text[:i], text[i:]
@@ -20,9 +20,16 @@ func cidrPattern(text string) (match func(string) ([]string, bool), groups int, 
 	if err != nil {
 		return nil, 0, "", err
 	}
-	match = func(key string) ([]string, bool) {
+	match = func(key string) ([]string, verdict) {
 		a, err := netip.ParseAddr(strings.Trim(key, "[]"))
-		return nil, err == nil && network.Contains(a.Unmap().WithZone(""))
+		a = a.Unmap().WithZone("")
+		switch {
+		case err != nil || a.Is4() != network.Addr().Is4():
+			return nil, foreign
+		case network.Contains(a):
+			return nil, fits
+		}
+		return nil, differs
 	}
 	return match, -1, rest, nil // $ stands for itself
 }

@@ -177,12 +177,12 @@ func readLine(r *bufio.Reader) (string, error) {
 		part, err := r.ReadSlice('\n')
 		b.Write(part)
 		switch {
+		case b.Len() > maxReply:
+			return "", errors.New("the answer is too long")
 		case err == nil:
 			return strings.TrimSuffix(b.String(), "\n"), nil
 		case !errors.Is(err, bufio.ErrBufferFull):
 			return "", err
-		case b.Len() > maxReply:
-			return "", errors.New("the answer is too long")
 		}
 	}
 }

@@ -18,7 +18,7 @@ func FuzzParse(f *testing.F) {
 		if _, err := ParseRows("f", text); err != nil && !strings.HasPrefix(err.Error(), "f:") {
 			t.Errorf("no place: %v", err)
 		}
-		for _, pattern := range []func(string) (func(string) ([]string, bool), int, string, error){regexpPattern, pcrePattern, cidrPattern} {
+		for _, pattern := range []pattern{regexpPattern, pcrePattern, cidrPattern} {
 			if rs, err := parseRules("f", text, pattern); err == nil {
 				rs.find(key)
 			}

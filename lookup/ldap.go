@@ -111,6 +111,7 @@ func (p *params) readBind(d *directory) {
 	if d.bindDN == "" {
 		d.bind = false
 	}
+	// RFC 4513, 5.1.2: a name without a password is an unauthenticated bind.
 	if d.bind && d.password == "" {
 		p.errorf("bind_pw", "bind_dn without bind_pw: a server takes that for anonymous (RFC 4513, 5.1.2)")
 	}
@@ -166,7 +167,7 @@ func (d *directory) filterFor(k key) string {
 
 // Lookup asks for a key.
 func (d *directory) Lookup(ctx context.Context, text string) (string, bool, error) {
-	k := splitKey(text)
+	k := splitKey(strings.ToLower(text))
 	base, ok := d.base.expand(k, k, ldap.EscapeDN)
 	filter, ok2 := d.filter.expand(k, k, ldap.EscapeFilter)
 	if !ok || !ok2 || !d.results.eligible(k) || !utf8.ValidString(text) {

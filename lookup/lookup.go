@@ -54,8 +54,16 @@ var types = map[string]func(name string, o Options) (Table, error){
 	"tcp": openTCP, "socketmap": openSocketmap,
 }
 
-// files are the types whose name is a path.
-var files = []string{"file", "texthash", "hash", "btree", "lmdb", "dbm", "cdb", "regexp", "pcre", "cidr", "sqlite", "pgsql", "ldap"}
+// sources are the types that read a file in the source form of postmap(1), whatever
+// Postfix makes of it; files are all whose name is a path.
+var (
+	sources = []string{"file", "texthash", "hash", "btree", "lmdb", "dbm", "cdb"}
+	files   = append(slices.Clone(sources), "regexp", "pcre", "cidr", "sqlite", "pgsql", "ldap")
+)
+
+// SourceTypes are the types of tables that are files in the source form of
+// postmap(1).
+func SourceTypes() []string { return slices.Clone(sources) }
 
 // Types are the names of all types, in order.
 func Types() []string {

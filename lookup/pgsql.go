@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -108,7 +109,7 @@ func (t *pgsql) pool(i int) (*pgxpool.Pool, error) {
 
 // Lookup asks for a key, one host after the other until one answers.
 func (t *pgsql) Lookup(ctx context.Context, text string) (string, bool, error) {
-	k := splitKey(text)
+	k := splitKey(strings.ToLower(text))
 	args, ok := t.query.arguments(k)
 	if !ok || !t.results.eligible(k) || !utf8.ValidString(text) {
 		return "", false, nil
@@ -118,12 +119,36 @@ func (t *pgsql) Lookup(ctx context.Context, text string) (string, bool, error) {
 	var errs []error
 	for i := range t.configs {
 		found, err := t.ask(ctx, i, args)
+		if stale(err) && ctx.Err() == nil {
+			// Connections that were idle are dead since the server's restart.
+			found, err = t.askAnew(ctx, i, args)
+		}
 		if err == nil {
 			return t.results.join(k, found)
 		}
 		errs = append(errs, err)
 	}
 	return "", false, errors.Join(errs...)
+}
+
+// stale reports whether an error may be the connection's, and no other one's.
+func stale(err error) bool {
+	var e *pgconn.PgError
+	if errors.As(err, &e) {
+		return strings.HasPrefix(e.Code, "57P") || strings.HasPrefix(e.Code, "08")
+	}
+	var failed *pgconn.ConnectError
+	return err != nil && !errors.As(err, &failed)
+}
+
+// askAnew asks over a new connection.
+func (t *pgsql) askAnew(ctx context.Context, i int, args []any) ([]string, error) {
+	pool, err := t.pool(i)
+	if err != nil {
+		return nil, err
+	}
+	pool.Reset()
+	return t.ask(ctx, i, args)
 }
 
 func (t *pgsql) ask(ctx context.Context, i int, args []any) (found []string, err error) {
@@ -141,16 +166,11 @@ func (t *pgsql) ask(ctx context.Context, i int, args []any) (found []string, err
 		if err != nil {
 			return nil, err
 		}
-		var row []string
 		for _, v := range values {
-			if v == nil {
-				continue
-			}
-			if text := fmt.Sprint(v); text != "" {
-				row = append(row, text)
+			if v != nil {
+				found = append(found, fmt.Sprint(v))
 			}
 		}
-		found = append(found, strings.Join(row, ","))
 	}
 	return found, rows.Err()
 }

@@ -58,7 +58,7 @@ func delimited(text string) (pattern, flags, rest string, err error) {
 	return b.String(), rest[:end], rest[end:], nil
 }
 
-func regexpPattern(text string) (match func(string) ([]string, bool), groups int, rest string, err error) {
+func regexpPattern(text string) (match matcher, groups int, rest string, err error) {
 	pattern, flags, rest, err := delimited(text)
 	if err != nil {
 		return nil, 0, "", err
@@ -90,7 +90,7 @@ func regexpPattern(text string) (match func(string) ([]string, bool), groups int
 	return match, groups, rest, err
 }
 
-func pcrePattern(text string) (match func(string) ([]string, bool), groups int, rest string, err error) {
+func pcrePattern(text string) (match matcher, groups int, rest string, err error) {
 	pattern, flags, rest, err := delimited(text)
 	if err != nil {
 		return nil, 0, "", err
@@ -117,7 +117,7 @@ func pcrePattern(text string) (match func(string) ([]string, bool), groups int, 
 	return match, groups, rest, err
 }
 
-func compile(pattern string, flags syntax.Flags, longest bool) (match func(string) ([]string, bool), groups int, err error) {
+func compile(pattern string, flags syntax.Flags, longest bool) (match matcher, groups int, err error) {
 	parsed, err := syntax.Parse(pattern, flags)
 	if err != nil {
 		var e *syntax.Error
@@ -133,8 +133,11 @@ func compile(pattern string, flags syntax.Flags, longest bool) (match func(strin
 	if longest {
 		re.Longest()
 	}
-	return func(key string) ([]string, bool) {
+	return func(key string) ([]string, verdict) {
 		groups := re.FindStringSubmatch(key)
-		return groups, groups != nil
+		if groups == nil {
+			return nil, differs
+		}
+		return groups, fits
 	}, re.NumSubexp(), nil
 }

@@ -10,12 +10,29 @@ import (
 // rule is one line of a table of patterns. For an if, skip is how many rules
 // follow until after its endif.
 type rule struct {
-	matches func(key string) (groups []string, ok bool)
+	matches matcher
 	negated bool
 	value   template
 	skip    int
 	isIf    bool
 }
+
+// matcher matches a key against a pattern; groups are the parts of it. verdict is
+// foreign where the pattern does not speak of such keys at all: an IPv4 network
+// of an IPv6 address. Then the rule does not match, negated or not.
+type matcher func(key string) (groups []string, verdict verdict)
+
+type verdict uint8
+
+const (
+	differs verdict = iota
+	fits
+	foreign
+)
+
+// pattern reads what stands in front of a value, and returns the rest. groups is
+// how many "$n" there are; below 0 a dollar is a dollar.
+type pattern func(text string) (match matcher, groups int, rest string, err error)
 
 // rules is a table that is tried from the top (regexp_table(5), cidr_table(5)).
 type rules []rule
@@ -24,24 +41,24 @@ type rules []rule
 func (rs rules) find(key string) (string, bool) {
 	for i := 0; i < len(rs); i++ {
 		r := &rs[i]
-		groups, ok := r.matches(key)
+		groups, v := r.matches(key)
+		hit := v != foreign && (v == fits) != r.negated
 		switch {
-		case r.isIf && ok == r.negated:
+		case r.isIf && !hit:
 			i += r.skip
-		case !r.isIf && ok != r.negated:
+		case !r.isIf && hit:
 			return r.value.expand(groups), true
 		}
 	}
 	return "", false
 }
 
-// parseRules reads the lines of a table of patterns. pattern reads what stands in
-// front of the value, and returns the rest; groups is how many "$n" there are.
-func parseRules(path, text string, pattern func(text string) (match func(string) ([]string, bool), groups int, rest string, err error)) (rules, error) {
+// parseRules reads the lines of a table of patterns.
+func parseRules(path, text string, read pattern) (rules, error) {
 	var out rules
 	var open []int // ifs
 	for _, line := range Lines(text) {
-		r, end, err := parseRule(line.Text, pattern)
+		r, end, err := parseRule(line.Text, read)
 		switch {
 		case err != nil:
 		case !end:
@@ -65,7 +82,7 @@ func parseRules(path, text string, pattern func(text string) (match func(string)
 	return out, nil
 }
 
-func parseRule(text string, pattern func(string) (func(string) ([]string, bool), int, string, error)) (r rule, end bool, err error) {
+func parseRule(text string, read pattern) (r rule, end bool, err error) {
 	word, rest, _ := strings.Cut(text, " ")
 	switch strings.ToLower(strings.TrimSpace(word)) {
 	case "endif":
@@ -79,7 +96,7 @@ func parseRule(text string, pattern func(string) (func(string) ([]string, bool),
 	if text, r.negated = strings.CutPrefix(text, "!"); r.negated {
 		text = strings.TrimLeft(text, " \t")
 	}
-	match, groups, rest, err := pattern(text)
+	match, groups, rest, err := read(text)
 	if err != nil {
 		return r, false, err
 	}

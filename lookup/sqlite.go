@@ -42,7 +42,7 @@ func openSQLite(path string, _ Options) (Table, error) {
 
 // Lookup asks for a key.
 func (s *sqlite) Lookup(ctx context.Context, text string) (string, bool, error) {
-	k := splitKey(text)
+	k := splitKey(strings.ToLower(text))
 	args, ok := s.query.arguments(k)
 	if !ok || !s.results.eligible(k) || !utf8.ValidString(text) {
 		return "", false, nil
@@ -59,32 +59,22 @@ func (s *sqlite) Lookup(ctx context.Context, text string) (string, bool, error) 
 		return "", false, err
 	}
 	var found []string
-	values := make([]sql.NullString, len(columns))
 	places := make([]any, len(columns))
-	for i := range values {
-		places[i] = &values[i]
+	var first sql.NullString // the others are not looked at, as in Postfix
+	for i := range places {
+		places[i] = new(any)
 	}
 	for rows.Next() && len(found) <= maxValues {
+		places[0] = &first
 		if err := rows.Scan(places...); err != nil {
 			return "", false, err
 		}
-		found = append(found, joinColumns(values))
+		found = append(found, first.String)
 	}
 	if err := rows.Err(); err != nil {
 		return "", false, err
 	}
 	return s.results.join(k, found)
-}
-
-// joinColumns makes one value of a row, as Postfix does.
-func joinColumns(values []sql.NullString) string {
-	var out []string
-	for _, v := range values {
-		if v.Valid && v.String != "" {
-			out = append(out, v.String)
-		}
-	}
-	return strings.Join(out, ",")
 }
 
 // Whole is false.

@@ -54,11 +54,11 @@ func (s *session) tooBig() error {
 	return err
 }
 
-// check compiles a script as it will be when it runs. Other scripts of the
-// account see it under its name already, which finds scripts that include each
-// other. The reply is what to say of it, and good whether it may be stored; the
-// error is that of reading a script that it includes.
-func check(options sieve.Options, name, text string) (rep reply, good bool, err error) {
+// Check compiles a script as it will be when it runs under a name. Other scripts
+// of the account see it under that name already, which finds scripts that include
+// each other. script is nil if it may not be stored; the error is that of reading a
+// script that it includes.
+func Check(options sieve.Options, name, text string) (script *sieve.Script, problems sieve.Problems, err error) {
 	if others := options.Include; others != nil {
 		options.Include = func(location, other string) (string, error) {
 			if name != "" && location == "personal" && other == name {
@@ -71,9 +71,18 @@ func check(options sieve.Options, name, text string) (rep reply, good bool, err 
 			return included, fault
 		}
 	}
-	script, problems := sieve.Compile(text, options)
+	script, problems = sieve.Compile(text, options)
 	if err != nil {
-		return reply{}, false, fmt.Errorf("include: %w", err)
+		return nil, nil, fmt.Errorf("include: %w", err)
+	}
+	return script, problems, nil
+}
+
+// check is Check, and what to say of the script; good means that it may be stored.
+func check(options sieve.Options, name, text string) (rep reply, good bool, err error) {
+	script, problems, err := Check(options, name, text)
+	if err != nil {
+		return reply{}, false, err
 	}
 	var lines []string
 	for _, p := range problems {
@@ -115,6 +124,9 @@ func (s *session) putScript() (reply, error) {
 	text, err := s.script(options)
 	if err != nil {
 		return reply{}, err
+	}
+	if text == "" { // RFC 5804, 2.6
+		return no("", "The script is empty"), nil
 	}
 	rep, good, err := check(options, name, text)
 	if !good {

@@ -249,6 +249,9 @@ func (s *session) capabilities() {
 	if slices.Contains(extensions, "enotify") {
 		line("NOTIFY", "mailto")
 	}
+	if slices.Contains(extensions, "extlists") {
+		line("EXTLISTS", "urn") // RFC 6134, 2.8
+	}
 	if s.state == authenticated {
 		line("OWNER", s.account.Address)
 	}

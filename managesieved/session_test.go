@@ -225,7 +225,7 @@ func TestRoundTrip(t *testing.T) {
 	s := newSite(t, nil)
 	c := login(t, s)
 	for i, text := range []string{
-		"", "keep;", "# bare\nkeep;\n", "# {5+}\r\nkeep;\r\n", "# Größe\r\n\r\n", "#" + strings.Repeat("x", directory.MaxScript-3) + "\r\n",
+		"keep;", "# bare\nkeep;\n", "# {5+}\r\nkeep;\r\n", "# Größe\r\n\r\n", "#" + strings.Repeat("x", directory.MaxScript-3) + "\r\n",
 	} {
 		c.ok(put("x", text))
 		want := fmt.Sprintf("{%d}\r\n%s\r\nOK \"Completed\"\r\n", len(text), text)

@@ -67,8 +67,41 @@ func ParseAddressList(s string) []Address {
 	return out
 }
 
+// ReplaceAddresses puts what f returns in the place of each address of a list that
+// it wants changed; everything around it (names, comments, folds) stays as it is.
+func ReplaceAddresses(s string, f func(Address) (to string, ok bool)) string {
+	sc := &scanner{s: s}
+	var b strings.Builder
+	done, inGroup := 0, false
+	for n := 0; n < maxAddresses; n++ {
+		sc.skipCFWS()
+		if sc.done() {
+			break
+		}
+		if sc.take(',') {
+			continue
+		}
+		if sc.take(';') {
+			inGroup = false
+			continue
+		}
+		a, group, ok := sc.address(inGroup)
+		inGroup = inGroup || group
+		if !ok || group {
+			continue
+		}
+		if to, ok := f(a); ok {
+			b.WriteString(s[done:sc.from])
+			b.WriteString(to)
+			done = sc.to
+		}
+	}
+	return b.String() + s[done:]
+}
+
 // address reads one mailbox, or the name of a group and its colon.
 func (sc *scanner) address(inGroup bool) (a Address, group, ok bool) {
+	sc.from, sc.to = sc.i, sc.i
 	words, comment := sc.phrase()
 	switch {
 	case sc.take('<'):
@@ -105,6 +138,7 @@ func (sc *scanner) phrase() (words []string, comment string) {
 		}
 		if sc.peek() == '"' {
 			words = append(words, sc.quoted())
+			sc.to = sc.i
 			continue
 		}
 		word := sc.atom()
@@ -112,6 +146,7 @@ func (sc *scanner) phrase() (words []string, comment string) {
 			return words, comment
 		}
 		words = append(words, word)
+		sc.to = sc.i
 	}
 	return words, comment
 }
@@ -129,6 +164,8 @@ func (sc *scanner) angle() (a Address) {
 			sc.i += len(route) + 1
 		}
 	}
+	sc.skipCFWS()
+	sc.from, sc.to = sc.i, sc.i
 	words, _ := sc.phrase()
 	a.Local = strings.Join(words, "")
 	if sc.take('@') {
@@ -148,12 +185,15 @@ func (sc *scanner) domain() (domain, comment string) {
 		if sc.take(']') {
 			d += "]"
 		}
+		sc.to = sc.i
 		return d, sc.skipCFWS()
 	}
 	var b strings.Builder
 	for {
 		word := sc.atom()
-		b.WriteString(word)
+		if b.WriteString(word); word != "" {
+			sc.to = sc.i
+		}
 		comment = sc.skipCFWS()
 		dotted := strings.HasSuffix(word, ".") || sc.peek() == '.'
 		if word == "" || !dotted {

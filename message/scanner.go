@@ -4,8 +4,9 @@ import "strings"
 
 // scanner reads structured field bodies (RFC 5322, 3.2) and never fails.
 type scanner struct {
-	s string
-	i int
+	s        string
+	i        int
+	from, to int // of the last address: local-part and domain, without name and brackets
 }
 
 func (sc *scanner) done() bool { return sc.i >= len(sc.s) }

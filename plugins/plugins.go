@@ -10,6 +10,7 @@ import (
 	"mtad/plugins/lua"
 	"mtad/plugins/milter"
 	"mtad/plugins/rbl"
+	"mtad/plugins/rewrite"
 	"mtad/plugins/sieve"
 	"mtad/plugins/spf"
 	"mtad/plugins/thresholds"
@@ -30,6 +31,8 @@ func Kinds(d Deps) []pipeline.Kind {
 		dkim.SignKind(),
 		rbl.Kind(),
 		hygiene.Kind(),
+		rewrite.Kind(),
+		rewrite.BccKind(),
 		milter.Kind(),
 		external.Kind(),
 		lua.Kind(d.Lua),

@@ -33,7 +33,7 @@ type Action struct {
 	Message  Message  // Keep, FileInto, Redirect, Pipe: what the script has made of it; nil is the one that came
 	Mailbox  string   // FileInto: the folder, in UTF-8; Vacate, Notify: where a copy of it is kept (:fcc)
 	Address  Address  // Redirect, SendReport
-	List     string   // Redirect: the list that is sent to, instead of Address (RFC 6134, 2.7)
+	List     string   // Redirect: the list that is sent to, instead of Address (RFC 6134, 2.3)
 	Reason   string   // Reject: UTF-8, lines end in CRLF
 	Extended bool     // Reject: ereject, which may change the reason's words
 	Copy     bool     // FileInto, Redirect, Pipe: it left the implicit keep alone
@@ -166,8 +166,14 @@ func (m *machine) take(a Action) error {
 	if a.Flags == nil && (a.Kind == Keep || a.Kind == FileInto) {
 		a.Flags = slices.Clip(m.flags)
 	}
-	if a.stores() || a.Kind == Pipe {
+	switch {
+	case a.Kind == Keep:
+		a.Message = m.kept()
+	case a.stores() || a.Kind == Pipe:
 		a.Message = m.edition()
+	}
+	if a.Kind == Redirect && m.enclosed {
+		a.Message = m.unwrapped
 	}
 	redirects := 0
 	for i := range m.actions {

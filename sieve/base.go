@@ -69,7 +69,7 @@ var copying = extension{
 func buildRequire(c *checker, b *bound) action {
 	for i, t := range b.vals[0].texts {
 		if !slices.Contains(c.offers, t.lit) {
-			c.errorf(b.args[0].list[i].at, "there is no extension %s here", quoted(t.lit)).Hint = didYouMean(t.lit, c.offers)
+			c.errorf(b.args[0].list[i].at, "there is no extension %s here", quoted(t.lit)).Hint = c.nearest(t.lit, func() []string { return c.offers })
 			continue
 		}
 		c.require(t.lit)
@@ -81,15 +81,19 @@ func buildRequire(c *checker, b *bound) action {
 // 3.2; spec-bosch-sieve-dovecot-environment, 5).
 var brings = map[string]string{"vacation-seconds": "vacation", "spamtestplus": "spamtest", capDovecotEnvironment: capEnvironment}
 
-// require notes that a capability may be used from here on.
-func (c *checker) require(capability string) {
-	if other := brings[capability]; other != "" {
+// require notes that a capability may be used from here on. It returns what could
+// not be used before.
+func (c *checker) require(capability string) (fresh []string) {
+	if other := brings[capability]; other != "" && !c.required[other] {
 		c.required[other] = true
+		fresh = append(fresh, other)
 	}
 	if !c.required[capability] {
 		c.required[capability] = true
 		c.requires = append(c.requires, capability)
+		fresh = append(fresh, capability)
 	}
+	return fresh
 }
 
 func buildIf(_ *checker, b *bound) action {
@@ -152,10 +156,11 @@ func buildRedirect(c *checker, b *bound) action {
 			if err != nil {
 				return err
 			}
-			if m.env.Lists == nil || !m.env.Lists.Valid(s) {
+			name := listName(s)
+			if m.env.Lists == nil || !m.env.Lists.Valid(name) {
 				return fmt.Errorf("redirect: there is no list %s", quoted(s))
 			}
-			return b.perform(m, Action{Kind: Redirect, List: s})
+			return b.perform(m, Action{Kind: Redirect, List: name})
 		}
 	}
 	if s, ok := b.vals[0].constant(); ok {

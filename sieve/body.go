@@ -30,11 +30,15 @@ func buildBody(c *checker, b *bound) test {
 		how, types = t.row.name, t.val.texts
 	}
 	return q.test(func(m *machine, to *seeker) error {
+		limit := 0
 		if how == "raw" {
-			raw, err := m.message.Body(m.limits.Content)
-			if err != nil {
-				return err
-			}
+			limit = m.limits.Content
+		}
+		raw, err := m.whole().Body(limit)
+		if err != nil || raw == nil {
+			return err
+		}
+		if how == "raw" {
 			if err := m.spend(len(raw) / 4); err != nil {
 				return err
 			}
@@ -44,26 +48,24 @@ func buildBody(c *checker, b *bound) test {
 		if err != nil {
 			return err
 		}
-		parts, err := m.below(m.message, []Entity{m.message})
+		parts, err := m.below(m.whole(), []Entity{m.whole()})
 		if err != nil {
 			return err
 		}
 		for _, e := range parts {
-			var s string
-			var ok bool
+			var list []string
 			if how == "text" {
-				s, ok, err = m.readable(e)
+				list, err = m.readable(e)
 			} else {
-				s, ok, err = m.contentOf(e, wanted)
+				list, err = m.contentOf(e, wanted)
 			}
 			if err != nil {
 				return err
 			}
-			if !ok {
-				continue
-			}
-			if err := to.one(subject{text: s}); err != nil {
-				return err
+			for _, s := range list {
+				if err := to.one(subject{text: s}); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
@@ -71,24 +73,25 @@ func buildBody(c *checker, b *bound) test {
 }
 
 // readable is what a person would read of a part (RFC 5173, 5.3).
-func (m *machine) readable(e Entity) (string, bool, error) {
-	if typ, _ := e.Type(); typ != "text" {
-		return "", false, nil
+func (m *machine) readable(e Entity) ([]string, error) {
+	if typ, subtype := e.Type(); typ != "text" && !isXHTML(typ, subtype) {
+		return nil, nil
 	}
 	s, err := m.plain(e)
-	return s, true, err
+	return []string{s}, err
 }
 
+func isXHTML(typ, subtype string) bool { return typ == "application" && subtype == "xhtml+xml" }
+
 // contentOf is what a part holds if its type is one of those (RFC 5173, 5.2).
-func (m *machine) contentOf(e Entity, types []string) (string, bool, error) {
+func (m *machine) contentOf(e Entity, types []string) ([]string, error) {
 	typ, subtype := e.Type()
 	for _, want := range types {
 		if contentType(asciiLower(want), typ, subtype) {
-			b, err := m.content(e)
-			return string(b), true, err
+			return m.content(e)
 		}
 	}
-	return "", false, nil
+	return nil, nil
 }
 
 // contentType reports whether want, in lower case, names a media type: "" names

@@ -17,7 +17,8 @@ type checker struct {
 	slots    map[string]int  // of variables
 	shared   map[string]bool // names that "global" has declared
 	loops    []loop          // the foreverypart around what is checked
-	unsure   bool            // ihave has named what there is none of: errors are for running
+	tested   map[string]bool // capabilities that only ihave has named
+	uses     []string        // of them, those that the command or test at hand needs
 }
 
 // statement is a compiled command.
@@ -38,6 +39,7 @@ type bound struct {
 	tags  []boundTag
 	tests []test
 	block block
+	uses  []string // capabilities that need their ihave first
 }
 
 type boundTag struct {
@@ -119,6 +121,7 @@ func (c *checker) command(n *node, row, before *commandRow) (action, []text) {
 		c.errorf(n.at, "%s without an if before it", n.name) // RFC 5228, 3.1
 	}
 	c.begun = c.begun || !row.first
+	c.uses = nil
 	usable := c.has(n.at, row.ext, n.name)
 	if row.loop {
 		c.loops = append(c.loops, loop{name: loopName(n)})
@@ -130,7 +133,16 @@ func (c *checker) command(n *node, row, before *commandRow) (action, []text) {
 	if !ok || !usable {
 		return nil, nil
 	}
-	return row.build(c, b), b.shown()
+	run := row.build(c, b)
+	if run == nil || len(b.uses) == 0 {
+		return run, b.shown()
+	}
+	return func(m *machine) error {
+		if err := m.ungranted(b.uses); err != nil {
+			return err
+		}
+		return run(m)
+	}, b.shown()
 }
 
 // shown are a command's arguments.
@@ -168,7 +180,7 @@ func (c *checker) unknownCommand(n *node) {
 		p.Hint = "tests stand behind if: if " + n.name + " ... { ... }"
 		return
 	}
-	p.Hint = didYouMean(n.name, c.reg.commandNames())
+	p.Hint = c.nearest(n.name, c.reg.commandNames)
 }
 
 // test checks and compiles one test.
@@ -176,12 +188,13 @@ func (c *checker) test(n *node) test {
 	row := c.reg.tests[n.name]
 	if row == nil {
 		p := c.errorf(n.at, "unknown test %s", quoted(n.name))
-		if p.Hint = didYouMean(n.name, c.reg.testNames()); c.reg.commands[n.name] != nil {
+		if p.Hint = c.nearest(n.name, c.reg.testNames); c.reg.commands[n.name] != nil {
 			p.Message = n.name + " is a command, not a test"
 		}
 		c.inside(n)
 		return nil
 	}
+	c.uses = nil
 	usable := c.has(n.at, row.ext, n.name)
 	b, ok := c.bind(n, &row.signature)
 	if !ok || !usable {
@@ -190,6 +203,9 @@ func (c *checker) test(n *node) test {
 	made, name := row.build(c, b), n.name
 	if made == nil {
 		return nil
+	}
+	if len(b.uses) > 0 {
+		made = granted(b.uses, made)
 	}
 	return func(m *machine) (bool, error) {
 		if m.env.Trace != nil {
@@ -202,6 +218,9 @@ func (c *checker) test(n *node) test {
 // has reports whether a capability was required (RFC 5228, 2.10.5).
 func (c *checker) has(at span, capability, what string) bool {
 	if capability == "" || c.required[capability] {
+		if c.tested[capability] {
+			c.uses = append(c.uses, capability)
+		}
 		return true
 	}
 	p := c.errorf(at, "%s needs the extension %s", what, capability)
@@ -221,6 +240,7 @@ func (c *checker) bind(n *node, sig *signature) (*bound, bool) {
 	if !n.bad {
 		c.arguments(b)
 	}
+	b.uses, c.uses = c.uses, nil
 	b.tests = c.tests(n, sig)
 	switch {
 	case n.bad:
@@ -273,7 +293,7 @@ func (c *checker) tag(b *bound, args []arg) []arg {
 	row := c.reg.tag(a.text, b.sig)
 	if row == nil {
 		p := c.errorf(a.at, "%s takes no tag :%s", b.name, a.text)
-		p.Hint = didYouMean(":"+a.text, c.reg.tagNames(b.sig))
+		p.Hint = c.nearest(":"+a.text, func() []string { return c.reg.tagNames(b.sig) })
 		return b.sig.skipValue(rest)
 	}
 	usable := c.has(a.at, row.ext, ":"+a.text)
@@ -360,7 +380,7 @@ func (c *checker) value(a arg, k kind, literal bool) value {
 	}
 	for i, s := range a.list {
 		if literal {
-			v.texts[i] = text{lit: s.text}
+			v.texts[i] = text{lit: c.decoded(s)}
 			continue
 		}
 		v.texts[i] = c.text(s)

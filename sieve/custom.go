@@ -2,6 +2,7 @@ package sieve
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 )
@@ -74,11 +75,14 @@ func (c *Call) Tag(name string) (number int64, list []string, given bool, err er
 	return t.val.num, list, true, err
 }
 
-// Block runs the block.
+// Block runs the block; stop ends it, not the script.
 func (c *Call) Block() error {
 	depth, part := c.m.depth, c.m.part
 	err := c.m.run(c.b.block)
 	c.m.depth, c.m.part, c.m.taken = depth, part, false
+	if errors.Is(err, errStop) {
+		return nil
+	}
 	return err
 }
 
@@ -106,12 +110,14 @@ func (c *Call) Env() *Env { return &c.m.env }
 func (c *Call) Change() {
 	m := c.m
 	m.message, m.headers, m.addresses, m.edits = m.env.Message, nil, nil, 0
-	m.actions, m.cancelled, m.flags, m.marks = nil, false, nil, nil
+	m.actions, m.cancelled, m.flags, m.marks = nil, false, m.env.Flags, nil
 }
 
-// Result is what was decided so far, as if the script ended here.
-func (c *Call) Result() Result {
+// Take is what was decided so far, as if the script ended here. It is decided no
+// more; what was changed of the message, and its flags, stay.
+func (c *Call) Take() Result {
 	m := c.m
+	defer func() { m.actions, m.cancelled, m.marks = nil, false, nil }()
 	r := Result{Actions: slices.Clone(m.actions), Marks: slices.Clone(m.marks), Steps: m.steps}
 	if !m.cancelled {
 		r.Actions = append(r.Actions, Action{Kind: Keep, Implicit: true, Flags: slices.Clip(m.flags), Message: m.edition()})

@@ -14,7 +14,7 @@ var duplicate = extension{
 	name: "duplicate", rfc: "7352",
 	tests: []testRow{{signature: signature{name: "duplicate", groups: []group{groupUnique}}, build: buildDuplicate}},
 	tags: []tagRow{
-		{name: "header", group: groupUnique, takes: kindString, check: func(c *checker, v value) { c.fieldName(v) }},
+		{name: "header", group: groupUnique, takes: kindString, check: func(c *checker, v value) { c.checkNames(v) }},
 		{name: "uniqueid", group: groupUnique, takes: kindString},
 		{name: "handle", on: []string{"duplicate"}, takes: kindString},
 		{name: "seconds", on: []string{"duplicate"}, takes: kindNumber},
@@ -30,23 +30,29 @@ func buildDuplicate(c *checker, b *bound) test {
 		keep = bounded(t.val.num, time.Second, keep)
 	}
 	return func(m *machine) (bool, error) {
+		if err := m.atDelivery("duplicate"); err != nil {
+			return false, err // RFC 7352, 3.4
+		}
 		f := filler{m: m, b: b}
 		field, id, handle := f.text("header"), f.text("uniqueid"), f.text("handle")
 		if f.err != nil {
 			return false, f.err
 		}
-		kind := "id"
 		if !b.tag("uniqueid") {
-			if kind = "header"; field == "" {
+			if !b.tag("header") {
 				field = "message-id"
 			}
 			values, err := m.header(field)
 			if err != nil || len(values) == 0 {
-				return false, err // RFC 7352, 3.1
+				return false, err // RFC 7352, 3.1: nor is a name that no field can have an error
 			}
 			id = values[0].text
 		}
-		mark := Mark{ID: Digest(handle, kind, asciiLower(field), id), For: keep}
+		if keep == 0 {
+			return false, nil // RFC 7352, 3.3
+		}
+		// Where the ID comes from makes no difference (RFC 7352, 3.2).
+		mark := Mark{ID: Digest(handle, id), For: keep}
 		seen := false
 		if m.env.Seen != nil {
 			var err error

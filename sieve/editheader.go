@@ -22,8 +22,9 @@ var editheader = extension{
 	},
 }
 
-// keptFields are those that no script may remove: they stop loops (RFC 5293, 6).
-var keptFields = []string{"received", "auto-submitted"}
+// keptFields are those that no script may remove: they stop loops (RFC 5293, 6),
+// or say what replace has changed (RFC 5703, 5).
+var keptFields = []string{"received", "auto-submitted", "original-subject", "original-from"}
 
 var errEdit = errors.New("this message can not be changed here")
 
@@ -61,6 +62,21 @@ func (c *checker) fieldName(v value) func(m *machine) (string, error) {
 	}
 }
 
+// oneLine joins lines by a space: lines of the script are folded lines of the
+// field, and the white space around a line's end belongs to the fold.
+func oneLine(s string) string {
+	if !strings.ContainsAny(s, "\r\n") {
+		return strings.TrimSpace(s)
+	}
+	var lines []string
+	for line := range strings.FieldsFuncSeq(s, func(r rune) bool { return r == '\r' || r == '\n' }) {
+		if line = strings.Trim(line, " \t"); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, " ")
+}
+
 func buildAddHeader(c *checker, b *bound) action {
 	name, value, last := c.fieldName(b.vals[0]), b.vals[1].texts[0], b.tag("last")
 	return func(m *machine) error {
@@ -76,8 +92,7 @@ func buildAddHeader(c *checker, b *bound) action {
 		if err != nil {
 			return err
 		}
-		// Lines of the script are folded lines of the field.
-		s = strings.TrimSpace(strings.NewReplacer("\r\n", " ", "\n", " ", "\r", " ").Replace(s))
+		s = oneLine(s)
 		// What no field can hold may come from the message itself: whoever
 		// sent it must not be able to make the script fail.
 		s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
@@ -97,11 +112,9 @@ func buildDeleteHeader(c *checker, b *bound) action {
 		if q.how.count {
 			c.errorf(b.given(groupMatch).at, ":count can not be used here") // RFC 5293, 5
 		}
-	} else if t := b.given(groupMatch); t != nil {
-		c.errorf(t.at, ":%s wants patterns", t.row.name)
-	}
+	} // else the match type says nothing (RFC 5293, 5)
 	if s, ok := b.vals[0].constant(); ok && kept(s) {
-		c.warnf(b.vals[0].at, "the field %s stays: it is what stops loops", s)
+		c.warnf(b.vals[0].at, "the field %s stays: no script can remove it", s)
 	}
 	return func(m *machine) error {
 		field, err := name(m)

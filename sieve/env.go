@@ -27,10 +27,10 @@ type Entity interface {
 	// message/rfc822; none for anything else.
 	Children() ([]Entity, error)
 	// Content is at most limit octets of what the entity holds, its transfer
-	// encoding undone and text in UTF-8. Of a multipart that is what stands
-	// before its first part and behind its last, of message/rfc822 the
-	// header of the message inside (RFC 5173, 5.2).
-	Content(limit int) ([]byte, error)
+	// encoding undone and text in UTF-8. A multipart has two contents, what
+	// stands before its first part and what behind its last, message/rfc822
+	// the header of the message inside (RFC 5173, 5.2).
+	Content(limit int) ([][]byte, error)
 }
 
 // Media is a header value that begins with a word and has parameters behind it.
@@ -48,7 +48,8 @@ type Message interface {
 	// Size is the octets of the message.
 	Size() int64
 	// Body is at most limit octets of what is behind the header, as it is on
-	// the wire (RFC 5173, 5.1).
+	// the wire (RFC 5173, 5.1); nil if no empty line ends the header: then
+	// there is no body, not even an empty one (RFC 5173, 4).
 	Body(limit int) ([]byte, error)
 }
 
@@ -68,7 +69,8 @@ type Editor interface {
 	// describe content come from entity, the others stay.
 	ReplacePart(part Entity, entity []byte) (Message, error)
 	// Enclose makes the message a part of a new one that has header and body
-	// of entity (RFC 5703, 6): text with the old message attached.
+	// of entity (RFC 5703, 6): text with the old message attached. Without a
+	// subject it has that of the old one.
 	Enclose(subject string, fields []string, text string) (Message, error)
 }
 
@@ -84,6 +86,12 @@ type Envelope struct {
 type Env struct {
 	Message  Message
 	Envelope Envelope
+	// Event says that an event of IMAP runs the script, not the delivery of a
+	// message (RFC 6785): there is no envelope, actions that answer a delivery
+	// are errors, and a keep takes no edits. The host sets the items of the
+	// environment: location, phase and those that begin with "imap.".
+	Event bool
+	Flags []string // that the message has already (RFC 5232, 2)
 
 	Now         func() time.Time                                   // "currentdate", with the owner's zone; nil is time.Now
 	Environment func(item string) (string, bool)                   // items of RFC 5183, names in lower case
@@ -113,7 +121,8 @@ type Mailboxes interface {
 	Annotation(ctx context.Context, mailbox, name string) (string, bool, error)
 }
 
-// Lists are externally stored lists by name (RFC 6134).
+// Lists are externally stored lists by name (RFC 6134). Of a name that begins
+// with "urn:ietf:params:sieve:" they see what is behind it, ":addrbook:friends".
 type Lists interface {
 	Valid(name string) bool
 	Contains(ctx context.Context, list, value string) (bool, error)
@@ -125,7 +134,8 @@ type Notifier interface {
 	// (RFC 5435, 4).
 	Valid(uri string) bool
 	// Capability is the value of a capability of the method: "online" is
-	// "yes", "no" or "maybe" (RFC 5435, 5).
+	// "yes", "no" or "maybe" (RFC 5435, 5), "fcc" is "yes" or "no" and needs no
+	// more of the URI than its scheme (RFC 8580, 6.1).
 	Capability(ctx context.Context, uri, name string) (string, bool)
 }
 
@@ -178,7 +188,7 @@ func (NoBody) Type() (typ, subtype string) { return "text", "plain" }
 func (NoBody) Children() ([]Entity, error) { return nil, nil }
 
 // Content is empty.
-func (NoBody) Content(int) ([]byte, error) { return nil, nil }
+func (NoBody) Content(int) ([][]byte, error) { return nil, nil }
 
 // Body is empty.
 func (NoBody) Body(int) ([]byte, error) { return nil, nil }

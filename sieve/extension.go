@@ -104,7 +104,7 @@ type testRow struct {
 type tagRow struct {
 	name  string
 	group group    // where it may stand, and which others exclude it
-	on    []string // or the commands and tests it may stand with
+	on    []string // the commands and tests it may stand with, beside those of the group
 	takes kind
 	// literal says that what it takes can hold no variables.
 	literal bool

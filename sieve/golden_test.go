@@ -2,6 +2,8 @@ package sieve_test
 
 import (
 	"context"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -48,9 +50,11 @@ func outcome(r sieve.Result, err error) string {
 
 // TestGolden runs the scripts of testdata/golden. Commands:
 //
-//	message NAME            a message
+//	message NAME [pad=N]    a message; pad makes it so many octets longer, blank
+//	                        gives it an empty line at its end
 //	run NAME... [from= to=] run a script over messages; show prints more of the
-//	                        actions, remember the marks of duplicates; clock=,
+//	                        actions, handles those of vacation alone, remember
+//	                        the marks of duplicates; event is that of IMAP; clock=,
 //	                        spam= and virus= are what the host knows
 //	test NAME [require=]    evaluate one test a line
 //	check                   what sieve.Compile says of a script
@@ -66,7 +70,13 @@ func TestGolden(t *testing.T) {
 			}
 			switch d.Cmd {
 			case "message":
-				g.messages[d.CmdArgs[0].Key] = parseRaw(t, d.Input+"\n")
+				pad := 0
+				d.MaybeScanArgs(t, "pad", &pad)
+				text := d.Input + "\n"
+				if d.HasArg("blank") {
+					text += "\n"
+				}
+				g.messages[d.CmdArgs[0].Key] = parseRaw(t, text+strings.Repeat("0123456789abcde\n", pad/16))
 				return "ok\n"
 			case "run":
 				return g.run(t, d)
@@ -114,7 +124,7 @@ func (g *golden) run(t *testing.T, d *datadriven.TestData) string {
 	}
 	var names []string
 	for _, a := range d.CmdArgs {
-		if len(a.Vals) == 0 && a.Key != "show" && a.Key != "remember" {
+		if len(a.Vals) == 0 && !slices.Contains([]string{"show", "remember", "handles", "event"}, a.Key) {
 			names = append(names, a.Key)
 		}
 	}
@@ -141,12 +151,26 @@ func (g *golden) result(t *testing.T, d *datadriven.TestData, r sieve.Result, er
 			g.seen[m.ID] = true
 		}
 	}
+	if d.HasArg("handles") {
+		return handles(r)
+	}
 	if !d.HasArg("show") || err != nil {
 		return outcome(r, err)
 	}
 	var b strings.Builder
 	for _, a := range r.Actions {
 		b.WriteString(a.String() + "\n" + shown(t, a))
+	}
+	return b.String()
+}
+
+// handles are what tells the vacation replies of a run apart.
+func handles(r sieve.Result) string {
+	var b strings.Builder
+	for _, a := range r.Actions {
+		if a.Vacation != nil {
+			b.WriteString(a.Vacation.Handle[:8] + " " + strconv.Quote(a.Vacation.Subject) + "\n")
+		}
 	}
 	return b.String()
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // include is RFC 6609.
@@ -37,6 +38,11 @@ func buildInclude(c *checker, b *bound) action {
 	if t := b.given(groupLocation); t != nil {
 		location = t.row.name
 	}
+	if badScriptName(name) {
+		c.errorf(b.vals[0].at, "%s can not be the name of a script", quoted(name)) // RFC 6609, 3.2; RFC 5804, 1.6
+		return nil
+	}
+	once := b.tag("once")
 	u, err := c.include(location, name)
 	var broken brokenScript
 	switch {
@@ -53,8 +59,11 @@ func buildInclude(c *checker, b *bound) action {
 		c.errorf(b.vals[0].at, "the script %s can not be included: %v", quoted(name), err)
 		return nil
 	}
-	once := b.tag("once")
 	return func(m *machine) error { return m.include(u, once) }
+}
+
+func badScriptName(s string) bool {
+	return s == "" || strings.ContainsFunc(s, func(r rune) bool { return r == '/' || unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp) })
 }
 
 type brokenScript struct{ problems Problems }
@@ -67,10 +76,8 @@ func (b brokenScript) Error() string {
 func (l *linker) include(location, name string) (*unit, error) {
 	key := location + "/" + name
 	switch {
-	case slices.Contains(l.open, key):
-		return nil, errors.New("it includes this one") // RFC 6609, 3.2
 	case l.units[key] != nil:
-		return l.units[key], nil
+		return l.units[key], nil // perhaps one that is being compiled: see machine.include
 	case len(l.open) >= l.opts.Limits.Nesting:
 		return nil, fmt.Errorf("scripts are included more than %d deep", l.opts.Limits.Nesting)
 	case len(l.units)+1 >= l.opts.Limits.Scripts:
@@ -83,13 +90,14 @@ func (l *linker) include(location, name string) (*unit, error) {
 		return nil, err
 	}
 	u := &unit{name: name}
+	l.units[key] = u
 	l.open = append(l.open, key)
 	problems, ok := l.compile(u, text)
 	l.open = l.open[:len(l.open)-1]
 	if !ok {
+		delete(l.units, key)
 		return nil, brokenScript{problems}
 	}
-	l.units[key] = u
 	return u, nil
 }
 
@@ -99,20 +107,27 @@ func (m *machine) include(u *unit, once bool) error {
 	if once && slices.Contains(m.included, u) {
 		return nil
 	}
+	if slices.Contains(m.open, u) {
+		return fmt.Errorf("the script %s includes itself", quoted(u.name)) // RFC 6609, 3.1: only when it is run
+	}
 	if !slices.Contains(m.included, u) {
 		m.included = append(m.included, u)
 	}
-	outer, vars, line := m.unit, m.vars, m.line
-	m.unit, m.vars = u, make([]string, u.slots)
+	m.open = append(m.open, u)
+	outer, vars, line, granted := m.unit, m.vars, m.line, m.granted
+	m.unit, m.vars, m.granted = u, make([]string, u.slots), nil
+	back := m.presentPart()
 	m.depth++
 	if err := m.spend(16 + u.slots); err != nil {
 		return err
 	}
-	if err := m.run(u.body); err != nil && !errors.Is(err, errReturn) {
+	if err := m.enter(u); err != nil && !errors.Is(err, errReturn) {
 		return err // what failed, failed there
 	}
 	m.depth--
-	m.unit, m.vars, m.line, m.taken = outer, vars, line, false
+	m.open = m.open[:len(m.open)-1]
+	back()
+	m.unit, m.vars, m.line, m.granted, m.taken = outer, vars, line, granted, false
 	return nil
 }
 

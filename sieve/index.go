@@ -33,6 +33,25 @@ func (c *checker) index(b *bound) position {
 	return position{}
 }
 
+// gather brings the fields of several names together, for each entity: where they
+// are counted, they are so in the order of the names (RFC 5260, 6).
+type gather[T any] struct {
+	at    position
+	lists [][]T // by entity
+}
+
+// add keeps the fields of an entity; false if they need not be counted.
+func (g *gather[T]) add(entity int, fields []T) bool {
+	if g.at.n == 0 {
+		return false
+	}
+	for len(g.lists) <= entity {
+		g.lists = append(g.lists, nil)
+	}
+	g.lists[entity] = append(g.lists[entity], fields...)
+	return true
+}
+
 // pick is the part of a list that is at the position.
 func pick[T any](list []T, at position) []T {
 	i := at.place(len(list))

@@ -74,10 +74,14 @@ type machine struct {
 
 	message Message // as the script has changed it so far
 	edits   int
-	part    Entity // of the innermost foreverypart; nil outside
-	root    Entity // the whole message, for the outermost one
-	loop    int32  // which foreverypart break is to end
-	now     time.Time
+	// What redirect sends once there was an enclose (RFC 5703, 6).
+	enclosed  bool
+	unwrapped Message
+	within    Message // the MIME part that the script at hand takes for the message; nil for all of it
+	part      Entity  // of the innermost foreverypart; nil outside
+	root      Entity  // the whole message, for the outermost one
+	loop      int32   // which foreverypart break is to end
+	now       time.Time
 
 	vars     []string
 	globals  []string
@@ -85,6 +89,8 @@ type machine struct {
 	caught   [][2]int // room for the next captures
 	flags    []string // the internal variable of imap4flags
 	included []*unit  // those that :once is not to run again
+	open     []*unit  // those that are running, but the main one
+	granted  []string // extensions that ihave has found, in the script at hand
 
 	headers   []header // of message
 	addresses []addresses
@@ -136,7 +142,7 @@ type addressParts struct {
 // alone (RFC 5228, 2.10.6); it is a *RunError, and wraps ErrLimit or the
 // context's error where those were the cause.
 func (s *Script) Run(ctx context.Context, env Env) (Result, error) {
-	m := &machine{ctx: ctx, env: env, unit: &s.unit, opts: &s.opts, limits: &s.opts.Limits, message: env.Message}
+	m := &machine{ctx: ctx, env: env, unit: &s.unit, opts: &s.opts, limits: &s.opts.Limits, message: env.Message, flags: env.Flags}
 	m.headers, m.addresses = m.room.headers[:0], m.room.addresses[:0]
 	if s.slots > 0 {
 		m.vars = make([]string, s.slots)
@@ -146,13 +152,13 @@ func (s *Script) Run(ctx context.Context, env Env) (Result, error) {
 	}
 	err := m.look()
 	if err == nil {
-		err = m.run(s.body)
+		err = m.enter(&s.unit)
 	}
 	if err != nil && !errors.Is(err, errStop) && !errors.Is(err, errReturn) {
 		return Result{Actions: []Action{{Kind: Keep, Implicit: true}}, Steps: m.steps}, &RunError{m.unit.name, int(m.line), err}
 	}
 	if !m.cancelled {
-		m.actions = append(m.actions, Action{Kind: Keep, Implicit: true, Flags: slices.Clip(m.flags), Message: m.edition()})
+		m.actions = append(m.actions, Action{Kind: Keep, Implicit: true, Flags: slices.Clip(m.flags), Message: m.kept()})
 	}
 	return Result{Actions: m.actions, Marks: m.marks, Steps: m.steps}, nil
 }
@@ -166,6 +172,42 @@ func (m *machine) edition() Message {
 	return m.message
 }
 
+// kept is the message that a keep takes. At an event of IMAP it is there
+// already, and can not be changed (RFC 6785, 3.1).
+func (m *machine) kept() Message {
+	if m.env.Event {
+		return nil
+	}
+	return m.edition()
+}
+
+// whole is what the script at hand takes for the message.
+func (m *machine) whole() Message {
+	if m.within != nil {
+		return m.within
+	}
+	return m.message
+}
+
+// presentPart makes the part of the loop around an include the whole message of
+// the script that is included (RFC 6609, 3.5), and returns what undoes this.
+func (m *machine) presentPart() func() {
+	part, root, within := m.part, m.root, m.within
+	if part == nil {
+		return func() {}
+	}
+	if whole, ok := part.(Message); ok && part != root {
+		m.within, m.headers, m.addresses = whole, nil, nil
+	}
+	m.part = nil
+	return func() {
+		m.part, m.root = part, root
+		if m.within != within {
+			m.within, m.headers, m.addresses = within, nil, nil
+		}
+	}
+}
+
 // change puts an edited message in the place of the one at hand.
 func (m *machine) change(to Message) error {
 	if m.edits++; m.edits > m.limits.Edits {
@@ -173,6 +215,17 @@ func (m *machine) change(to Message) error {
 	}
 	m.message, m.headers, m.addresses = to, nil, nil
 	return nil
+}
+
+// enter runs a script from its beginning.
+func (m *machine) enter(u *unit) error {
+	if u.delivery != "" {
+		if err := m.atDelivery(u.delivery); err != nil {
+			m.line = 1
+			return err
+		}
+	}
+	return m.run(u.body)
 }
 
 func (m *machine) run(b block) error {
@@ -231,7 +284,7 @@ func (m *machine) header(name string) ([]subject, error) {
 			return m.headers[i].values, nil
 		}
 	}
-	out, n := m.subjects(m.message.Header(name))
+	out, n := m.subjects(m.whole().Header(name))
 	m.headers = append(m.headers, header{name, out})
 	return out, m.spend(n)
 }
@@ -255,7 +308,7 @@ func (m *machine) mailboxes(name string) (*addresses, error) {
 			return &m.addresses[i], nil
 		}
 	}
-	list := m.message.Addresses(name)
+	list := m.whole().Addresses(name)
 	m.addresses = append(m.addresses, addresses{name: name, values: list})
 	a := &m.addresses[len(m.addresses)-1]
 	a.parts = a.room[:0]

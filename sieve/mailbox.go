@@ -2,6 +2,7 @@ package sieve
 
 import (
 	"context"
+	"fmt"
 	"strings"
 )
 
@@ -16,6 +17,10 @@ var mailbox = extension{
 	}}},
 }
 
+// groupFound are the ways to find a folder but by its name; only one may be given
+// (RFC 9042, 4.2 and 5).
+const groupFound group = "way to find the folder"
+
 // mailboxID is RFC 9042.
 var mailboxID = extension{
 	name: "mailboxid", rfc: "9042",
@@ -24,7 +29,7 @@ var mailboxID = extension{
 			_, ok, err := m.ByID(ctx, id)
 			return ok, err
 		})}},
-	tags: []tagRow{{name: "mailboxid", on: []string{"fileinto", "vacation", "notify"}, takes: kindString, apply: func(m *machine, v value, a *Action) (err error) {
+	tags: []tagRow{{name: "mailboxid", group: groupFound, on: []string{"fileinto", "vacation", "notify"}, takes: kindString, apply: func(m *machine, v value, a *Action) (err error) {
 		a.MailboxID, err = v.texts[0].value(m)
 		return err
 	}}},
@@ -37,12 +42,14 @@ var specialUse = extension{
 		signature: signature{name: "specialuse_exists", params: []param{{name: "mailbox", kind: kindString, optional: true}, {name: "special uses", kind: kindList}}},
 		build:     buildSpecialUseExists,
 	}},
-	tags: []tagRow{{name: "specialuse", on: []string{"fileinto", "vacation", "notify"}, takes: kindString, check: func(c *checker, v value) {
+	tags: []tagRow{{name: "specialuse", group: groupFound, on: []string{"fileinto", "vacation", "notify"}, takes: kindString, check: func(c *checker, v value) {
 		if s, ok := v.constant(); ok && !isSpecialUse(s) {
 			c.errorf(v.at, "%s is no special use", quoted(s)).Hint = `write "\\Junk"`
 		}
 	}, apply: func(m *machine, v value, a *Action) (err error) {
-		a.SpecialUse, err = v.texts[0].value(m)
+		if a.SpecialUse, err = v.texts[0].value(m); err == nil && !isSpecialUse(a.SpecialUse) {
+			err = fmt.Errorf("%s is no special use", quoted(a.SpecialUse)) // as a name that no folder can have (RFC 8579, 4)
+		}
 		return err
 	}}},
 }

@@ -148,6 +148,9 @@ func (c *checker) matcher(b *bound, keys value) *matcher {
 	if t := b.given(groupComparator); t != nil {
 		name, _ := t.val.constant()
 		q.by = c.reg.comparators[name]
+		if q.how.list {
+			c.errorf(t.at, ":list takes no comparator") // RFC 6134, 2.2
+		}
 		if q.how.substring && !q.by.substring() {
 			c.errorf(t.at, "the comparator %s can not find substrings", name).Hint = "use it with :is, :value or :count" // RFC 5228, 2.7.3
 		}

@@ -69,7 +69,7 @@ func (s scope) entities(m *machine) ([]Entity, error) {
 	}
 	at := m.part
 	if at == nil {
-		at = m.message
+		at = m.whole()
 	}
 	if !s.children {
 		return []Entity{at}, nil
@@ -138,21 +138,27 @@ func (m *machine) view(e Entity, name string, view mimeView) ([]subject, error) 
 	}
 	var out []string
 	for _, media := range e.Media(name) {
-		out = append(out, mediaValues(media, view.what, params)...)
+		out = append(out, mediaValues(name, media, view.what, params)...)
 	}
 	list, n := m.subjects(out)
 	return list, m.spend(64 + 32*n)
 }
 
-func mediaValues(media Media, what string, params []string) (out []string) {
-	typ, subtype, _ := strings.Cut(media.Value, "/")
+// mediaValues is what the MIME option looks at. Only two fields have a type, and
+// one of them a subtype; of others that is the empty string (RFC 5703, 4.1).
+func mediaValues(name string, media Media, what string, params []string) (out []string) {
+	value := media.Value
+	if !strings.EqualFold(name, "content-type") && !strings.EqualFold(name, "content-disposition") {
+		value = ""
+	}
+	typ, subtype, _ := strings.Cut(value, "/")
 	switch what {
 	case "type":
 		return []string{typ}
 	case "subtype":
 		return []string{subtype}
 	case "contenttype":
-		return []string{media.Value}
+		return []string{value}
 	}
 	for _, p := range media.Params {
 		for _, name := range params {
@@ -173,8 +179,8 @@ func buildForEveryPart(c *checker, b *bound) action {
 		var list []Entity
 		var err error
 		if outer == nil {
-			m.root = m.message
-			list, err = m.below(m.message, []Entity{m.message})
+			m.root = m.whole()
+			list, err = m.below(m.root, []Entity{m.root})
 		} else {
 			list, err = m.below(outer, nil)
 		}
@@ -274,28 +280,33 @@ func firstRunes(s string, n int) string {
 // if it is HTML.
 func (m *machine) plain(e Entity) (string, error) {
 	typ, subtype := e.Type()
-	if typ != "text" {
+	if typ != "text" && !isXHTML(typ, subtype) {
 		return "", nil
 	}
-	b, err := m.content(e)
+	list, err := m.content(e)
 	if err != nil {
 		return "", err
 	}
-	if subtype == "html" {
-		return htmlText(string(b)), nil
+	s := strings.Join(list, "")
+	if subtype == "html" || isXHTML(typ, subtype) {
+		return htmlText(s), nil
 	}
-	return string(b), nil
+	return s, nil
 }
 
 // content is what a part holds, as much of it as scripts may see.
-func (m *machine) content(e Entity) ([]byte, error) {
-	b, err := e.Content(m.limits.Content)
+func (m *machine) content(e Entity) (out []string, err error) {
+	list, err := e.Content(m.limits.Content)
 	if err != nil {
 		return nil, err
 	}
-	n := int64(2 * len(b))
+	n := int64(0)
+	for _, b := range list {
+		out = append(out, string(b))
+		n += int64(2 * len(b))
+	}
 	if s, ok := e.(interface{ Size() int64 }); ok { // what is decoded may be much more than comes of it
 		n += 4 * min(s.Size(), int64(m.limits.Content))
 	}
-	return b, m.spend(256 + int(n))
+	return out, m.spend(256 + int(n))
 }

@@ -105,6 +105,11 @@ func buildNotify(c *checker, b *bound) action {
 			n.Message = strings.ToValidUTF8(n.Message, "\uFFFD")
 		}
 		n.Method = s
+		if b.tag("fcc") && m.env.Notifier != nil {
+			if yes, _ := m.env.Notifier.Capability(m.ctx, s, "fcc"); yes != "yes" {
+				return fmt.Errorf("notify: no copy can be kept of what is sent to %s", quoted(s)) // RFC 8580, 6
+			}
+		}
 		return b.perform(m, Action{Kind: Notify, Notification: n})
 	}
 }
@@ -151,7 +156,7 @@ func buildMethodCapability(c *checker, b *bound) test {
 			return err
 		}
 		if s, ok := m.env.Notifier.Capability(m.ctx, u, asciiLower(capability)); ok {
-			return to.one(subject{text: s})
+			return to.one(subject{text: s, empty: s == ""})
 		}
 		return nil
 	})

@@ -109,6 +109,7 @@ func (ps Problems) String() string {
 // Bounds of what is reported.
 const (
 	maxProblems = 25
+	maxHints    = 100 // searches for what may have been meant
 	maxSource   = 200 // characters of a line
 	maxQuoted   = 60  // octets of a name in a message
 )
@@ -119,6 +120,8 @@ type report struct {
 	problems Problems
 	errors   int
 	full     bool
+	hints    int   // asked for
+	unsure   bool  // ihave has named what there is none of: errors are for running
 	lines    []int // where each line begins
 }
 
@@ -130,14 +133,21 @@ func (r *report) warnf(at span, format string, args ...any) *Problem {
 	return r.add(Warning, at, fmt.Sprintf(format, args...))
 }
 
-// add notes a problem and returns it, for a hint. Past the bound it is lost.
+// add notes a problem and returns it, for a hint. Past the bound it is lost; the
+// last place is for an error, so that warnings never hide why a script is refused.
 func (r *report) add(s Severity, at span, message string) *Problem {
+	room := maxProblems - 1
 	if s == Error {
 		r.errors++
+		room = maxProblems
 	}
-	if len(r.problems) >= maxProblems {
+	if len(r.problems) >= room {
 		r.full = true
 		return &Problem{}
+	}
+	if r.unsure && s == Error { // nobody sees where it is, and there may be many
+		r.problems = append(r.problems, Problem{Severity: s, Message: message})
+		return &r.problems[len(r.problems)-1]
 	}
 	line, column, source := r.place(at.start)
 	width := utf8.RuneCountInString(r.text[min(at.start, len(r.text)):min(at.end, len(r.text))])
@@ -212,6 +222,15 @@ func quoted(s string) string {
 		s = strings.ToValidUTF8(s[:maxQuoted], "") + "..."
 	}
 	return fmt.Sprintf("%q", s)
+}
+
+// nearest is didYouMean for what a script may hold by the hundred thousand: where
+// there are many, the hints would cost more than all the rest, and nobody sees them.
+func (r *report) nearest(got string, candidates func() []string) string {
+	if r.hints++; r.hints > maxHints {
+		return ""
+	}
+	return didYouMean(got, candidates())
 }
 
 // didYouMean is a hint naming the candidate nearest to what was written, "" if

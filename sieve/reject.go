@@ -22,6 +22,9 @@ func refusal(name string, extended bool) commandRow {
 			}
 			reason := b.vals[0].texts[0]
 			return func(m *machine) error {
+				if err := m.atDelivery(name); err != nil {
+					return err
+				}
 				s, err := reason.value(m)
 				if err != nil {
 					return err

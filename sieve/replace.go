@@ -12,7 +12,7 @@ var replace = extension{
 	tags: []tagRow{
 		{name: "mime", on: []string{"replace"}},
 		{name: "subject", on: []string{"replace"}, takes: kindString},
-		{name: "from", on: []string{"replace"}, takes: kindString},
+		{name: "from", on: []string{"replace"}, takes: kindString, check: checkFrom},
 	},
 }
 
@@ -26,9 +26,14 @@ var enclose = extension{
 	},
 }
 
-func buildReplace(_ *checker, b *bound) action {
+func buildReplace(c *checker, b *bound) action {
 	with, isMIME := b.vals[0].texts[0], b.tag("mime")
 	subject, from := b.option("subject"), b.option("from")
+	for _, t := range []*boundTag{subject, from} {
+		if t != nil && isMIME {
+			c.errorf(t.at, ":%s can not stand with :mime", t.row.name) // RFC 5703, 5
+		}
+	}
 	return func(m *machine) error {
 		s, err := with.value(m)
 		if err != nil {
@@ -42,8 +47,11 @@ func buildReplace(_ *checker, b *bound) action {
 			return err
 		}
 		part := m.part
-		if part == m.root {
+		if part == nil || part == m.root {
 			part = nil
+			if m.within != nil {
+				part = m.within
+			}
 		}
 		changed, err := e.ReplacePart(part, []byte(s))
 		if err != nil {
@@ -71,6 +79,9 @@ func (m *machine) instead(msg Message, name string, to *boundTag) (Message, erro
 	s, err := to.val.texts[0].value(m)
 	if err != nil {
 		return nil, err
+	}
+	if name == "From" && checkSenders(s) != nil {
+		return msg, nil // the sender of the message may be in it: no error (RFC 5703, 5)
 	}
 	old := msg.Header(name)
 	for i := len(old) - 1; i >= 0; i-- {
@@ -137,6 +148,9 @@ func buildEnclose(_ *checker, b *bound) action {
 		e, err := m.editor()
 		if err != nil {
 			return err
+		}
+		if !m.enclosed {
+			m.enclosed, m.unwrapped = true, m.edition()
 		}
 		changed, err := e.Enclose(strings.Join(strings.Fields(title), " "), fields, s)
 		if err != nil {

@@ -8,7 +8,7 @@ import (
 // Options of Compile. The zero value offers every extension under DefaultLimits.
 type Options struct {
 	Without   []string // capabilities that are not offered
-	Separator string   // between user and detail of a local-part; "" is "+"
+	Separator string   // between user and detail of a local-part: each character is one; "" is "+"
 	Limits    Limits
 	// Include finds the text of another script (RFC 6609, 3.2). location is
 	// "personal" or "global". It returns an error that wraps fs.ErrNotExist
@@ -34,6 +34,7 @@ type unit struct {
 	body     block
 	slots    int
 	requires []string
+	delivery string // a capability of those that it requires which only a delivery has
 }
 
 // Requires are the capabilities that the script requires, in its order.
@@ -80,10 +81,13 @@ func (l *linker) compile(u *unit, text string) (Problems, bool) {
 	// An editor's byte order mark is no part of the script.
 	r.text = strings.TrimPrefix(text, "\uFEFF")
 	nodes := parse(r, l.reg, l.opts.Limits.Nesting)
-	c := &checker{report: r, linker: l, required: map[string]bool{}, slots: map[string]int{}}
+	c := &checker{report: r, linker: l, required: map[string]bool{}, tested: map[string]bool{}, slots: map[string]int{}}
 	c.offers = slices.DeleteFunc(l.reg.names(), func(s string) bool { return slices.Contains(l.opts.Without, s) })
 	u.body = c.commands(nodes)
 	u.slots = len(c.slots)
 	u.requires = c.requires
+	if i := slices.IndexFunc(u.requires, func(s string) bool { return !c.tested[s] && slices.Contains(deliveryOnly, s) }); i >= 0 {
+		u.delivery = u.requires[i]
+	}
 	return r.sorted(), r.errors == 0
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -14,13 +17,13 @@ import (
 // fields is a message made of a map, by upper-case names.
 type fields map[string][]string
 
-func (f fields) Header(name string) []string { return f[asciiUpper(name)] }
-func (f fields) Size() int64                 { return 1000 }
-func (f fields) Media(string) []Media        { return nil }
-func (f fields) Type() (string, string)      { return "text", "plain" }
-func (f fields) Children() ([]Entity, error) { return nil, nil }
-func (f fields) Content(int) ([]byte, error) { return nil, nil }
-func (f fields) Body(int) ([]byte, error)    { return nil, nil }
+func (f fields) Header(name string) []string   { return f[asciiUpper(name)] }
+func (f fields) Size() int64                   { return 1000 }
+func (f fields) Media(string) []Media          { return nil }
+func (f fields) Type() (string, string)        { return "text", "plain" }
+func (f fields) Children() ([]Entity, error)   { return nil, nil }
+func (f fields) Content(int) ([][]byte, error) { return nil, nil }
+func (f fields) Body(int) ([]byte, error)      { return []byte{}, nil }
 
 func (f fields) Addresses(name string) [][]Address {
 	var out [][]Address
@@ -90,12 +93,42 @@ func TestTables(t *testing.T) {
 					t.Errorf("tag %s goes with %s, which does not exist", name, on)
 				}
 			}
-			if row.group != "" && !groups[row.group] {
+			if row.group != "" && !groups[row.group] && len(row.on) == 0 {
 				t.Errorf("tag %s belongs to the %s, which nothing takes", name, row.group)
 			}
 			if row.group == "" && len(row.on) == 0 {
 				t.Errorf("tag %s goes with nothing", name)
 			}
+		}
+	}
+}
+
+// goldenFiles hold the examples of extensions that no RFC describes.
+var goldenFiles = map[string]string{
+	"draft-ietf-sieve-regex":               "regex",
+	"spec-bosch-sieve-extprograms":         "dovecot",
+	"spec-bosch-sieve-debug":               "dovecot",
+	"spec-bosch-sieve-report":              "dovecot",
+	"spec-bosch-sieve-dovecot-environment": "rfc5183",
+}
+
+// TestExamples: what is advertised has a golden file with the examples of its
+// RFC, or with its rules where the RFC has none, and the file requires it.
+func TestExamples(t *testing.T) {
+	for _, e := range extensions() {
+		file := "rfc" + e.rfc
+		if strings.Contains(e.rfc, "-") {
+			file = goldenFiles[e.rfc]
+		}
+		text, err := os.ReadFile(filepath.Join("testdata/golden", file))
+		if file == "" || err != nil {
+			t.Errorf("%q (%s) has no examples: %v", e.name, e.rfc, err)
+			continue
+		}
+		name := regexp.QuoteMeta(e.name)
+		required := regexp.MustCompile(`"` + name + `"|require=\((.*, *)?` + name + `[,)]`)
+		if e.name != "" && !required.Match(text) {
+			t.Errorf("no script of testdata/golden/%s requires %q", file, e.name)
 		}
 	}
 }
@@ -112,8 +145,8 @@ func TestWithout(t *testing.T) {
 }
 
 func TestSeparator(t *testing.T) {
-	s := compile(t, `require "subaddress"; if address :detail "to" "y+z" { discard; }`, Options{Separator: "--"})
-	r, err := s.Run(context.Background(), Env{Message: fields{"TO": {"x--y+z@example.org"}}})
+	s := compile(t, `require "subaddress"; if allof (address :detail "to" "y-z", address :user "to" "x", not address :user "to" "y") { discard; }`, Options{Separator: "-_"})
+	r, err := s.Run(context.Background(), Env{Message: fields{"TO": {"x_y-z@example.org"}}})
 	if err != nil || r.Actions[0].Kind != Discard {
 		t.Errorf("got %v %v", r, err)
 	}
@@ -160,6 +193,12 @@ func TestCompileBounds(t *testing.T) {
 		{"encodings", `require "encoded-character"; redirect "` + strings.Repeat("${hex:", 150_000) + `";`, "no address"},
 		{"references that end", `require "variables"; redirect "` + strings.Repeat("${", 400_000) + `}";`, "no address"},
 		{"encodings that end", `require "encoded-character"; redirect "` + strings.Repeat("${hex:", 150_000) + `}";`, "no address"},
+		{"unknown commands", strings.Repeat("x;", 500_000), "there are more problems than are shown"},
+		{"unknown commands that may run", `require "ihave"; if ihave "no" {` + strings.Repeat("fileintp;", 110_000) + "}", ""},
+		{"unknown tests", "if anyof(" + strings.Repeat("headr,", 170_000) + "true) {}", "there are more problems than are shown"},
+		{"unknown extensions", "require [" + strings.Repeat(`"fileintp",`, 90_000) + `"copy"];`, "there are more problems than are shown"},
+		{"unknown tags", "keep " + strings.Repeat(":x", 500_000) + ";", "there are more problems than are shown"},
+		{"warnings before an error", strings.Repeat(";", 40) + "kep;", "unknown command"},
 		{"problems", many(100, "foo%d;\n"), "there are more problems than are shown"},
 	}
 	for _, tt := range tests {
@@ -390,4 +429,26 @@ func search(p, s string, at int) ([][2]int, bool) {
 		return nil, false
 	}
 	return search(p[1:], s[1:], at+1)
+}
+
+// A script that is included is refused with its reason, however many warnings
+// stand before it.
+func TestIncludedWarnings(t *testing.T) {
+	opts := Options{Include: func(string, string) (string, error) { return strings.Repeat(";", 40) + "kep;", nil }}
+	s, problems := Compile(`require "include"; include "other";`, opts)
+	if s != nil || !strings.Contains(problems.String(), "unknown command") {
+		t.Errorf("got %v", problems)
+	}
+}
+
+// TestHintsAreBounded: searching costs, and a script can ask for it very often.
+func TestHintsAreBounded(t *testing.T) {
+	var r report
+	searched := 0
+	for range 3 * maxHints {
+		r.nearest("fileintp", func() []string { searched++; return []string{"fileinto"} })
+	}
+	if searched != maxHints {
+		t.Errorf("%d searches, want %d", searched, maxHints)
+	}
 }

@@ -92,7 +92,8 @@ func upperNames(list []text) []text {
 	return out
 }
 
-// buildSize compares the message's size (RFC 5228, 5.9).
+// buildSize compares the message's size (RFC 5228, 5.9), as the script has edited
+// it.
 func buildSize(c *checker, b *bound) test {
 	limit := b.vals[0].num
 	t := b.given(groupSize)
@@ -101,9 +102,17 @@ func buildSize(c *checker, b *bound) test {
 		c.errorf(b.at, "size wants :over or :under").Hint = "size :over 100K"
 		return nil
 	case t.row.name == "over":
-		return func(m *machine) (bool, error) { return m.env.Message.Size() > limit, nil }
+		return func(m *machine) (bool, error) { return m.size() > limit, nil }
 	}
-	return func(m *machine) (bool, error) { return m.env.Message.Size() < limit, nil }
+	return func(m *machine) (bool, error) { return m.size() < limit, nil }
+}
+
+// size is that of the message as it is now, or of the part that stands for it.
+func (m *machine) size() int64 {
+	if m.within != nil {
+		return m.within.Size()
+	}
+	return m.message.Size()
 }
 
 // buildHeader compares header fields (RFC 5228, 5.7; RFC 5703, 4.1).
@@ -112,23 +121,32 @@ func buildHeader(c *checker, b *bound) test {
 	names, q, at, scope := upperNames(b.vals[0].texts), c.matcher(b, b.vals[1]), c.index(b), c.scope(b)
 	view := c.mimeView(b)
 	return q.test(func(m *machine, to *seeker) error {
+		entities, err := scope.entities(m)
+		if err != nil {
+			return err
+		}
+		counted := gather[subject]{at: at}
 		for _, t := range names {
 			name, err := t.value(m)
 			if err != nil {
 				return err
 			}
-			entities, err := scope.entities(m)
-			if err != nil {
-				return err
-			}
-			for _, e := range entities {
+			for i, e := range entities {
 				fields, err := m.view(e, name, view)
 				if err != nil {
 					return err
 				}
-				if err := to.take(pick(fields, at)); err != nil {
+				if counted.add(i, fields) {
+					continue
+				}
+				if err := to.take(fields); err != nil {
 					return err
 				}
+			}
+		}
+		for _, list := range counted.lists {
+			if err := to.take(pick(list, at)); err != nil {
+				return err
 			}
 		}
 		return nil
@@ -172,6 +190,11 @@ func buildAddress(c *checker, b *bound) test {
 	}
 	names = upperNames(names)
 	return q.test(func(m *machine, to *seeker) error {
+		entities, err := scope.entities(m)
+		if err != nil {
+			return err
+		}
+		counted := gather[[]Address]{at: at}
 		for _, t := range names {
 			name, err := t.value(m)
 			if err != nil {
@@ -180,51 +203,45 @@ func buildAddress(c *checker, b *bound) test {
 			if t.parts != nil && !scope.mime && !holdsAddresses(name) {
 				continue
 			}
-			entities, err := scope.entities(m)
-			if err != nil {
-				return err
-			}
-			for _, e := range entities {
-				list, err := m.addressParts(e, name, part, at)
+			for i, e := range entities {
+				list, err := m.fieldAddresses(e, name)
 				if err != nil {
 					return err
 				}
-				if err := to.take(list); err != nil {
+				if counted.add(i, list.values) {
+					continue
+				}
+				parts, err := list.of(m, part)
+				if err != nil {
 					return err
 				}
+				if err := to.take(parts); err != nil {
+					return err
+				}
+			}
+		}
+		for _, fields := range counted.lists {
+			if err := to.take(m.partsOf(pick(fields, at), part)); err != nil {
+				return err
 			}
 		}
 		return nil
 	})
 }
 
-// addressParts are the parts of the addresses in a field of the message, or of
+// fieldAddresses are the addresses in the fields of a name of the message, or of
 // a part of it.
-func (m *machine) addressParts(e Entity, name string, part *tagRow, at position) ([]subject, error) {
-	if e == nil && at == (position{}) {
-		list, err := m.mailboxes(name)
-		if err != nil {
-			return nil, err
-		}
-		return list.of(m, part)
-	}
-	var fields [][]Address
+func (m *machine) fieldAddresses(e Entity, name string) (*addresses, error) {
 	if e == nil {
-		list, err := m.mailboxes(name)
-		if err != nil {
+		return m.mailboxes(name)
+	}
+	for _, value := range e.Header(name) {
+		if err := m.spend(16 * len(value)); err != nil {
 			return nil, err
 		}
-		fields = list.values
-	} else {
-		fields = e.Addresses(name)
-		for _, value := range e.Header(name) {
-			if err := m.spend(16 * len(value)); err != nil {
-				return nil, err
-			}
-		}
 	}
-	out := m.partsOf(pick(fields, at), part)
-	return out, m.spend(16 + 8*len(out))
+	list := &addresses{name: name, values: e.Addresses(name)}
+	return list, m.spend(16 + 8*count(list.values))
 }
 
 // part is the address part that a test asks for; the whole if it does not say.
@@ -270,6 +287,9 @@ func buildEnvelope(c *checker, b *bound) test {
 		}
 	}
 	return q.test(func(m *machine, to *seeker) error {
+		if m.env.Event {
+			return errNoEnvelope
+		}
 		for _, t := range names {
 			name, err := t.value(m)
 			if err != nil {

@@ -37,14 +37,20 @@ const (
 // text compiles a string: encoded characters first, then variables (RFC 5229,
 // 3.1).
 func (c *checker) text(s phrase) text {
-	lit := s.text
-	if c.required[capEncoded] {
-		lit = c.decode(lit, s.at)
-	}
+	lit := c.decoded(s)
 	if !c.required[capVariables] || !strings.Contains(lit, "${") {
 		return text{lit: lit}
 	}
 	return c.references(lit, s.at)
+}
+
+// decoded is a string without variables: encoded characters are in all of them
+// (RFC 5228, 2.4.2.4).
+func (c *checker) decoded(s phrase) string {
+	if !c.required[capEncoded] {
+		return s.text
+	}
+	return c.decode(s.text, s.at)
 }
 
 // value is the text with its variables filled in.

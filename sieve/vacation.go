@@ -17,13 +17,7 @@ var vacation = extension{
 	tags: []tagRow{
 		{name: "days", group: groupInterval, takes: kindNumber},
 		{name: "subject", on: []string{"vacation"}, takes: kindString},
-		{name: "from", on: []string{"vacation"}, takes: kindString, check: func(c *checker, v value) {
-			if s, ok := v.constant(); ok {
-				if _, err := parseOutbound(s); err != nil {
-					c.errorf(v.at, "%s is %v", quoted(s), err)
-				}
-			}
-		}},
+		{name: "from", on: []string{"vacation"}, takes: kindString, check: checkFrom},
 		{name: "addresses", on: []string{"vacation"}, takes: kindList},
 		{name: "mime", on: []string{"vacation"}},
 		{name: "handle", on: []string{"vacation"}, takes: kindString},
@@ -34,6 +28,36 @@ var vacation = extension{
 var vacationSeconds = extension{
 	name: "vacation-seconds", rfc: "6131",
 	tags: []tagRow{{name: "seconds", group: groupInterval, takes: kindNumber}},
+}
+
+// checkFrom finds senders that are none (RFC 5230, 4.3; RFC 5703, 5).
+func checkFrom(c *checker, v value) {
+	if s, ok := v.constant(); ok {
+		if err := checkSenders(s); err != nil {
+			c.errorf(v.at, "%s is %v", quoted(s), err)
+		}
+	}
+}
+
+// checkSenders checks what stands in a From field: addresses with commas between
+// them.
+func checkSenders(s string) error {
+	quoted, from := false, 0
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\\' && quoted:
+			i++
+		case c == '"':
+			quoted = !quoted
+		case c == ',' && !quoted:
+			if _, err := parseOutbound(s[from:i]); err != nil {
+				return err
+			}
+			from = i + 1
+		}
+	}
+	_, err := parseOutbound(s[from:])
+	return err
 }
 
 const groupInterval group = "interval"
@@ -84,6 +108,17 @@ func (f *filler) list(tag string) []string {
 	return list
 }
 
+// source is what a script has written behind a tag, before variables are filled
+// in; "" if the tag was not written.
+func (b *bound) source(tag string) string {
+	for i, a := range b.args {
+		if a.kind == argTag && a.text == tag && i+1 < len(b.args) && len(b.args[i+1].list) > 0 {
+			return b.args[i+1].list[0].text
+		}
+	}
+	return ""
+}
+
 // interval is the time between two answers, within its bounds: a number that is
 // out of them is moved to the nearest (RFC 5230, 4.1; RFC 6131, 2).
 func (c *checker) interval(b *bound) time.Duration {
@@ -110,8 +145,14 @@ func bounded(n int64, unit, limit time.Duration) time.Duration {
 
 func buildVacation(c *checker, b *bound) action {
 	interval, isMIME, reason := c.interval(b), b.tag("mime"), b.vals[0].texts[0]
+	// Variables are not filled in for this (RFC 5230, 4.2): a reply that quotes
+	// the subject is the same reply for every subject.
+	handle := Digest("vacation", b.source("subject"), b.source("from"), strconv.FormatBool(isMIME), b.args[len(b.args)-1].list[0].text)
 	c.checkFcc(b)
 	return func(m *machine) error {
+		if err := m.atDelivery("vacation"); err != nil {
+			return err
+		}
 		f := filler{m: m, b: b}
 		v := &Vacation{
 			Interval: interval, MIME: isMIME, Subject: f.text("subject"), From: f.text("from"),
@@ -128,7 +169,7 @@ func buildVacation(c *checker, b *bound) action {
 			return errReason
 		}
 		if v.Reason = s; v.Handle == "" {
-			v.Handle = Digest("vacation", v.Subject, v.From, strconv.FormatBool(isMIME), s) // RFC 5230, 4.2
+			v.Handle = handle
 		}
 		return b.perform(m, Action{Kind: Vacate, Vacation: v})
 	}

@@ -169,7 +169,7 @@ func (c *checker) place(name string, at span) (storage, bool) {
 	switch {
 	case inside && space == "global" && isIdentifier(rest) && c.required[capInclude]:
 		return c.global(rest, at) // RFC 6609, 3.4.2
-	case inside:
+	case inside && isIdentifier(space):
 		c.errorf(at, "there are no variables %s.*", clip(space, maxQuoted)).Hint = "no extension that was required brings them"
 		return storage{}, false
 	case !isIdentifier(name):

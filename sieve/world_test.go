@@ -113,6 +113,7 @@ func (w *world) around(t *testing.T, d *datadriven.TestData, e *sieve.Env) {
 	e.Environment = func(item string) (string, bool) { s, ok := w.environment[item]; return s, ok }
 	e.Seen = func(_ context.Context, id string) (bool, error) { return w.seen[id], nil }
 	e.Log = func(line int, text string) { w.log = append(w.log, fmt.Sprintf("log %d: %s", line, text)) }
+	e.Event = d.HasArg("event")
 	for _, a := range d.CmdArgs {
 		if len(a.Vals) != 1 {
 			continue
@@ -208,7 +209,7 @@ func (m methods) Valid(uri string) bool {
 func (m methods) Capability(_ context.Context, uri, name string) (string, bool) {
 	scheme, _, _ := strings.Cut(uri, ":")
 	if name == "fcc" {
-		return "no", true
+		return map[bool]string{true: "yes", false: "no"}[scheme == "mailto"], m[scheme] != ""
 	}
 	return m[scheme], name == "online" && m[scheme] != ""
 }

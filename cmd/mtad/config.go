@@ -10,7 +10,7 @@ import (
 
 func newConfig(g *global) *cobra.Command {
 	return noun("config", "Check, show and explain the configuration",
-		newConfigCheck(g), newConfigShow(g), newConfigGet(g), newConfigExplain(g))
+		append([]*cobra.Command{newConfigCheck(g), newConfigShow(g), newConfigGet(g), newConfigExplain(g)}, newConfigChanges(g)...)...)
 }
 
 func newConfigCheck(g *global) *cobra.Command {
@@ -21,14 +21,8 @@ func newConfigCheck(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c, err := loadConfig(path)
+			c, err := loadChecked(path, config.Options{})
 			if err != nil {
-				return err
-			}
-			if _, err := c.build(offline(), nil); err != nil {
-				return err
-			}
-			if _, err := c.certificate(); err != nil {
 				return err
 			}
 			if w := monitorWarning(c); w != "" {
@@ -38,6 +32,25 @@ func newConfigCheck(g *global) *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// checkFiles finds all that can be known of a configuration without a start.
+func checkFiles(path string, o config.Options) error {
+	_, err := loadChecked(path, o)
+	return err
+}
+
+// loadChecked reads a configuration in which checkFiles finds nothing.
+func loadChecked(path string, o config.Options) (*loaded, error) {
+	c, err := loadConfigWith(path, o)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.build(offline(), nil); err != nil {
+		return nil, err
+	}
+	_, err = c.certificate()
+	return c, err
 }
 
 func newConfigShow(g *global) *cobra.Command {

@@ -40,8 +40,11 @@ type listener struct {
 }
 
 // loadConfig reads and checks a configuration. It builds no filters.
-func loadConfig(path string) (*loaded, error) {
-	file, diags := config.Load(path, schema(), config.Options{})
+func loadConfig(path string) (*loaded, error) { return loadConfigWith(path, config.Options{}) }
+
+// loadConfigWith does so where the files may be others than those on the disk.
+func loadConfigWith(path string, o config.Options) (*loaded, error) {
+	file, diags := config.Load(path, schema(), o)
 	if diags != nil {
 		return nil, diags
 	}
@@ -129,6 +132,7 @@ func (c *loaded) readListeners(root config.Block, diags *config.Diagnostics) {
 			continue
 		}
 		l.Submission = l.Submission || l.Auth == "required"
+		l.Addr = c.top.Listen(l.Addr)
 		switch {
 		case l.name == httpName:
 			diags.Add(b.Errorf("", "a listener can not be named %q: that is what the socket of the option http is called", l.name))

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"mtad/managesieved"
+	filter "mtad/plugins/sieve"
 	"mtad/smtp"
 )
 
@@ -90,23 +92,50 @@ func TestManageSieveOptions(t *testing.T) {
 	alice.say("OK", `PUTSCRIPT "pipes" "require \"vnd.dovecot.pipe\"; pipe \"x\";"`)
 	alice.say("1:34: error", `CHECKSCRIPT "require \"vnd.dovecot.pipe\"; pipe \"y\";"`)
 	alice.say("NO", `SETACTIVE "edits"`)
+	if _, errs, code := r.mtad("", "sieve", "activate", "alice", "edits"); code != 65 || !strings.Contains(errs, `no extension "editheader"`) {
+		t.Errorf("mtad sieve activate: %d %s", code, errs)
+	}
 	alice.say("QUOTA/MAXSIZE", `HAVESPACE "x" 1025`)
 	alice.say(`"edits" ACTIVE`, "LISTSCRIPTS")
 
 	// Scripts include those of the account.
 	alice.say("OK \"", `PUTSCRIPT "all" "require \"include\"; include \"pipes\";"`)
+	if _, errs, code := r.mtad(`require "include"; include "all";`, "sieve", "put", "alice", "pipes", "-"); code != 0 {
+		t.Errorf("mtad sieve put of a script that includes itself by another, which is an error when it runs (RFC 6609, 3.2): %d %s", code, errs)
+	}
+	alice.say("OK", `PUTSCRIPT "pipes" "require \"include\"; include \"all\";"`)
 	bob := r.manage(t, "bob")
 	bob.say("(WARNINGS)", `PUTSCRIPT "all" "require \"include\"; include \"pipes\";"`)
 	r.want(t, "managesieve", "status")
 }
 
-// Where no filter runs users' scripts, all of the language may be written.
+// Where no filter runs users' scripts, or those that do are off, all of the
+// language may be written that filters can run.
 func TestManageSieveWithoutFilter(t *testing.T) {
-	r := startHouse(t, func(text string) string {
-		return strings.Replace(text, `filter "sieve" "user" { scripts = store() }`, "", 1)
-	})
-	if o := r.house.sieveOptions(t.Context(), smtp.Address{}); len(o.Without) != 0 || o.Include != nil {
-		t.Errorf("options: %+v", o)
+	for _, instead := range []string{"", `filter "sieve" "user" {
+		scripts = store()
+		mode    = "off"
+		disable = ["copy"]
+	}`} {
+		r := startHouse(t, func(text string) string {
+			return strings.Replace(text, `filter "sieve" "user" { scripts = store() }`, instead, 1)
+		})
+		if o := r.house.sieveOptions(t.Context(), smtp.Address{}); !slices.Equal(o.Without, filter.Unoffered()) || o.Include != nil {
+			t.Errorf("options: %+v", o)
+		}
+	}
+}
+
+// What no filter runs is not offered, nor taken by mtad sieve put.
+func TestManageSieveUnoffered(t *testing.T) {
+	r := startHouse(t, nil)
+	alice := r.manage(t, "alice")
+	if got := alice.say("VERSION", "CAPABILITY"); strings.Contains(got, "imapsieve") {
+		t.Errorf("offered: %s", got)
+	}
+	alice.say("NO", `CHECKSCRIPT "require \"imapsieve\"; keep;"`)
+	if _, errs, code := r.mtad(`require "imapsieve"; keep;`, "sieve", "put", "alice", "events", "-"); code == 0 {
+		t.Errorf("mtad sieve put takes what would not run: %s", errs)
 	}
 }
 

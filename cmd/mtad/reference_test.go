@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"flag"
+	"io"
 	"os"
 	"testing"
 
@@ -11,20 +12,33 @@ import (
 
 var writeReference = flag.Bool("write-reference", false, "write docs/reference/configuration.md")
 
-// docs/reference/configuration.md is what the option registry says.
+// docs/reference/configuration.md and docs/postfix-dictionary.md are what the option
+// registry says.
 func TestReference(t *testing.T) {
-	const path = "../../docs/reference/configuration.md"
-	var want bytes.Buffer
-	if err := config.Reference(&want, schema()); err != nil {
-		t.Fatal(err)
+	var reference, dictionary bytes.Buffer
+	check(t, config.Reference(&reference, schema()))
+	check(t, config.Dictionary(&dictionary, schema(), postfixWords, dovecotWords))
+	generated(t, "../../docs/reference/configuration.md", reference.Bytes())
+	generated(t, "../../docs/postfix-dictionary.md", dictionary.Bytes())
+	for _, w := range append(postfixWords, dovecotWords...) {
+		if w.Ours == "" {
+			continue
+		}
+		if err := config.Explain(io.Discard, schema(), nil, w.Ours); err != nil {
+			t.Errorf("%s: %v", w.Theirs, err)
+		}
 	}
+}
+
+func generated(t *testing.T, path string, want []byte) {
+	t.Helper()
 	if *writeReference {
-		if err := os.WriteFile(path, want.Bytes(), 0o644); err != nil {
+		if err := os.WriteFile(path, want, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	got, err := os.ReadFile(path)
-	if err != nil || !bytes.Equal(got, want.Bytes()) {
+	if err != nil || !bytes.Equal(got, want) {
 		t.Errorf("%s is not what the options say (%v); go test ./cmd/mtad -run TestReference -write-reference writes it", path, err)
 	}
 }

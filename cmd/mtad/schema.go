@@ -166,7 +166,7 @@ var ownOptions = []config.Option{
 
 var listenerOptions = []config.Option{
 	{Name: "protocol", Type: config.TypeString, Default: "smtp", Values: []string{protocolSMTP, protocolIMAP, protocolManageSieve, protocolMilter}, Doc: "What is spoken: users read their mail by IMAP and write their scripts by ManageSieve; to mail servers of others, mtad is a milter.", Example: `"imap"`},
-	{Name: "addr", Type: config.TypeStrings, Required: true, Doc: "Where to listen: host:port; for protocol = \"milter\" also unix:/path.", Example: `["0.0.0.0:25", "[::]:25"]`, Postfix: "inet_interfaces", Dovecot: "listen"},
+	{Name: "addr", Type: config.TypeStrings, Required: true, Doc: "Where to listen: host:port, or :port for inet_interfaces; for protocol = \"milter\" also unix:/path.", Example: `["0.0.0.0:25", "[::]:25"]`, Dovecot: "listen"},
 	{Name: "tls", Type: config.TypeString, Default: "none", Values: []string{"none", "opportunistic", "required", "implicit"}, Doc: "Whether TLS is offered, demanded before mail or login, or spoken from the first octet.", Example: `"opportunistic"`, Postfix: "smtpd_tls_security_level", Dovecot: "ssl"},
 	{Name: "auth", Type: config.TypeString, Default: "none", Values: []string{"none", "optional", "required"}, Doc: "Whether clients may, or must, log in. SMTP only.", Example: `"required"`, Postfix: "smtpd_sasl_auth_enable"},
 	{Name: "pipeline", Type: config.TypeString, Default: "", Reload: true, Doc: "The pipeline that this listener's mail runs through. Required where mail comes in: for SMTP and milter.", Example: `"inbound"`},

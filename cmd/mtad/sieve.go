@@ -12,6 +12,7 @@ import (
 	"mtad/cmd/mtad/script"
 	"mtad/directory"
 	"mtad/managesieved"
+	"mtad/pipeline"
 	"mtad/plugins/lua/worker"
 	filter "mtad/plugins/sieve"
 	"mtad/sieve"
@@ -43,31 +44,44 @@ func (g *global) scriptEnv() *script.Env {
 
 // checkScript is what is wrong with a user's script, "" if it can run. Lua is
 // looked at in a worker: it is the user's.
-func (h *house) checkScript(ctx context.Context, language, name, text string) string {
+func (h *house) checkScript(ctx context.Context, language, user, name, text string) string {
 	if language == "lua" {
 		if err := worker.Check(ctx, name, text); err != nil {
 			return err.Error()
 		}
 		return ""
 	}
-	script, problems := sieve.Compile(text, h.sieveOptions(ctx, smtp.Address{}))
-	if script != nil {
+	script, problems, err := managesieved.Check(h.accountOptions(ctx, user), name, text)
+	switch {
+	case err != nil:
+		return err.Error()
+	case script != nil:
 		return ""
 	}
 	return strings.TrimSuffix(problems.String(), "\n")
 }
 
+// accountOptions are sieveOptions by an account's address; "" is nobody's.
+func (h *house) accountOptions(ctx context.Context, address string) sieve.Options {
+	mailbox, err := smtp.ParseAddress(address)
+	if err != nil {
+		mailbox = smtp.Address{}
+	}
+	return h.sieveOptions(ctx, mailbox)
+}
+
 // sieveOptions are those that an account's scripts are compiled with when its mail
-// comes: those of the first filter of delivery that runs users' scripts.
+// comes: those of the first filter of delivery that runs users' scripts and is not
+// off.
 func (h *house) sieveOptions(ctx context.Context, mailbox smtp.Address) sieve.Options {
 	p, release := h.deliveryPipeline()
 	defer release()
 	for _, step := range p.Steps() {
-		if o, ok := filter.Options(ctx, step.Filter, mailbox); ok {
+		if o, ok := filter.Options(ctx, step.Filter, mailbox); ok && step.Mode != pipeline.Off {
 			return o
 		}
 	}
-	return sieve.Options{}
+	return sieve.Options{Without: filter.Unoffered()}
 }
 
 // newManageSieve makes a listener's ManageSieve server.
@@ -75,11 +89,7 @@ func (h *house) newManageSieve(c *loaded, l listener) (*managesieved.Server, err
 	cfg := managesieved.Config{
 		Directory: h.directory, Authenticate: h.sieveLogin,
 		Options: func(ctx context.Context, a managesieved.Account) sieve.Options {
-			mailbox, err := smtp.ParseAddress(a.Address)
-			if err != nil { // nobody: before the login
-				mailbox = smtp.Address{}
-			}
-			return h.sieveOptions(ctx, mailbox)
+			return h.accountOptions(ctx, a.Address)
 		},
 		Implicit: l.TLS == "implicit", RequireTLS: l.TLS == "required", Logger: h.log, MaxPerAddress: c.top.PerAddress,
 	}

@@ -15,7 +15,8 @@ import (
 func newUser(g *global) *cobra.Command {
 	return noun("user", "Accounts", newUserAdd(g), newUserList(g), newUserShow(g), newUserPasswd(g),
 		newUserDisable(g, "disable", "Keep a user from logging in; mail is still delivered", true),
-		newUserDisable(g, "enable", "Let a user log in again", false), newUserRemove(g))
+		newUserDisable(g, "enable", "Let a user log in again", false), newUserRemove(g),
+		newUserGrant(g), newUserRevoke(g))
 }
 
 // addPasswordFlag is for scripts that want to say it; without a terminal the
@@ -117,6 +118,9 @@ func printUser(w io.Writer, u *admin.User) error {
 	if u.Script != "" {
 		out.printf("Sieve script %s is active\n", clean(u.Script))
 	}
+	for _, gr := range u.Grants {
+		out.printf("may send as %s%s\n", clean(gr.Address), map[string]string{"on-behalf": ", on behalf"}[gr.Kind])
+	}
 	out.printf("\n")
 	if out.err != nil {
 		return out.err
@@ -168,4 +172,38 @@ func newUserRemove(g *global) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "only count")
 	return cmd
+}
+
+func newUserGrant(g *global) *cobra.Command {
+	var behalf bool
+	cmd := &cobra.Command{
+		Use: "grant USER ADDRESS", Short: "Let a user send with an address that is not the user's", Args: cobra.ExactArgs(2),
+		Long: "Let a user send with an address that is not the user's own: @example.org is every address\nof a domain, \"*\" every address there is, which is for programs and for people who are\ntrusted with it.",
+		RunE: g.withClient(func(ctx context.Context, c *admin.Client, cmd *cobra.Command, args []string) error {
+			kind := "send-as"
+			if behalf {
+				kind = "on-behalf"
+			}
+			if err := c.Grant(ctx, admin.Grant{User: args[0], Address: args[1], Kind: kind}); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s may send as %s (%s)\n", clean(args[0]), clean(args[1]), kind)
+			return nil
+		}),
+	}
+	cmd.Flags().BoolVar(&behalf, "on-behalf", false, "the address may stand in From; the user's own goes into Sender")
+	return cmd
+}
+
+func newUserRevoke(g *global) *cobra.Command {
+	return &cobra.Command{
+		Use: "revoke USER ADDRESS", Short: "Take a grant back", Args: cobra.ExactArgs(2),
+		RunE: g.withClient(func(ctx context.Context, c *admin.Client, cmd *cobra.Command, args []string) error {
+			if err := c.Revoke(ctx, admin.Grant{User: args[0], Address: args[1]}); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s may no longer send as %s\n", clean(args[0]), clean(args[1]))
+			return nil
+		}),
+	}
 }

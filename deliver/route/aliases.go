@@ -16,7 +16,7 @@ import (
 // names that Postfix has for one.
 func AliasFile(spec string) (path string, ok bool) {
 	typ, path, _ := lookup.Split(spec)
-	return path, slices.Contains([]string{"file", "hash", "btree", "lmdb", "dbm", "cdb", "texthash"}, typ)
+	return path, slices.Contains(lookup.SourceTypes(), typ)
 }
 
 // OpenAliases opens a place that aliases are looked for in: a file in the form of

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 )
 
 // Limits bounds what a Reader takes for one command. Zero fields mean
@@ -284,7 +285,7 @@ func (r *Reader) skipOwed(budget *int64) error {
 }
 
 // nonSync returns the size of the non-synchronising literal that the end of a
-// line announces, or 0.
+// line announces, or 0. One that no number holds is too large for anything.
 func nonSync(line []byte) int64 {
 	if n := len(line); n > 0 && line[n-1] == '\r' {
 		line = line[:n-1]
@@ -294,16 +295,18 @@ func nonSync(line []byte) int64 {
 		return 0
 	}
 	var size, scale int64 = 0, 1
-	for i := n - 3; i >= 0 && scale < 1e16; i-- {
+	for i := n - 3; i >= 0; i-- {
 		switch c := line[i]; {
 		case c == '{':
 			return size
 		case c < '0' || c > '9':
 			return 0
-		default:
+		case scale < 1e16:
 			size += int64(c-'0') * scale
 			scale *= 10
+		case c > '0':
+			size = math.MaxInt64
 		}
 	}
-	return 0
+	return math.MaxInt64 // its first digits are gone: there were too many
 }

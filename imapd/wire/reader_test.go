@@ -96,6 +96,9 @@ func TestBounds(t *testing.T) {
 		{"synchronising literal", "{60}\r\nnext", func(r *Reader) { r.AString() }, "TOOBIG", 0, nil, "next"},
 		{"literal sent unasked", "{60+}\r\n" + strings.Repeat("\n", 60) + " x\r\nnext", func(r *Reader) { r.AString() }, "TOOBIG", 0, nil, "next"},
 		{"literal sent unasked, huge", "{600+}\r\nnext", func(r *Reader) { r.AString() }, "TOOBIG", 0, ErrFlood, ""},
+		{"literal of more than numbers hold", "{99999999999999999999+}\r\nnext", func(r *Reader) { r.AString() }, "", 0, ErrFlood, ""},
+		{"the same behind an error", "( {9999999999999999999999999999+}\r\nnext", func(r *Reader) { r.Atom() }, "", 0, ErrFlood, ""},
+		{"leading zeros behind an error", "( {0000000000000000003+}\r\nx\r\r\nnext", func(r *Reader) { r.Atom() }, "", 0, nil, "next"},
 		{"flood", strings.Repeat("a", 200) + "\r\n", func(r *Reader) { r.Atom() }, "", 0, ErrFlood, ""},
 		{"two literals after an error", "( {3+}\r\nx\r\n {4}\r\nnext", func(r *Reader) { r.Atom() }, "", 0, nil, "next"},
 		{"deep", "((((a))))\r\nnext", func(r *Reader) {

@@ -9,7 +9,7 @@ import (
 
 	"mtad/config"
 	"mtad/internal/command"
-	"mtad/internal/table"
+	"mtad/lookup"
 	"mtad/pipeline"
 	"mtad/plugins/lua/engine"
 	"mtad/plugins/lua/worker"
@@ -87,9 +87,9 @@ func (f *filter) check(b config.Block) error {
 	case b.Has("scripts") && f.users == nil:
 		return b.Errorf("scripts", "there is no store here")
 	}
-	f.tables = map[string]*table.Table{}
+	f.tables = map[string]*lookup.File{}
 	for name, path := range f.Maps {
-		t, err := table.Open(path)
+		t, err := lookup.OpenFile(path, lookup.Options{})
 		if err != nil {
 			return b.Errorf("maps", "%s: %v", name, err)
 		}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"mtad/internal/command"
-	"mtad/internal/table"
+	"mtad/lookup"
 	"mtad/message"
 	"mtad/pipeline"
 	"mtad/plugins/lua/engine"
@@ -38,7 +38,7 @@ type filter struct {
 	pool     *worker.Pool
 	log      *slog.Logger
 	env      pipeline.Env
-	tables   map[string]*table.Table
+	tables   map[string]*lookup.File
 	commands command.Set
 }
 
@@ -129,7 +129,7 @@ func (f *filter) lookUp(_ context.Context, name, key string) (string, bool, erro
 	if t == nil {
 		return "", false, engine.ErrNoTable
 	}
-	value, ok := t.Get(key, time.Now())
+	value, ok := t.Get(key)
 	return value, ok, nil
 }
 

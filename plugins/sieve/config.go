@@ -15,7 +15,7 @@ import (
 
 	"mtad/config"
 	"mtad/internal/command"
-	"mtad/internal/table"
+	"mtad/lookup"
 	"mtad/message"
 	"mtad/pipeline"
 	lang "mtad/sieve"
@@ -59,7 +59,7 @@ var options = []config.Option{
 	{Name: "script", Type: config.TypePath, Reload: true, Doc: "A script that runs for every recipient, or in the pipeline of a listener for every message. Either this or scripts is written.", Example: `"rules/global.sieve"`},
 	{Name: "scripts", Type: config.TypeSource, Reload: true, Doc: "Where each recipient's active script is: store().", Example: "store()", Dovecot: "sieve"},
 	{Name: "disable", Type: config.TypeStrings, Values: lang.Extensions(), Reload: true, Doc: "Extensions that scripts can not require.", Example: `["reject", "ereject"]`, Dovecot: "sieve_extensions"},
-	{Name: "separator", Type: config.TypeString, Default: "+", Reload: true, Doc: "What stands between user and detail of an address, for :user and :detail.", Example: `"-"`, Postfix: "recipient_delimiter", Dovecot: "recipient_delimiter"},
+	{Name: "separator", Type: config.TypeString, Default: "+", Reload: true, Doc: "What stands between user and detail of an address, for :user and :detail: each character does.", Example: `"-"`, Postfix: "recipient_delimiter", Dovecot: "recipient_delimiter"},
 	{Name: "max_script", Type: config.TypeSize, Default: config.Size(1 << 20), Min: config.Size(1 << 10), Max: config.Size(16 << 20), Reload: true, Doc: "Octets of a script.", Example: "100 * KB", Dovecot: "sieve_max_script_size"},
 	{Name: "max_redirects", Type: config.TypeInt, Default: 5, Min: 1, Max: 100, Unit: "redirects", Reload: true, Doc: "How many addresses a script can send one message on to. More is an error of the script.", Example: "1", Dovecot: "sieve_max_redirects"},
 	{Name: "max_actions", Type: config.TypeInt, Default: 32, Min: 1, Max: 1000, Unit: "actions", Reload: true, Doc: "How many actions a script can take on one message. More is an error of the script.", Example: "10", Dovecot: "sieve_max_actions"},
@@ -72,10 +72,15 @@ var options = []config.Option{
 	{Name: "virus_tag", Type: config.TypeString, Default: "virus", Reload: true, Doc: "The tag that holds the value of the test virustest, 1 (none) to 5 (surely one).", Example: `"clamav"`, Dovecot: "sieve_virustest_status_header"},
 	{Name: "vacation_min", Type: config.TypeDuration, Default: "24h", Min: "1s", Max: "8760h", Reload: true, Doc: "The least time between two vacation answers to one sender that :days can ask for.", Example: `"1h"`, Dovecot: "sieve_vacation_min_period"},
 	{Name: "vacation_default", Type: config.TypeDuration, Default: "168h", Min: "1s", Max: "8760h", Reload: true, Doc: "That time where a script does not say it.", Example: `"72h"`, Dovecot: "sieve_vacation_default_period"},
-	{Name: "vacation_max", Type: config.TypeDuration, Default: "8760h", Min: "1s", Max: "87600h", Reload: true, Doc: "The longest that it can be.", Example: `"720h"`, Dovecot: "sieve_vacation_max_period"},
+	{Name: "vacation_max", Type: config.TypeDuration, Default: "8760h", Min: "192h", Max: "87600h", Reload: true, Doc: "The longest that it can be.", Example: `"720h"`, Dovecot: "sieve_vacation_max_period"},
 	{Name: "duplicate_max", Type: config.TypeDuration, Default: "168h", Min: "1s", Max: "8760h", Reload: true, Doc: "How long the test duplicate remembers a message, at most and where a script does not say it.", Example: `"24h"`, Dovecot: "sieve_duplicate_max_period"},
 	{Name: "cache", Type: config.TypeInt, Default: 1000, Min: 1, Max: 100000, Unit: "scripts", Reload: true, Doc: "How many users' scripts are kept compiled, within 64 MB of their text.", Example: "100"},
 }
+
+// Unoffered are the extensions of the language that no filter offers: scripts are
+// not run at IMAP's events, and imapsieve is for servers where they are (RFC 6785,
+// 2.1).
+func Unoffered() []string { return []string{"imapsieve"} }
 
 // newFilter reads and compiles the script that the block names.
 func newFilter(b config.Block, env pipeline.Env, u Users) (pipeline.Filter, error) {
@@ -90,14 +95,14 @@ func newFilter(b config.Block, env pipeline.Env, u Users) (pipeline.Filter, erro
 		f.now = time.Now
 	}
 	f.lang = lang.Options{
-		Without: f.Disable, Separator: f.Separator, Programs: slices.Sorted(maps.Keys(f.Commands)),
+		Without: append(Unoffered(), f.Disable...), Separator: f.Separator, Programs: slices.Sorted(maps.Keys(f.Commands)),
 		Limits: lang.Limits{
 			Script: int(f.MaxScript), Redirects: f.MaxRedirects, Actions: f.MaxActions,
 			VacationMin: f.VacationMin, VacationDefault: f.VacationDefault, VacationMax: f.VacationMax, DuplicateMax: f.DuplicateMax,
 		},
 	}
 	if len(f.Commands) == 0 {
-		f.lang.Without = append(slices.Clip(f.lang.Without), "vnd.dovecot.pipe", "vnd.dovecot.filter", "vnd.dovecot.execute")
+		f.lang.Without = append(f.lang.Without, "vnd.dovecot.pipe", "vnd.dovecot.filter", "vnd.dovecot.execute")
 	}
 	f.cache = newCache(f.Cache, cacheOctets)
 	if err := f.check(b); err != nil {
@@ -109,7 +114,7 @@ func newFilter(b config.Block, env pipeline.Env, u Users) (pipeline.Filter, erro
 	}
 	f.lists = lists{}
 	for name, path := range f.Lists {
-		if f.lists[name], err = table.Open(path); err != nil {
+		if f.lists[name], err = lookup.OpenFile(path, lookup.Options{}); err != nil {
 			return nil, b.Errorf("lists", "%s: %v", name, bare(err))
 		}
 	}
@@ -164,12 +169,12 @@ var (
 )
 
 // lists are the lists of the option lists, by name.
-type lists map[string]*table.Table
+type lists map[string]*lookup.File
 
-// named finds a list: by its name, or by a URN that ends with it (RFC 6134,
-// 2.7).
-func (l lists) named(name string) *table.Table {
-	return l[strings.TrimPrefix(name, "urn:ietf:params:sieve:addrbook:")]
+// named finds a list: by its name, or by that of an address book of this name
+// (RFC 6134, 2.6).
+func (l lists) named(name string) *lookup.File {
+	return l[strings.TrimPrefix(name, ":addrbook:")]
 }
 
 // Valid reports whether there is such a list.
@@ -181,7 +186,7 @@ func (l lists) Contains(_ context.Context, list, value string) (bool, error) {
 	if t == nil {
 		return false, nil
 	}
-	_, ok := t.Get(value, time.Now())
+	_, ok := t.Get(value)
 	return ok, nil
 }
 

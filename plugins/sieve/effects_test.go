@@ -97,8 +97,8 @@ func TestVacation(t *testing.T) {
 	if len(v.Plan().Responses) != 1 || v.Plan().Responses[0].Once == re.Once {
 		t.Errorf("%v %v", v.Plan().Responses, trace)
 	}
-	v, _ = deliverTo(t, newStore(), `vacation_max = "24h"`, script)
-	if got := v.Plan().Responses[0].For.Hours(); got != 24 {
+	v, _ = deliverTo(t, newStore(), `vacation_max = "192h"`, strings.Replace(script, ":days 2", ":days 20", 1))
+	if got := v.Plan().Responses[0].For.Hours(); got != 192 {
 		t.Errorf("for %v hours", got)
 	}
 	v, _ = deliverTo(t, newStore(), "", `require "vacation-seconds"; vacation :seconds 0 :mime text:
@@ -143,6 +143,60 @@ func TestNotify(t *testing.T) {
 	v, trace := deliverTo(t, newStore(), "", `require ["enotify", "fileinto"]; if not valid_notify_method "xmpp:a@example.com" { fileinto "x"; } notify "xmpp:a@example.com";`)
 	if planText(v) != "keep" { // an error keeps
 		t.Errorf("plan %s, %v", planText(v), trace)
+	}
+}
+
+// TestMailto is the example of RFC 5436, 3, with "enotify" for the "notify" of its
+// draft, and what 2.7 says of the fields of a URI.
+func TestMailto(t *testing.T) {
+	s := newStore()
+	s.texts["bob@example.org"] = `require ["enotify", "variables"];
+if header :contains "list-id" "knitting.example.com" {
+  if header :matches "Subject" "[*] *" {
+    notify :message "From ${1} list: ${2}"
+        :importance "3"
+        "mailto:0123456789@sms.example.net?to=backup@example.com";
+  }
+}`
+	f, err := build("scripts = store()", s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := view(t, smtp.MailParams{}, "bob@example.org")
+	h := v.Message().Header()
+	for _, field := range []string{"List-Id: Knitting Mailing List <knitting.example.com>\r\n", "Subject: [Knitting] A new sweater\r\n"} {
+		h, _ = h.Without(func(f message.Field) bool { return f.Is("Subject") }).Insert(0, []byte(field))
+	}
+	_, v, _ = run(t, v.WithRcpts(v.Rcpts(), v.Message().WithHeader(h)), pipeline.Deliver, f)
+	res := v.Plan().Responses
+	if len(res) != 2 || res[0].To.String() != "0123456789@sms.example.net" || res[1].To.String() != "backup@example.com" {
+		t.Fatalf("got %v", res)
+	}
+	for _, r := range res {
+		says(t, string(r.Data), `Auto-Submitted: auto-notified; owner-email="bob@example.org"`, "From: <bob@example.org>",
+			"To: <0123456789@sms.example.net>, <backup@example.com>", "Subject: From Knitting list: A new sweater")
+	}
+
+	const unsafe = "mailto:a@example.com?cc=c@example.com&from=evil@example.com&auto-submitted=no&received=x&date=x&message-id=x"
+	v, _ = deliverTo(t, newStore(), "", `require "enotify"; notify "`+unsafe+`";`)
+	res = v.Plan().Responses
+	if len(res) != 2 || res[1].To.String() != "c@example.com" {
+		t.Fatalf("got %v", res)
+	}
+	says(t, string(res[0].Data), "From: <bob@example.org>", "Cc: <c@example.com>", "Auto-Submitted: auto-notified")
+	if text := strings.ToLower(string(res[0].Data)); strings.Contains(text, "evil") || strings.Contains(text, "received:") || strings.Contains(text, "date: x") {
+		t.Errorf("got\n%s", text)
+	}
+
+	for test, want := range map[string]string{
+		`notify_method_capability "mailto:" "fcc" "yes"`:                    "keep",
+		`notify_method_capability "mailto:a@example.com" "online" "maybe"`:  "keep",
+		`notify_method_capability "mailto:" "online" ["yes", "maybe","no"]`: "drop",
+		`notify_method_capability "xmpp:" "fcc" ["yes", "no"]`:              "drop",
+	} {
+		if v, _ := deliverTo(t, newStore(), "", `require "enotify"; if `+test+` { keep; } else { discard; }`); planText(v) != want {
+			t.Errorf("%s: %s", test, planText(v))
+		}
 	}
 }
 
@@ -225,10 +279,13 @@ func TestIncluded(t *testing.T) {
 	}
 	s := newStore()
 	s.texts["bob@example.org mine"] = `require "fileinto"; fileinto "mine";`
-	script := `require "include"; include :personal "mine"; include :global "house"; include :optional "none"; include :global :optional "../house";`
+	script := `require "include"; include :personal "mine"; include :global "house"; include :optional "none";`
 	v, trace := deliverTo(t, s, `global = "`+dir+`"`, script)
 	if planText(v) != `file-into "mine"; file-into "house"; drop` {
 		t.Errorf("got %s %v", planText(v), trace)
+	}
+	if v, trace := deliverTo(t, s, `global = "`+dir+`"`, `require "include"; include :global :optional "../house";`); planText(v) != "keep" {
+		t.Errorf("a name that leads elsewhere: %s %v", planText(v), trace)
 	}
 	// A script that is included is looked at again when it changes.
 	f, err := build("scripts = store()", s, nil)
@@ -279,6 +336,7 @@ func TestIncludeFault(t *testing.T) {
 func TestFolders(t *testing.T) {
 	for script, want := range map[string]string{
 		`require ["special-use", "fileinto"]; fileinto :specialuse "\\Junk" "Spam";`:                    `file-into "Rubbish"; drop`,
+		`require ["special-use", "fileinto"]; fileinto :specialuse "\\Junk" "Bulk";`:                    `file-into "Bulk"; drop`,
 		`require ["special-use", "fileinto"]; fileinto :specialuse "\\Sent" "Spam";`:                    `file-into "Spam"; drop`,
 		`require ["mailboxid", "fileinto"]; fileinto :mailboxid "F7" "Old";`:                            `file-into "Archive"; drop`,
 		`require ["mailboxid", "fileinto"]; fileinto :mailboxid "F8" "Old";`:                            `file-into "Old"; drop`,
@@ -300,12 +358,21 @@ func TestLists(t *testing.T) {
 	if err := os.WriteFile(path, []byte("# friends\nal@example.net\nbo@example.net\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	options := `lists = { friends = "` + path + `" }`
+	words := filepath.Join(t.TempDir(), "words")
+	if err := os.WriteFile(words, []byte("money\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	options := `lists = { friends = "` + path + `", words = "` + words + `" }`
 	for script, want := range map[string]string{
 		`require "extlists"; if address :list "from" "friends" { discard; }`:                                "drop",
 		`require "extlists"; if address :list "to" "friends" { discard; }`:                                  "keep",
 		`require "extlists"; if valid_ext_list ["friends", "foes"] { discard; }`:                            "keep",
 		`require "extlists"; redirect :list "friends";`:                                                     "redirect <al@example.net>; redirect <bo@example.net>; drop",
+		`require "extlists"; redirect :list "words";`:                                                       "keep",
+		`require "extlists"; redirect :list ":addrbook:friends";`:                                           "redirect <al@example.net>; redirect <bo@example.net>; drop",
+		`require "extlists"; if valid_ext_list ":AddrBook:Default" { discard; }`:                            "drop",
+		`require "extlists"; if header :list "from" ":addrbook:default" { discard; }`:                       "keep",
+		`require "extlists"; discard; if header :list "from" "foes" { stop; }`:                              "keep",
 		`require "extlists"; redirect :list "foes";`:                                                        "keep",
 		`require "extlists"; if address :list "from" "urn:ietf:params:sieve:addrbook:friends" { discard; }`: "drop",
 	} {

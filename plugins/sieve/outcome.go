@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"mtad/message"
@@ -156,6 +155,10 @@ func (p *planner) folder(ctx context.Context, a lang.Action) (string, error) {
 			}
 		}
 		if a.SpecialUse != "" {
+			// Of several folders, the one that is named (RFC 8579, 4).
+			if _, ok, err := all.Special(ctx, a.Mailbox, a.SpecialUse); err != nil || ok {
+				return inbox(a.Mailbox), err
+			}
 			if name, ok, err := all.Special(ctx, "", a.SpecialUse); err != nil || ok {
 				return inbox(name), err
 			}
@@ -164,8 +167,11 @@ func (p *planner) folder(ctx context.Context, a lang.Action) (string, error) {
 	return inbox(a.Mailbox), nil
 }
 
-// errLists means that a redirect names a list that is not there.
-var errLists = errors.New("there is no such list")
+// What is wrong with the list that a redirect names.
+var (
+	errLists  = errors.New("there is no such list")
+	errNobody = errors.New("no address is in this list")
+)
 
 // addressees are who a redirect sends to.
 func (p *planner) addressees(a lang.Action) ([]smtp.Address, error) {
@@ -177,12 +183,15 @@ func (p *planner) addressees(a lang.Action) ([]smtp.Address, error) {
 		return nil, fmt.Errorf("redirect :list %q: %w", a.List, errLists)
 	}
 	var out []smtp.Address
-	for _, s := range list.Keys(time.Now()) {
+	for _, s := range list.Keys() {
 		to, err := smtp.ParseAddress(s)
 		if err != nil || to.Domain == "" {
 			continue
 		}
 		out = append(out, to)
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("redirect :list %q: %w", a.List, errNobody) // RFC 6134, 2.3
 	}
 	if len(out) > p.MaxRedirects {
 		return nil, fmt.Errorf("redirect :list %q: %d addresses, more than max_redirects: %w", a.List, len(out), lang.ErrLimit)

@@ -9,6 +9,7 @@ import (
 	"mime"
 	"mime/quotedprintable"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,65 +70,118 @@ func (p *planner) copyOf(ctx context.Context, a lang.Action) *pipeline.FileInto 
 	return &pipeline.FileInto{Folder: name, Flags: a.Flags}
 }
 
-// notifier knows the method mailto (RFC 5436).
-type notifier struct{}
+// Notifier knows the method mailto (RFC 5436).
+type Notifier struct{}
 
-func (notifier) Valid(uri string) bool {
-	_, _, err := parseMailto(uri)
+// Valid reports whether a notification can be sent to a URI.
+func (Notifier) Valid(uri string) bool {
+	_, err := parseMailto(uri)
 	return err == nil
 }
 
-func (notifier) Capability(_ context.Context, uri, name string) (string, bool) {
-	if name != "online" || !(notifier{}).Valid(uri) {
-		return "", false
+// Capability knows that copies are kept, and that nobody knows who is online.
+func (Notifier) Capability(_ context.Context, uri, name string) (string, bool) {
+	switch _, ok := cutFold(uri, "mailto:"); {
+	case ok && name == "fcc":
+		return "yes", true // RFC 8580, 6.1
+	case name == "online" && (Notifier{}).Valid(uri):
+		return "maybe", true // RFC 5436, 2.2
 	}
-	return "maybe", true // RFC 5436, 2.1
+	return "", false
 }
 
 // maxNotified bounds the addresses of one notification.
 const maxNotified = 5
 
+// mailto is what a URI says: who the mail goes to, and the fields it is to have.
+type mailto struct {
+	to, cc []smtp.Address
+	fields url.Values
+}
+
 var errMailto = errors.New("not a mailto URI with addresses that mail can be sent to")
 
-// parseMailto reads a URI (RFC 6068): who the mail goes to, and the fields it is
-// to have.
-func parseMailto(uri string) (to []smtp.Address, fields url.Values, err error) {
+// parseMailto reads a URI (RFC 6068).
+func parseMailto(uri string) (m mailto, err error) {
 	rest, ok := cutFold(uri, "mailto:")
 	if !ok {
-		return nil, nil, errMailto
+		return m, errMailto
 	}
 	path, query, _ := strings.Cut(rest, "?")
-	fields = url.Values{}
+	m.fields = url.Values{}
 	for pair := range strings.SplitSeq(query, "&") {
 		name, value, _ := strings.Cut(pair, "=")
 		name, err1 := url.PathUnescape(name)
 		value, err2 := url.PathUnescape(value)
 		if err1 != nil || err2 != nil {
-			return nil, nil, errMailto
+			return m, errMailto
+		}
+		if strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == ':' }) {
+			return m, errMailto
 		}
 		if name != "" {
-			fields.Add(strings.ToLower(name), value)
+			m.fields.Add(strings.ToLower(name), value)
 		}
 	}
-	for _, list := range append([]string{path}, fields["to"]...) {
-		for one := range strings.SplitSeq(list, ",") {
-			if one, err = url.PathUnescape(one); err != nil {
-				return nil, nil, errMailto
+	var lists []string
+	for one := range strings.SplitSeq(path, ",") {
+		if one, err = url.PathUnescape(one); err != nil {
+			return m, errMailto
+		}
+		lists = append(lists, one)
+	}
+	if m.to, ok = m.add(nil, append(lists, m.fields["to"]...)); !ok {
+		return m, errMailto
+	}
+	if m.cc, ok = m.add(nil, m.fields["cc"]); !ok {
+		return m, errMailto
+	}
+	if n := len(m.to) + len(m.cc); n == 0 || n > maxNotified {
+		return m, errMailto
+	}
+	return m, nil
+}
+
+// add adds the addresses of lists, each once; false if one is none.
+func (m *mailto) add(out []smtp.Address, lists []string) ([]smtp.Address, bool) {
+	for _, list := range lists {
+		more, ok := addressesIn(list)
+		if !ok {
+			return nil, false
+		}
+		for _, a := range more {
+			same := func(b smtp.Address) bool { return a.Key() == b.Key() }
+			if !slices.ContainsFunc(out, same) && !slices.ContainsFunc(m.to, same) {
+				out = append(out, a)
 			}
-			if strings.TrimSpace(one) == "" {
-				continue
-			}
-			a, err := smtp.ParseAddress(strings.TrimSpace(one))
-			if err != nil || a.Domain == "" {
-				return nil, nil, errMailto
-			}
-			to = append(to, a)
 		}
 	}
-	if len(to) == 0 || len(to) > maxNotified {
-		return nil, nil, errMailto
+	return out, true
+}
+
+// paths are addresses as a field holds them.
+func paths(list []smtp.Address) string {
+	out := make([]string, len(list))
+	for i, a := range list {
+		out[i] = a.Path()
 	}
-	return to, fields, nil
+	return strings.Join(out, ", ")
+}
+
+// addressesIn reads an address, or some as in a To field: encoded, a comma may be
+// part of an address, or stand between two, as older URIs have it.
+func addressesIn(list string) (out []smtp.Address, ok bool) {
+	if a, err := smtp.ParseAddress(strings.TrimSpace(list)); err == nil && a.Domain != "" {
+		return []smtp.Address{a}, true
+	}
+	for _, one := range message.ParseAddressList(list) {
+		a, err := smtp.ParseAddress(one.Local + "@" + one.Domain)
+		if err != nil || one.Mark != message.Mailbox {
+			return nil, false
+		}
+		out = append(out, a)
+	}
+	return out, true
 }
 
 func cutFold(s, prefix string) (string, bool) {
@@ -142,7 +196,7 @@ func cutFold(s, prefix string) (string, bool) {
 // tell each other do not go on for ever (RFC 5436, 2.7).
 func (p *planner) notify(ctx context.Context, a lang.Action, add func(pipeline.Modification)) error {
 	n, v := a.Notification, p.view
-	to, fields, err := parseMailto(n.Method)
+	uri, err := parseMailto(n.Method)
 	if err != nil {
 		return fmt.Errorf("notify: %q is %w", n.Method, err)
 	}
@@ -153,13 +207,13 @@ func (p *planner) notify(ctx context.Context, a lang.Action, add func(pipeline.M
 	about := v.Message().Header()
 	subject := n.Message
 	if subject == "" {
-		subject = fields.Get("subject")
+		subject = uri.fields.Get("subject")
 	}
 	if subject == "" {
 		s, _ := about.Get("Subject")
 		subject = message.DecodeText(s)
 	}
-	body := fields.Get("body")
+	body := uri.fields.Get("body")
 	if body == "" {
 		body = p.summary()
 	}
@@ -167,11 +221,16 @@ func (p *planner) notify(ctx context.Context, a lang.Action, add func(pipeline.M
 	if a, err := smtp.ParseAddress(strings.Trim(from, "<> ")); from == "" || err != nil || a.Domain == "" {
 		from = v.Mailbox().Path()
 	}
-	for i, rcpt := range to {
+	for i, rcpt := range append(slices.Clip(uri.to), uri.cc...) {
 		var b bytes.Buffer
 		field := func(name, value string) { b.Write(message.FormatField(name, value)) }
 		field("From", from)
-		field("To", rcpt.Path())
+		if len(uri.to) > 0 {
+			field("To", paths(uri.to))
+		}
+		if len(uri.cc) > 0 {
+			field("Cc", paths(uri.cc))
+		}
 		field("Subject", mime.QEncoding.Encode("utf-8", oneLine(subject)))
 		field("Date", p.now().Format(time.RFC1123Z))
 		field("Message-ID", "<"+message.NewID(p.now()).String()+".notify@"+p.host()+">")
@@ -190,11 +249,8 @@ func (p *planner) notify(ctx context.Context, a lang.Action, add func(pipeline.M
 	return nil
 }
 
-// byProgram reports whether the message says that a program made it (RFC 3834, 5).
-func (p *planner) byProgram() bool {
-	auto, ok := p.view.Message().Header().Get("Auto-Submitted")
-	return ok && !strings.EqualFold(strings.TrimSpace(auto), "no")
-}
+// byProgram reports whether the message says that a program made it.
+func (p *planner) byProgram() bool { return autoreply.Automatic(p.view.Message().Header()) }
 
 // summary is what a notification says of the message.
 func (p *planner) summary() string {

@@ -202,7 +202,7 @@ func (r *job) env() lang.Env {
 		Environment: r.environment,
 		Spam:        r.spam,
 		Virus:       r.virus,
-		Notifier:    notifier{},
+		Notifier:    Notifier{},
 		Log: func(line int, text string) {
 			r.log.Info("sieve script says", "id", v.ID(), "mailbox", v.Mailbox().String(), "line", line, "text", text)
 		},

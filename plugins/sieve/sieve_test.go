@@ -77,7 +77,10 @@ func (someFolders) Exists(_ context.Context, name string) (bool, error) {
 	return name == "Archive", nil
 }
 func (someFolders) Special(_ context.Context, name, use string) (string, bool, error) {
-	return "Rubbish", use == "\\Junk" && (name == "" || name == "Rubbish"), nil
+	if name == "" {
+		name = "Rubbish"
+	}
+	return name, use == "\\Junk" && (name == "Rubbish" || name == "Bulk"), nil
 }
 func (someFolders) ByID(_ context.Context, id string) (string, bool, error) {
 	return "Archive", id == "F7", nil

@@ -145,7 +145,10 @@ func (m *Message) Enclose(subject string, fields []string, text string) (sieve.M
 		return slices.ContainsFunc(fields, func(s string) bool { return strings.EqualFold(s, name) })
 	}
 	h := m.m.Header().Without(func(f message.Field) bool {
-		return !tracing(f) && (f.Name == "" || !named(f.Name) || describes(f) || subject != "" && f.Is("Subject"))
+		if f.Is("Subject") {
+			return subject != "" // else it is that of the enclosed message (RFC 5703, 6)
+		}
+		return !tracing(f) && (f.Name == "" || !named(f.Name) || describes(f))
 	})
 	boundary := rand.Text()
 	add := func(name, value string) { h, _ = h.Insert(h.Len(), formatField(name, value)) }

@@ -55,6 +55,9 @@ func (m *Message) Media(name string) []sieve.Media { return media(m.m.Header(), 
 
 // Body is what is behind the header.
 func (m *Message) Body(limit int) ([]byte, error) {
+	if m.m.Size() == m.m.Header().Size() {
+		return nil, nil // not even an empty line
+	}
 	return io.ReadAll(io.LimitReader(message.NewReader(m.m.Body()), int64(limit)))
 }
 
@@ -64,7 +67,7 @@ func (m *Message) Type() (typ, subtype string) {
 	if err != nil {
 		return "text", "plain"
 	}
-	return root.Type, root.Subtype
+	return readableType(root)
 }
 
 // Children are the parts of the message.
@@ -77,7 +80,7 @@ func (m *Message) Children() ([]sieve.Entity, error) {
 }
 
 // Content is what the message holds that no part of it holds.
-func (m *Message) Content(limit int) ([]byte, error) {
+func (m *Message) Content(limit int) ([][]byte, error) {
 	root, err := m.m.Structure()
 	if err != nil {
 		return nil, err
@@ -95,12 +98,29 @@ type part struct {
 func (p *part) Header(name string) []string             { return header(p.p.Header, name) }
 func (p *part) Addresses(name string) [][]sieve.Address { return addresses(p.p.Header, name) }
 func (p *part) Media(name string) []sieve.Media         { return media(p.p.Header, name) }
-func (p *part) Type() (typ, subtype string)             { return p.p.Type, p.p.Subtype }
+func (p *part) Type() (typ, subtype string)             { return readableType(p.p) }
 func (p *part) Children() ([]sieve.Entity, error)       { return children(p.of, p.p, p.marks), nil }
-func (p *part) Content(limit int) ([]byte, error)       { return content(p.of, p.p, limit) }
+func (p *part) Content(limit int) ([][]byte, error)     { return content(p.of, p.p, limit) }
 
-// Size is that of the content before it is decoded.
-func (p *part) Size() int64 { return p.p.BodySize }
+// Size is that of the part, its header with it.
+func (p *part) Size() int64 { return p.p.BodyOffset() - p.p.Offset + p.p.BodySize }
+
+// Body is what is behind the part's header, as it came.
+func (p *part) Body(limit int) ([]byte, error) {
+	return io.ReadAll(io.LimitReader(message.NewReader(message.Section(p.of.Bytes(), p.p.BodyOffset(), p.p.BodySize)), int64(limit)))
+}
+
+// readableType is what a part is to be taken for: nobody knows what one holds in
+// an encoding there is none of (RFC 2045, 6.4).
+func readableType(p *message.Part) (typ, subtype string) {
+	encoding, _ := p.Header.Get("Content-Transfer-Encoding")
+	encoding, _ = message.ParseParams(encoding)
+	switch strings.ToLower(encoding) {
+	case "", "7bit", "8bit", "binary", "quoted-printable", "base64":
+		return p.Type, p.Subtype
+	}
+	return "application", "octet-stream"
+}
 
 func children(of *message.Message, p *message.Part, marks []string) []sieve.Entity {
 	if p.Embedded != nil {
@@ -118,7 +138,7 @@ func children(of *message.Message, p *message.Part, marks []string) []sieve.Enti
 }
 
 // content is what a part itself holds.
-func content(of *message.Message, p *message.Part, limit int) ([]byte, error) {
+func content(of *message.Message, p *message.Part, limit int) ([][]byte, error) {
 	switch {
 	case p.Embedded != nil:
 		var b bytes.Buffer
@@ -127,18 +147,19 @@ func content(of *message.Message, p *message.Part, limit int) ([]byte, error) {
 				b.Write(f.Raw)
 			}
 		}
-		return b.Bytes()[:min(b.Len(), limit)], nil
+		return [][]byte{b.Bytes()[:min(b.Len(), limit)]}, nil
 	case len(p.Parts) > 0:
 		return aroundParts(of, p, limit)
 	case p.Type == "text":
 		s, err := of.Text(p, int64(limit))
-		return []byte(s), err
+		return [][]byte{[]byte(s)}, err
 	}
-	return io.ReadAll(io.LimitReader(of.Decoded(p), int64(limit)))
+	b, err := io.ReadAll(io.LimitReader(of.Decoded(p), int64(limit)))
+	return [][]byte{b}, err
 }
 
 // aroundParts is the prologue and the epilogue of a multipart.
-func aroundParts(of *message.Message, p *message.Part, limit int) ([]byte, error) {
+func aroundParts(of *message.Message, p *message.Part, limit int) ([][]byte, error) {
 	first, last := p.Parts[0], p.Parts[len(p.Parts)-1]
 	all := of.Bytes()
 	read := func(from, to int64) ([]byte, error) {
@@ -160,7 +181,7 @@ func aroundParts(of *message.Message, p *message.Part, limit int) ([]byte, error
 		after = bytes.TrimPrefix(after[i+len(mark):], []byte("--"))
 		after = bytes.TrimPrefix(bytes.TrimPrefix(after, []byte("\r")), []byte("\n"))
 	}
-	return append(before[:len(before):len(before)], after...), nil
+	return [][]byte{before, after}, nil
 }
 
 func header(h *message.Header, name string) []string {

@@ -62,6 +62,11 @@ func (s *Settings) Check(root config.Block, routes []route.Named, diags *config.
 			diags.Add(root.Errorf("luser_relay", "%q is no address", s.LuserRelay))
 		}
 	}
+	for _, i := range s.Interfaces {
+		if _, err := netip.ParseAddr(strings.Trim(i, "[]")); err != nil && i != "all" && i != "loopback-only" {
+			diags.Add(root.Errorf("inet_interfaces", "%q is no address: want \"all\", \"loopback-only\", or \"192.0.2.1\"", i))
+		}
+	}
 	if path.IsAbs(s.HomeMailbox) || strings.HasPrefix(path.Clean(s.HomeMailbox), "..") {
 		diags.Add(root.Errorf("home_mailbox", "%q must be below the home directory: \"Maildir/\", say", s.HomeMailbox))
 	}
@@ -75,6 +80,43 @@ func (s *Settings) tables() map[string]config.Source {
 		"sender_dependent_default_transport_maps": s.SenderTransports, "sender_dependent_relayhost_maps": s.SenderRelayhosts,
 		"smtp_sasl_password_maps": s.Passwords,
 	}
+}
+
+// Tables are the names of the tables of each setting that may have some.
+func (s *Settings) Tables() map[string][]string {
+	out := map[string][]string{
+		"mydestination": s.Destination.Tables(), "relay_domains": s.RelayDomains.Tables(), "mynetworks": s.Networks.Tables(),
+		"virtual_alias_domains": s.VirtualDomains.Tables(), "virtual_mailbox_domains": s.MailboxDomains.Tables(),
+	}
+	for name, src := range s.tables() {
+		out[name] = src.Tables()
+	}
+	return out
+}
+
+// Listen puts inet_interfaces in the place of hosts that addresses lack.
+func (s *Settings) Listen(addrs []string) []string {
+	if slices.Contains(s.Interfaces, "all") || len(s.Interfaces) == 0 {
+		return addrs
+	}
+	var out []string
+	for _, a := range addrs {
+		host, port, err := net.SplitHostPort(a)
+		if err != nil || host != "" {
+			out = append(out, a)
+			continue
+		}
+		for _, i := range s.Interfaces {
+			hosts := []string{strings.Trim(i, "[]")}
+			if i == "loopback-only" {
+				hosts = []string{"127.0.0.1", "::1"}
+			}
+			for _, h := range hosts {
+				out = append(out, net.JoinHostPort(h, port))
+			}
+		}
+	}
+	return out
 }
 
 // DomainOrParent reports whether s is a domain, one behind a dot, or an address

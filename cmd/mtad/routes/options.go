@@ -12,6 +12,7 @@ type Settings struct {
 	Destination      config.Source `mtad:"mydestination"`
 	Networks         config.Source `mtad:"mynetworks"`
 	NetworksStyle    string        `mtad:"mynetworks_style"`
+	Interfaces       []string      `mtad:"inet_interfaces"`
 	RelayDomains     config.Source `mtad:"relay_domains"`
 	RelayRecipients  config.Source `mtad:"relay_recipient_maps"`
 	Delimiter        string        `mtad:"recipient_delimiter"`
@@ -48,6 +49,7 @@ var Options = []config.Option{
 	{Name: "mydestination", Type: config.TypeSource, Default: config.Store(), Reload: true, Doc: "The local domains: store() are those of `mtad domain`, each with its own names; a domain that is named here, or in a table, has the names of myorigin.", Example: `[store(), "localhost"]`, Postfix: "mydestination"},
 	{Name: "mynetworks", Type: config.TypeSource, Default: none, Reload: true, Doc: "Clients that may send anywhere without a login: networks, or cidr: tables. Unwritten, it is what mynetworks_style says.", Example: `["127.0.0.0/8", "[::1]/128"]`, Postfix: "mynetworks"},
 	{Name: "mynetworks_style", Type: config.TypeString, Default: "host", Values: []string{"host", "subnet", "class"}, Reload: true, Doc: "Which clients are in mynetworks where that is not written: this machine's own addresses, its networks, or their classes A, B and C (which lets strangers in, as a rule).", Example: `"subnet"`, Postfix: "mynetworks_style"},
+	{Name: "inet_interfaces", Type: config.TypeStrings, Default: []string{"all"}, Doc: "Where listeners listen whose addr has no host, such as \":25\": \"all\", \"loopback-only\", or addresses.", Example: `["127.0.0.1", "192.0.2.1"]`, Postfix: "inet_interfaces"},
 	{Name: "relay_domains", Type: config.TypeSource, Default: none, Reload: true, Doc: "Domains whose mail is taken from anybody and sent on; \".example.org\" is every subdomain. Strangers may not name a further hop there: user%host, host!user, user@host.", Example: `["backup.example"]`, Postfix: "relay_domains"},
 	{Name: "relay_recipient_maps", Type: config.TypeSource, Default: none, Reload: true, Doc: "Tables of the addresses that exist in relay_domains; others are refused. None means that every address is taken.", Example: `"file:/etc/mtad/relay_recipients"`, Postfix: "relay_recipient_maps"},
 	{Name: "recipient_delimiter", Type: config.TypeString, Default: "+", Reload: true, Doc: "What stands between a user's name and a detail: alice+lists. Each character is one.", Example: `"+-"`, Postfix: "recipient_delimiter"},

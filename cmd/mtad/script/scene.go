@@ -112,6 +112,11 @@ func (s *scene) recall(e pipeline.Event) {
 		s.user = cmp.Or(s.user, note[3])
 	case e.Kind == pipeline.EventSession && strings.HasPrefix(e.Note, "TLS"):
 		s.tls = cmp.Or(s.tls, note[0])
+	case e.Kind == pipeline.EventSession && strings.HasPrefix(e.Note, "made here: ") && len(note) > 4 && note[len(note)-4] == "from":
+		s.from = cmp.Or(s.from, note[len(note)-3])
+		if to := strings.Trim(note[len(note)-1], "<>"); !slices.Contains(s.to, to) {
+			s.to = append(s.to, to)
+		}
 	case e.Kind == pipeline.EventMail && len(note) == 2 && note[0] == "from":
 		s.from = cmp.Or(s.from, note[1])
 	case e.Kind == pipeline.EventMail && e.Rcpt != "" && e.Reply == "250" && !slices.Contains(s.to, e.Rcpt):

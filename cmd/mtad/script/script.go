@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -80,24 +81,29 @@ func newPut(language string, env *Env) *cobra.Command {
 	var activate bool
 	cmd := &cobra.Command{
 		Use: "put USER NAME [FILE]", Short: "Store a script from a file or standard input, if it is without errors", Args: cobra.RangeArgs(2, 3),
-		RunE: env.WithClient(func(ctx context.Context, c *admin.Client, cmd *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			text, err := env.Read(fileArgument(args[2:]), cmd.InOrStdin())
 			if err != nil {
 				return err
 			}
-			if err := c.PutScript(ctx, language, args[0], args[1], string(text)); err != nil {
-				return err
+			if !utf8.Valid(text) {
+				return env.Fail(exitData, "the script is not UTF-8; iconv(1) can make it so")
 			}
-			done := "stored"
-			if activate {
-				done = "stored and activated"
-				if err := c.ActivateScript(ctx, language, args[0], args[1]); err != nil {
+			return env.WithClient(func(ctx context.Context, c *admin.Client, cmd *cobra.Command, args []string) error {
+				if err := c.PutScript(ctx, language, args[0], args[1], string(text)); err != nil {
 					return err
 				}
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", done, env.Clean(args[1]))
-			return nil
-		}),
+				done := "stored"
+				if activate {
+					done = "stored and activated"
+					if err := c.ActivateScript(ctx, language, args[0], args[1]); err != nil {
+						return err
+					}
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", done, env.Clean(args[1]))
+				return nil
+			})(cmd, args)
+		},
 	}
 	cmd.Flags().BoolVar(&activate, "activate", false, "make it the one that runs")
 	return cmd
@@ -117,7 +123,7 @@ func newActivate(language string, env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "activate USER NAME", Short: "Make a script the one that runs; with --none, none runs", Args: cobra.RangeArgs(1, 2),
 		RunE: env.WithClient(func(ctx context.Context, c *admin.Client, cmd *cobra.Command, args []string) error {
-			if off != (len(args) == 1) {
+			if off != (len(args) == 1) || !off && args[1] == "" {
 				return env.Fail(exitUsage, "give the script's name, or --none")
 			}
 			name := ""

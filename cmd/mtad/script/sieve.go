@@ -1,6 +1,7 @@
 package script
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,7 +16,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"mtad/admin"
+	"mtad/autoreply"
 	"mtad/message"
+	"mtad/pipeline"
+	filter "mtad/plugins/sieve"
 	"mtad/plugins/sieve/svtest"
 	"mtad/sieve"
 	"mtad/sieve/mail"
@@ -36,7 +40,7 @@ func newSieveCheck(env *Env) *cobra.Command {
 			if file == "-" {
 				name = "the script"
 			}
-			script, err := compileSieve(env, cmd, file)
+			script, err := compileSieve(env, cmd, file, filter.Unoffered()...)
 			if err != nil {
 				return err
 			}
@@ -50,13 +54,14 @@ func newSieveCheck(env *Env) *cobra.Command {
 }
 
 // compileSieve compiles a file and prints what is wrong with it; nil if it can
-// not run. Scripts that it includes are beside it: NAME.sieve.
-func compileSieve(env *Env, cmd *cobra.Command, file string) (*sieve.Script, error) {
+// not run, or wants extensions that it is to be without. Scripts that it includes
+// are beside it: NAME.sieve.
+func compileSieve(env *Env, cmd *cobra.Command, file string, without ...string) (*sieve.Script, error) {
 	text, err := env.Read(file, cmd.InOrStdin())
 	if err != nil {
 		return nil, err
 	}
-	script, problems := sieve.Compile(string(text), sieve.Options{Include: beside(filepath.Dir(file))})
+	script, problems := sieve.Compile(string(text), sieve.Options{Include: beside(filepath.Dir(file)), Without: without})
 	fmt.Fprint(cmd.ErrOrStderr(), problems.String())
 	return script, nil
 }
@@ -82,6 +87,11 @@ type trial struct {
 	json  string
 	steps bool
 	out   io.Writer
+
+	login  string          // of the client that sent the message
+	header *message.Header // of the message
+	sender smtp.Address
+	own    []string // the account's addresses
 }
 
 func (t *trial) flags(cmd *cobra.Command) {
@@ -131,8 +141,8 @@ func newSieveTrace(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "trace USER MESSAGE", Short: "Run a user's script over a message again, and show every step", Args: cobra.ExactArgs(2),
 		Long: `Run the script that is active for a user over a message: one that the server has,
-named by its ID (as logs, ` + "`mtad trace`" + ` and Received fields show it), or one in a
-file. Every command, comparison and test is shown, and what the script decides.
+named by its ID (as logs, ` + "`mtad trace`" + ` and Received fields show it), with the
+envelope that it came in, or one in a file. Every command, comparison and test is shown, and what the script decides.
 Nothing is sent, stored or run.`,
 	}
 	t.flags(cmd)
@@ -145,6 +155,7 @@ Nothing is sent, stored or run.`,
 		if err != nil {
 			return err
 		}
+		t.to = cmp.Or(t.to, t.user)
 		t.out = cmd.OutOrStdout()
 		return t.run(ctx, script, text)
 	})
@@ -187,9 +198,6 @@ func (t *trial) active(ctx context.Context, c *admin.Client, cmd *cobra.Command,
 	if t.user == "" {
 		t.user = u.Address
 	}
-	if t.to == "" {
-		t.to = u.Address
-	}
 	list, err := c.Scripts(ctx, "sieve", u.Address)
 	if err != nil {
 		return nil, err
@@ -202,7 +210,7 @@ func (t *trial) active(ctx context.Context, c *admin.Client, cmd *cobra.Command,
 		if err != nil {
 			return nil, err
 		}
-		script, problems := sieve.Compile(text.Text, sieve.Options{Include: func(location, name string) (string, error) {
+		script, problems := sieve.Compile(text.Text, sieve.Options{Without: filter.Unoffered(), Include: func(location, name string) (string, error) {
 			if location != "personal" {
 				return "", fs.ErrNotExist
 			}
@@ -231,7 +239,29 @@ func (t *trial) fetch(ctx context.Context, c *admin.Client, cmd *cobra.Command, 
 	if err := c.Message(ctx, id, &b); err != nil {
 		return nil, err
 	}
+	if tr, err := c.Trace(ctx, id); err == nil { // else it is older than what traces are kept for
+		t.recall(tr)
+	}
 	return []byte(b.String()), nil
+}
+
+// recall takes over the envelope and the client from a trace. What the flags say
+// wins.
+func (t *trial) recall(tr admin.Trace) {
+	s := scene{from: t.from}
+	for _, e := range tr.Events {
+		s.recall(e)
+	}
+	t.from, t.login = s.from, s.user
+	if s.client != "" {
+		t.items = append([]string{"remote-ip=" + s.client}, t.items...)
+	}
+	for _, to := range s.to {
+		a, err := smtp.ParseAddress(to)
+		if mine := s.account(pipeline.Recipient{Addr: a}).String() == t.user; t.to == "" && err == nil && (mine || len(s.to) == 1) {
+			t.to = to
+		}
+	}
 }
 
 // run runs the script and prints what it decides.
@@ -251,12 +281,24 @@ func (t *trial) run(ctx context.Context, script *sieve.Script, text []byte) erro
 	} else {
 		for _, a := range result.Actions {
 			fmt.Fprintln(t.out, t.env.Clean(Line(a)))
+			if why := t.unanswered(a); why != "" {
+				fmt.Fprintf(t.out, "# no vacation answer: %s\n", why)
+			}
 		}
 	}
 	if err != nil {
 		return t.env.Fail(exitData, "%s; the message is kept", strings.TrimPrefix(err.Error(), "sieve: "))
 	}
 	return nil
+}
+
+// unanswered is why a vacation answer is not sent, "" for one that is, and for
+// actions of other kinds.
+func (t *trial) unanswered(a sieve.Action) string {
+	if a.Vacation == nil {
+		return ""
+	}
+	return autoreply.Refuse(t.header, t.sender, append(t.own, a.Vacation.Addresses...))
 }
 
 // scene is what the script sees.
@@ -266,18 +308,14 @@ func (t *trial) scene(text []byte) (sieve.Env, error) {
 		return sieve.Env{}, t.env.Fail(exitData, "the message: %v", err)
 	}
 	from := t.from
-	if from == "" {
-		from = first(append(addresses(m, "Return-Path"), addresses(m, "From")...))
+	if _, returned := m.Header().Get("Return-Path"); returned && from == "" {
+		from = cmp.Or(first(addresses(m, "Return-Path")), "<>")
 	}
-	to := t.to
-	if to == "" {
-		to = first(append(addresses(m, "Delivered-To"), addresses(m, "To")...))
-	}
-	user := t.user
-	if user == "" {
-		user = to
-	}
+	from = cmp.Or(from, first(addresses(m, "From")))
+	to := cmp.Or(t.to, first(append(addresses(m, "Delivered-To"), addresses(m, "To")...)))
+	user := cmp.Or(t.user, to)
 	sender, rcpt, owner := sieveAddress(from), sieveAddress(to), sieveAddress(user)
+	t.header, t.sender, t.own = m.Header(), smtp.Address{Local: sender.Local, Domain: sender.Domain}, []string{rcpt.String(), owner.String()}
 	items := map[string]string{"location": "MDA", "phase": "during", "name": "mtad", "vnd.dovecot.username": user, "vnd.dovecot.default-mailbox": "INBOX"}
 	for _, item := range t.items {
 		name, value, ok := strings.Cut(item, "=")
@@ -287,12 +325,12 @@ func (t *trial) scene(text []byte) (sieve.Env, error) {
 		items[strings.ToLower(name)] = value
 	}
 	e := sieve.Env{
-		Message: mail.New(m, owner), Envelope: sieve.Envelope{From: sender, To: rcpt},
+		Message: mail.New(m, owner), Envelope: sieve.Envelope{From: sender, To: rcpt, Auth: t.login},
 		Environment: func(item string) (string, bool) {
 			s, ok := items[item]
 			return s, ok
 		},
-		Notifier: anyMethod{}, Mailboxes: onlyInbox{},
+		Notifier: filter.Notifier{}, Mailboxes: onlyInbox{},
 		Log: func(line int, text string) { fmt.Fprintf(t.out, "# line %d says: %s\n", line, t.env.Clean(text)) },
 	}
 	if t.steps && t.json == "text" {
@@ -343,17 +381,6 @@ func quoted(s string) string {
 	return strconv.Quote(s)
 }
 
-// anyMethod knows the method mailto.
-type anyMethod struct{}
-
-func (anyMethod) Valid(uri string) bool {
-	return len(uri) > 7 && strings.EqualFold(uri[:7], "mailto:") && strings.Contains(uri, "@")
-}
-
-func (anyMethod) Capability(_ context.Context, _, name string) (string, bool) {
-	return "maybe", name == "online"
-}
-
 // onlyInbox are the folders of an account that has no others.
 type onlyInbox struct{}
 
@@ -394,6 +421,7 @@ type decision struct {
 	Create    bool     `json:"create,omitempty"`
 	Special   string   `json:"special_use,omitempty"`
 	Edited    bool     `json:"edited,omitempty"`
+	Unsent    string   `json:"unsent,omitempty"` // why a vacation answer is not sent
 }
 
 func (t *trial) printJSON(r sieve.Result, err error) error {
@@ -405,7 +433,7 @@ func (t *trial) printJSON(r sieve.Result, err error) error {
 		name, _, _ := strings.Cut(Line(a), " ")
 		d := decision{
 			Action: name, Line: a.Line, Implicit: a.Implicit, Mailbox: a.Mailbox, List: a.List, Text: a.Reason, Flags: a.Flags,
-			Copy: a.Copy, Create: a.Create, Special: a.SpecialUse, Edited: a.Message != nil,
+			Copy: a.Copy, Create: a.Create, Special: a.SpecialUse, Edited: a.Message != nil, Unsent: t.unanswered(a),
 		}
 		if a.Address != (sieve.Address{}) {
 			d.Address = a.Address.String()

@@ -12,6 +12,7 @@ import (
 	"mtad/config"
 	"mtad/plugins/sieve"
 	lang "mtad/sieve"
+	"mtad/sieve/mail"
 	"mtad/smtp"
 )
 
@@ -39,6 +40,7 @@ func (s *suite) commands() []lang.Custom {
 	}
 	index := lang.CustomTag{Name: "index", Takes: lang.NumberArg}
 	where := []lang.CustomTag{{Name: "smtp"}, {Name: "folder", Takes: lang.StringArg}}
+	folder := []lang.CustomTag{{Name: "specialuse", Takes: lang.StringArg}, {Name: "mailboxid", Takes: lang.StringArg}}
 	number := []lang.CustomParam{{Name: "index", Kind: lang.NumberArg}}
 	keys := []lang.CustomParam{{Name: "keys", Kind: lang.StringsArg}}
 	rows := []row{
@@ -58,7 +60,7 @@ func (s *suite) commands() []lang.Custom {
 		{name: "test_config_reload", tags: []lang.CustomTag{{Name: "extension", Takes: lang.StringArg}}, run: s.configReload},
 		{name: "test_message", tags: where, params: number, run: s.takeMessage},
 		{name: "test_message", test: true, tags: where, params: number, run: s.hasMessage},
-		{name: "test_mailbox_create", params: one("mailbox"), run: s.createMailbox},
+		{name: "test_mailbox_create", tags: folder, params: one("mailbox"), run: s.createMailbox},
 		{name: "test_mailbox_delete", params: one("mailbox"), run: s.deleteMailbox},
 		{name: "test_binary_load", params: one("name"), run: s.loadBinary},
 		{name: "test_binary_save", params: one("name"), run: s.saveBinary},
@@ -88,6 +90,7 @@ func (s *suite) runTest(_ context.Context, c *lang.Call) (bool, error) {
 	}
 	s.outcome.Tests++
 	s.test = name
+	defer func() { s.test = "" }()
 	before, line := len(s.outcome.Failures), c.Line()
 	if err := c.Block(); err != nil && !errors.Is(err, errFailed) {
 		if errors.Is(err, lang.ErrLimit) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
@@ -124,6 +127,7 @@ func (s *suite) set(_ context.Context, c *lang.Call) (bool, error) {
 	}
 	switch object {
 	case "message":
+		s.house.marks = map[string]mark{} // whom it answered before is another story
 		err = s.setMessage(value)
 	case "envelope.from":
 		s.from, err = address(value)
@@ -131,8 +135,12 @@ func (s *suite) set(_ context.Context, c *lang.Call) (bool, error) {
 		s.to, err = address(value)
 	case "envelope.auth":
 		s.auth = value
+	case "spam":
+		s.spam = value
+	case "virus":
+		s.virus = value
 	default:
-		return false, fmt.Errorf("test_set: there is no object %q; there are message, envelope.from, envelope.to, envelope.orig_to and envelope.auth", object)
+		return false, fmt.Errorf("test_set: there is no object %q; there are message, envelope.from, envelope.to, envelope.orig_to, envelope.auth, spam and virus", object)
 	}
 	if err != nil {
 		return false, fmt.Errorf("test_set %q: %w", object, err)
@@ -146,7 +154,11 @@ func address(s string) (smtp.Address, error) {
 	if s == "" {
 		return smtp.Address{}, nil
 	}
-	return smtp.ParseAddress(s)
+	a, rest, err := smtp.ParsePath("<"+s+">", false)
+	if err == nil && rest != "" {
+		err = fmt.Errorf("unexpected %q", rest)
+	}
+	return a, err
 }
 
 // path is a file that the suite names.
@@ -170,6 +182,9 @@ func (s *suite) compileFile(name string) *lang.Script {
 		if p.Severity == lang.Error {
 			s.errors = append(s.errors, p.Brief())
 		}
+	}
+	if script == nil {
+		s.errors = append(s.errors, "validation failed") // as Pigeonhole counts
 	}
 	return script
 }
@@ -197,9 +212,11 @@ func (s *suite) runOne(ctx context.Context, script *lang.Script) (lang.Result, b
 // take adds what a script has decided.
 func (s *suite) take(r lang.Result) {
 	for _, a := range r.Actions {
-		if !a.Implicit {
-			s.results = append(s.results, a)
+		if a.Implicit {
+			s.implicit = a
+			continue
 		}
+		s.results = append(s.results, a)
 	}
 	s.marks = append(s.marks, r.Marks...)
 }
@@ -239,21 +256,30 @@ func (s *suite) multiscript(ctx context.Context, c *lang.Call) (bool, error) {
 			return false, nil
 		}
 		s.take(r)
-		if replacesKeep(r.Actions[:len(r.Actions):len(r.Actions)]) && !r.Actions[len(r.Actions)-1].Implicit {
+		last := r.Actions[len(r.Actions)-1]
+		if !last.Implicit {
 			break
 		}
+		if m, ok := last.Message.(*mail.Message); ok {
+			s.message = m.Mail()
+		}
+		s.flags = last.Flags
 	}
-	return true, nil
+	return s.executed(ctx), nil
 }
 
 func (s *suite) execute(ctx context.Context, c *lang.Call) (bool, error) {
 	s.collect(c)
-	c.Change()
+	return s.executed(ctx), nil
+}
+
+// executed carries out what was decided; false if that fails.
+func (s *suite) executed(ctx context.Context) bool {
 	if err := s.carryOut(ctx); err != nil {
 		s.errors = append(s.errors, err.Error())
-		return false, nil
+		return false
 	}
-	return true, nil
+	return true
 }
 
 // actionNames are those of Pigeonhole.
@@ -276,7 +302,6 @@ func at(c *lang.Call, list []string) ([]string, error) {
 
 func (s *suite) action(_ context.Context, c *lang.Call) (bool, error) {
 	s.collect(c)
-	c.Change()
 	var names []string
 	for _, a := range s.results {
 		names = append(names, actionNames[a.Kind])
@@ -297,7 +322,6 @@ func (s *suite) resetResult(_ context.Context, c *lang.Call) (bool, error) {
 
 func (s *suite) print(_ context.Context, c *lang.Call) (bool, error) {
 	s.collect(c)
-	c.Change()
 	for _, a := range s.results {
 		fmt.Fprintf(s.out, "    %s\n", a)
 	}
@@ -326,7 +350,39 @@ func settings() map[string]config.Option {
 // ignored are settings of Dovecot's that nothing here corresponds to, and that
 // change nothing that a suite could see.
 func ignored(name string) bool {
-	return !strings.HasPrefix(name, "sieve_") || name == "sieve_extensions" || name == "sieve_global_extensions"
+	return !strings.HasPrefix(name, "sieve_") && name != "recipient_delimiter" || strings.HasSuffix(name, "sieve_extensions") ||
+		name == "sieve_global_extensions"
+}
+
+// setMap sets an option that is a map: the programs of a directory, an item of
+// the environment (sieve_env_NAME), the file of a list (sieve_list_NAME).
+func (s *suite) setMap(setting, value string) (bool, error) {
+	put := func(option, key, value string) {
+		if s.maps[option] == nil {
+			s.maps[option] = map[string]string{}
+		}
+		s.maps[option][key] = value
+	}
+	if name, ok := strings.CutPrefix(setting, "sieve_env_"); ok {
+		put("environment", name, value)
+		return true, nil
+	}
+	path, err := filepath.Abs(s.path(value))
+	if err != nil {
+		return true, err
+	}
+	if name, ok := strings.CutPrefix(setting, "sieve_list_"); ok {
+		put("lists", name, path)
+		return true, nil
+	}
+	if !strings.HasSuffix(setting, "_bin_dir") {
+		return false, nil
+	}
+	list, err := os.ReadDir(path)
+	for _, e := range list {
+		put("commands", e.Name(), filepath.Join(path, e.Name()))
+	}
+	return true, err
 }
 
 func (s *suite) configSet(_ context.Context, c *lang.Call) (bool, error) {
@@ -338,9 +394,12 @@ func (s *suite) configSet(_ context.Context, c *lang.Call) (bool, error) {
 	if err != nil || ignored(name) {
 		return false, err
 	}
+	if done, err := s.setMap(name, value); done {
+		return false, err
+	}
 	o, ok := settings()[name]
 	if !ok {
-		return false, fmt.Errorf("test_config_set: nothing here stands for the setting %q", name)
+		return false, s.without(c.Line(), name)
 	}
 	text, err := hclValue(o, value)
 	if err != nil {
@@ -348,6 +407,19 @@ func (s *suite) configSet(_ context.Context, c *lang.Call) (bool, error) {
 	}
 	s.options[o.Name] = text
 	return false, nil
+}
+
+// without says that there is no such setting: the test at hand fails, or this as
+// a test of its own, and those behind it run nevertheless.
+func (s *suite) without(line int, name string) error {
+	err := fmt.Errorf("test_config_set: nothing here stands for the setting %q", name)
+	if s.test != "" {
+		return err
+	}
+	s.outcome.Tests++
+	s.outcome.Failures = append(s.outcome.Failures, Failure{"a setting", line, err.Error()})
+	fmt.Fprintf(s.out, "%2d: a setting: FAILED, line %d: %v\n", s.outcome.Tests, line, err)
+	return nil
 }
 
 // hclValue writes a value of Dovecot's as the option wants it.
@@ -435,8 +507,21 @@ func (s *suite) hasMessage(_ context.Context, c *lang.Call) (bool, error) {
 
 func (s *suite) createMailbox(_ context.Context, c *lang.Call) (bool, error) {
 	name, err := first(c, 0)
-	if _, ok := s.house.folders[inbox(name)]; !ok && err == nil {
-		s.house.folders[inbox(name)] = nil
+	if err != nil {
+		return false, err
+	}
+	name = inbox(name)
+	if _, ok := s.house.folders[name]; !ok {
+		s.house.folders[name] = nil
+	}
+	if _, use, given, err := c.Tag("specialuse"); err != nil {
+		return false, err
+	} else if given {
+		s.house.uses[strings.ToLower(use[0])] = name
+	}
+	_, id, given, err := c.Tag("mailboxid")
+	if given && err == nil {
+		s.house.ids[id[0]] = name
 	}
 	return false, err
 }

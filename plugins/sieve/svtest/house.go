@@ -18,6 +18,8 @@ type house struct {
 	folders     map[string][]filed
 	annotations map[string]string // by folder and name; the server's by "" and name
 	marks       map[string]mark
+	uses        map[string]string // folders by special use
+	ids         map[string]string // folders by mailbox ID
 }
 
 // filed is a message in a folder.
@@ -32,7 +34,7 @@ type mark struct {
 }
 
 func newHouse() *house {
-	return &house{folders: map[string][]filed{"INBOX": nil}, annotations: map[string]string{}, marks: map[string]mark{}}
+	return &house{folders: map[string][]filed{"INBOX": nil}, annotations: map[string]string{}, marks: map[string]mark{}, uses: map[string]string{}, ids: map[string]string{}}
 }
 
 func inbox(name string) string {
@@ -69,13 +71,17 @@ func (h *house) Exists(_ context.Context, name string) (bool, error) {
 	return ok, nil
 }
 
-// Special finds none: a suite's folders have no special use.
-func (h *house) Special(context.Context, string, string) (string, bool, error) {
-	return "", false, nil
+// Special finds the folder that was created for that use.
+func (h *house) Special(_ context.Context, mailbox, use string) (string, bool, error) {
+	folder, ok := h.uses[strings.ToLower(use)]
+	return folder, ok && (mailbox == "" || inbox(mailbox) == folder), nil
 }
 
-// ByID finds none.
-func (h *house) ByID(context.Context, string) (string, bool, error) { return "", false, nil }
+// ByID finds the folder that was created with that ID.
+func (h *house) ByID(_ context.Context, id string) (string, bool, error) {
+	folder, ok := h.ids[id]
+	return folder, ok, nil
+}
 
 // Annotation is what test_imap_metadata_set has set.
 func (h *house) Annotation(_ context.Context, mailbox, name string) (string, bool, error) {

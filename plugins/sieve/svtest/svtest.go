@@ -2,6 +2,12 @@
 // that Pigeonhole's .svtest files have: the extension vnd.dovecot.testsuite. A
 // suite sets a message, runs commands or whole scripts over it, carries out what
 // they decided (in folders and an outbox in memory), and looks at what came of it.
+//
+// Beside what Pigeonhole has: test_set "spam" (percent) and "virus" (1 to 5) say
+// what spamtest and virustest find; test_mailbox_create takes :specialuse and
+// :mailboxid; the settings sieve_list_NAME (a file) and sieve_env_NAME make lists
+// and items of the environment. vacation and duplicate remember what the suite has
+// carried out since its last test_set "message".
 package svtest
 
 import (
@@ -11,6 +17,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -39,18 +46,24 @@ type suite struct {
 	dir string // of the file, which names in it are relative to
 	out io.Writer
 
-	options map[string]string // of the filter, as HCL values
+	options map[string]string            // of the filter, as HCL values
+	maps    map[string]map[string]string // of the filter: options that are maps
 	bench   *sieve.Bench
 	house   *house
 
 	message *message.Message
+	flags   []string // of the message, if it comes from a folder
 	from    smtp.Address
 	to      smtp.Address
 	auth    string
+	spam    string // test_set "spam": what spamtest is to find, in percent
+	virus   string // test_set "virus": 1 to 5
 
 	script   *lang.Script // compiled last
 	binaries map[string]*lang.Script
 	results  []lang.Action // of scripts, and of the suite's own commands
+	carried  int           // how many of them are carried out
+	implicit lang.Action   // the implicit keep, if it is that
 	marks    []lang.Mark
 	errors   []string
 	outbox   []sent
@@ -73,8 +86,7 @@ func Run(ctx context.Context, file string, out io.Writer) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	s := &suite{dir: filepath.Dir(file), out: out, options: map[string]string{}, house: newHouse(), binaries: map[string]*lang.Script{}}
-	s.from, s.to = smtp.Address{Local: "sender", Domain: "example.com"}, smtp.Address{Local: "recipient", Domain: "example.com"}
+	s := &suite{dir: filepath.Dir(file), out: out, options: map[string]string{}, maps: map[string]map[string]string{}, house: newHouse(), binaries: map[string]*lang.Script{}}
 	if err := s.setMessage(defaultMessage); err != nil {
 		return Outcome{}, err
 	}
@@ -82,8 +94,11 @@ func Run(ctx context.Context, file string, out io.Writer) (Outcome, error) {
 		return Outcome{}, err
 	}
 	opts := s.language()
-	opts.Custom = s.commands()
-	script, problems := lang.Compile(string(text), opts)
+	dir, err := filepath.Abs(s.dir)
+	if err != nil {
+		return Outcome{}, err
+	}
+	script, problems := lang.Compile(strings.ReplaceAll(string(text), "${tst.path}", dir), opts)
 	if script == nil {
 		return Outcome{}, fmt.Errorf("%s:\n%s", file, problems.String())
 	}
@@ -100,6 +115,13 @@ func (s *suite) configure() error {
 	for name, value := range s.options {
 		fmt.Fprintf(&b, "%s = %s\n", name, value)
 	}
+	for name, m := range s.maps {
+		fmt.Fprintf(&b, "%s = {\n", name)
+		for k, v := range m {
+			fmt.Fprintf(&b, "%q = %q\n", k, v)
+		}
+		b.WriteString("}\n")
+	}
 	bench, err := sieve.NewBench(b.String(), s.house, time.Now)
 	if err != nil {
 		return err
@@ -111,7 +133,7 @@ func (s *suite) configure() error {
 // language is what the suite and its scripts may use: all there is.
 func (s *suite) language() lang.Options {
 	opts := s.bench.Language()
-	opts.Without = nil
+	opts.Without, opts.Custom = nil, s.commands()
 	opts.Limits.Steps = 1 << 40 // a suite is many runs
 	opts.Include = func(location, name string) (string, error) {
 		dir := "included"
@@ -128,9 +150,32 @@ func (s *suite) setMessage(text string) error {
 	text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\n", "\r\n")
 	m, err := message.Parse(message.FromBytes([]byte(text)))
 	if err == nil {
-		s.message = m
+		s.show(m, nil)
 	}
 	return err
+}
+
+// show makes a message the one at hand. Its envelope is what its fields say.
+func (s *suite) show(m *message.Message, flags []string) {
+	s.message, s.flags = m, flags
+	s.from = named(m.Header(), smtp.Address{Local: "sender", Domain: "example.com"}, "Return-Path", "Sender", "From")
+	s.to = named(m.Header(), smtp.Address{Local: "recipient", Domain: "example.com"}, "Envelope-To", "To")
+}
+
+// named is the first address in the first of those fields that there is.
+func named(h *message.Header, none smtp.Address, fields ...string) smtp.Address {
+	for _, f := range fields {
+		v, ok := h.Get(f)
+		if !ok {
+			continue
+		}
+		for _, one := range message.ParseAddressList(v) {
+			if a, err := smtp.ParseAddress(one.Local + "@" + one.Domain); err == nil {
+				return a
+			}
+		}
+	}
+	return none
 }
 
 // mailbox is the account that mail is for.
@@ -148,7 +193,13 @@ func (s *suite) view() *pipeline.View {
 
 func (s *suite) env() lang.Env {
 	e := s.bench.Env(s.view())
-	e.Envelope.Auth = s.auth
+	e.Envelope.Auth, e.Flags = s.auth, s.flags
+	if p, err := strconv.ParseFloat(s.spam, 64); err == nil {
+		e.Spam = func() (float64, bool) { return p, true }
+	}
+	if n, err := strconv.Atoi(s.virus); err == nil {
+		e.Virus = func() (int, bool) { return n, true }
+	}
 	e.Log = func(line int, text string) { fmt.Fprintf(s.out, "%d: %s\n", line, text) }
 	return e
 }
@@ -162,20 +213,19 @@ func (s *suite) renew(call *lang.Call) {
 
 // collect takes over what the suite's own commands have decided.
 func (s *suite) collect(call *lang.Call) {
-	r := call.Result()
-	for _, a := range r.Actions {
-		if !a.Implicit {
-			s.results = append(s.results, a)
-		}
-	}
-	s.marks = append(s.marks, r.Marks...)
+	s.take(call.Take())
 }
 
 // carryOut does what was decided, in folders and outbox.
 func (s *suite) carryOut(ctx context.Context) error {
-	r := lang.Result{Actions: s.results, Marks: s.marks}
-	if !replacesKeep(r.Actions) {
-		r.Actions = append(r.Actions[:len(r.Actions):len(r.Actions)], lang.Action{Kind: lang.Keep, Implicit: true})
+	if s.carried > 0 && s.carried == len(s.results) {
+		return nil
+	}
+	r := lang.Result{Actions: s.results[s.carried:], Marks: s.marks}
+	s.carried, s.marks = len(s.results), nil
+	if !replacesKeep(s.results) {
+		s.implicit.Kind, s.implicit.Implicit = lang.Keep, true
+		r.Actions = append(r.Actions[:len(r.Actions):len(r.Actions)], s.implicit)
 	}
 	fate, v, err := s.bench.Plan(ctx, s.view(), s.mailbox(), r)
 	if err != nil {
@@ -274,16 +324,16 @@ func (s *suite) fetch(folder string, smtpOut bool, n int64) error {
 			return errNoMessage
 		}
 		one := s.outbox[n]
-		s.message, s.from, s.to = one.m, one.from, one.to
+		s.message, s.flags, s.from, s.to = one.m, nil, one.from, one.to
 		return nil
 	}
 	list := s.house.folders[inbox(folder)]
 	if n < 0 || n >= int64(len(list)) {
 		return errNoMessage
 	}
-	s.message = list[n].m
+	s.show(list[n].m, list[n].flags)
 	return nil
 }
 
 // reset forgets what was decided.
-func (s *suite) reset() { s.results, s.marks = nil, nil }
+func (s *suite) reset() { s.results, s.carried, s.implicit, s.marks = nil, 0, lang.Action{}, nil }

@@ -2,10 +2,14 @@ package svtest
 
 import (
 	"bytes"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"mtad/sieve"
 )
 
 // TestSuites runs every suite of testdata: each of its tests must hold.
@@ -32,12 +36,43 @@ func TestSuites(t *testing.T) {
 func TestFailing(t *testing.T) {
 	var out bytes.Buffer
 	got, err := Run(t.Context(), "testdata/failing.svtest", &out)
-	want := []Failure{{"fails", 2, "as it should"}, {"breaks", 3, "broken"}}
-	if err != nil || got.Tests != 3 || !slices.Equal(got.Failures, want) {
+	want := []Failure{{"fails", 2, "as it should"}, {"breaks", 3, "broken"},
+		{"a setting", 7, `test_config_set: nothing here stands for the setting "sieve_nonesuch"`}}
+	if err != nil || got.Tests != 5 || !slices.Equal(got.Failures, want) {
 		t.Errorf("%+v %v", got, err)
 	}
 	if !strings.Contains(out.String(), "goes on: ok") || !strings.Contains(out.String(), "fails: FAILED, line 2: as it should") {
 		t.Errorf("%s", &out)
+	}
+}
+
+// Every capability that scripts can require is required by a suite: it must show
+// what the extension does, and what it refuses.
+func TestCapabilities(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.svtest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := map[string]bool{}
+	require := regexp.MustCompile(`(?s)require\s+(\[.*?\]|".*?")\s*;`)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range require.FindAllStringSubmatch(string(text), -1) {
+			for name := range strings.SplitSeq(strings.Trim(m[1], "[]"), ",") {
+				used[strings.Trim(name, " \n\"")] = true
+			}
+		}
+	}
+	for _, name := range sieve.Extensions() {
+		if !used[name] {
+			t.Errorf("no suite in testdata requires %q", name)
+		}
+		if _, err := os.Stat("testdata/refused/" + name + ".sieve"); err != nil && name != "imapsieve" && !strings.HasPrefix(name, "comparator-") {
+			t.Errorf("what %q refuses is not in testdata/refused", name)
+		}
 	}
 }
 

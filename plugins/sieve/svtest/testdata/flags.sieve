@@ -1,0 +1,3 @@
+require "imap4flags";
+if not header "x-first" "was here" { discard; }
+addflag "$label1";

@@ -1,0 +1,3 @@
+require ["copy"];
+redirect :copy :copy "a@example.com";
+keep :copy;

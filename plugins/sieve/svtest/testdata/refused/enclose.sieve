@@ -1,0 +1,3 @@
+require ["enclose"];
+enclose;
+enclose :subject 5 "x";

@@ -1,0 +1,3 @@
+require ["envelope"];
+if envelope "nonesuch" "x" {}
+if envelope "from" {}

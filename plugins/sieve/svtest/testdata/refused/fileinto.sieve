@@ -1,0 +1,4 @@
+require ["fileinto"];
+fileinto;
+fileinto ["a", "b"];
+fileinto "";

@@ -1,0 +1,5 @@
+require ["foreverypart"];
+break;
+foreverypart;
+foreverypart :name 5 {}
+foreverypart { break :name "other"; }

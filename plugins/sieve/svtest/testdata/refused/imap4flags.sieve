@@ -1,0 +1,5 @@
+require ["imap4flags"];
+setflag;
+if hasflag {}
+addflag 5;
+keep :flags;

@@ -1,0 +1,3 @@
+require ["mailbox", "fileinto"];
+if mailboxexists {}
+keep :create;

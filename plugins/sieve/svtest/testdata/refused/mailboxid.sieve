@@ -1,0 +1,3 @@
+require ["mailboxid", "fileinto"];
+if mailboxidexists {}
+keep :mailboxid "x";

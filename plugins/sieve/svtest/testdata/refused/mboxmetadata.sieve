@@ -1,0 +1,3 @@
+require ["mboxmetadata"];
+if metadata "a" "b" {}
+if metadataexists "a" {}

@@ -1,0 +1,3 @@
+require ["reject"];
+reject;
+reject "a" "b";

@@ -1,0 +1,3 @@
+require ["replace"];
+replace;
+replace :subject 5 "x";

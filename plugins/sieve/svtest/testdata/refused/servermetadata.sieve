@@ -1,0 +1,3 @@
+require ["servermetadata"];
+if servermetadata "a" {}
+if servermetadataexists {}

@@ -1,0 +1,2 @@
+require ["spamtestplus", "spamtest", "virustest"];
+if virustest :percent "1" {}

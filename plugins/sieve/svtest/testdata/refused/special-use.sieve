@@ -1,0 +1,3 @@
+require ["special-use", "fileinto"];
+fileinto :specialuse "Junk" "x";
+if specialuse_exists {}

@@ -1,0 +1,3 @@
+require ["subaddress"];
+if address :user :detail "to" "x" {}
+if header :user "to" "x" {}

@@ -1,0 +1,3 @@
+require ["vacation-seconds", "vacation"];
+vacation :seconds 5 :days 1 "x";
+vacation :seconds "5" "x";

@@ -1,0 +1,3 @@
+require ["virustest"];
+if virustest {}
+if virustest :percent "1" {}

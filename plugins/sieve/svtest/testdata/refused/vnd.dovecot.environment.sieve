@@ -1,0 +1,2 @@
+require ["vnd.dovecot.environment", "environment", "variables"];
+set "env.name" "y";

@@ -1,0 +1,4 @@
+require ["vnd.dovecot.execute"];
+execute "../x";
+execute;
+execute :input "a" :pipe "x";

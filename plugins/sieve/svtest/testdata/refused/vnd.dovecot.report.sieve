@@ -1,0 +1,3 @@
+require ["vnd.dovecot.report"];
+report "abuse" "x";
+report "abuse" "x" "nobody";

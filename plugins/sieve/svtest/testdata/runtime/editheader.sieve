@@ -1,0 +1,3 @@
+require ["editheader", "variables"];
+set "x" "X-Bad:";
+addheader "${x}" "y";

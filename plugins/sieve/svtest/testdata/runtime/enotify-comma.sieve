@@ -1,0 +1,3 @@
+require ["enotify", "variables"];
+set "x" "mailto:a@example.com?x:y=z";
+notify "${x}";

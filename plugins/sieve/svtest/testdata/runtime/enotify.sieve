@@ -1,0 +1,3 @@
+require ["enotify", "variables"];
+set "x" "snail:a@example.com";
+notify "${x}";

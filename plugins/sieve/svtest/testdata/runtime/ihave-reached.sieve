@@ -1,0 +1,3 @@
+require "ihave";
+if ihave "variables" { discard; }
+if not ihave "nonesuch" { nonesuch; }

@@ -1,0 +1,3 @@
+require "variables";
+set "x" "nobody";
+redirect "${x}";

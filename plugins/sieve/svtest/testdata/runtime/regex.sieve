@@ -1,0 +1,3 @@
+require ["regex", "variables"];
+set "x" "(";
+if header :regex "subject" "${x}" { discard; }
