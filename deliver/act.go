@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"mtad/deliver/route"
 	"mtad/internal/crash"
 	"mtad/internal/invariants"
 	"mtad/journal"
@@ -322,9 +323,11 @@ func (a *Agent) item(v *pipeline.View, act *act) (*queue.Item, error) {
 	dest := destLocal
 	switch act.Kind {
 	case actRelay:
-		dest = cmp.Or(act.Dest, act.Mailbox.Domain)
+		if dest = cmp.Or(act.Dest, act.Mailbox.Domain); strings.HasPrefix(dest, route.LocalKey) {
+			q.Client = brought(v)
+		}
 	case actHand:
-		dest = destSystem
+		dest, q.Client = destSystem, brought(v)
 	default:
 		q.View = v.Stored()
 	}

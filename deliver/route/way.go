@@ -47,7 +47,12 @@ type Local struct {
 	User    string        // as whom
 	Timeout time.Duration // pipe; 0: the default
 	Single  bool          // pipe: one recipient at a time
+	Flags   string        // pipe: what is put before the message, and how (pipe(8))
+	Nexthop string        // if transport_maps, say, names one
 }
+
+// LocalKey begins the keys of ways to programs and files.
+const LocalKey = "route:"
 
 // Key names the destination: what shares connections and limits.
 func (w *Way) Key() string {
@@ -55,7 +60,7 @@ func (w *Way) Key() string {
 	case ViaSMTP, ViaLMTP:
 		return w.Route.Key()
 	case ViaPipe, ViaMaildir, ViaMbox:
-		return "route:" + w.Local.Name
+		return LocalKey + w.Local.Name + w.Local.Nexthop
 	}
 	return "(" + string(w.Via) + ")"
 }
@@ -283,7 +288,7 @@ func (q *quest) named(transport, next string) (Way, error) {
 	for _, n := range q.c.Routes {
 		if n.Name == transport {
 			way := n.Way
-			way.Route.Domain = q.domain
+			way.Route.Domain, way.Local.Nexthop = q.domain, next
 			if next != "" && (way.Via == ViaSMTP || way.Via == ViaLMTP) && len(way.Route.Hosts) == 0 {
 				way.Route = nextHop(way.Route, next, way.Via)
 			}

@@ -52,8 +52,8 @@ showq unix n - n - - showq
 proxymap unix - - n - - proxymap
 smtp unix - - n - - smtp
 lmtp unix - - n - - lmtp
+local unix - n n - - local
 error unix - - n - - error
-showq unix n - n - - showq
 retry unix - - n - - error
 discard unix - - n - - discard
 anvil unix - - n - 1 anvil
