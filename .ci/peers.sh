@@ -5,7 +5,7 @@ set -eu
 [ "$(id -u)" = 0 ] || { echo "make peers: needs root, it installs Debian packages" >&2; exit 1; }
 command -v apt-get >/dev/null || { echo "make peers: needs apt-get, that is, Debian" >&2; exit 1; }
 
-packages="postfix swaks libnet-ssleay-perl mutt libsasl2-modules isync curl tmux telnet expect python3 procps strace systemd iproute2 sqlite3 procmail lua5.1
+packages="postfix swaks libnet-ssleay-perl mutt libsasl2-modules isync curl tmux telnet expect python3 procps strace systemd iproute2 sqlite3 procmail maildrop lua5.1
 	dovecot-imapd dovecot-lmtpd dovecot-sieve sieve-connect opendkim opendkim-tools spamass-milter spamassassin spamd spamc
 	opendmarc clamav-daemon clamav-milter rspamd python3-milter gcc libmilter-dev miltertest python3-grpcio python3-protobuf
 	libclamav12 libical3 libxapian30 libjansson4 libldap-2.5-0 libpq5 libwrap0 libzephyr4 libgnutls-dane0 libidn12 libnsl2

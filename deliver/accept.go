@@ -442,7 +442,7 @@ func (a *Agent) resolve(ctx context.Context, v *pipeline.View, note func(pipelin
 			continue
 		}
 		for _, t := range targets {
-			key := fmt.Sprint(t.Account, " ", t.Addr.Key(), " ", t.Detail, " ", t.Text)
+			key := fmt.Sprint(t.Account, " ", t.Addr.Key(), " ", t.Detail, " ", t.User, " ", t.Text)
 			if n, ok := seen[key]; ok {
 				acts[n].also = append(acts[n].also, r.ID)
 				continue
@@ -472,7 +472,7 @@ func (a *Agent) target(ctx context.Context, v *pipeline.View, r pipeline.Recipie
 		return out, err
 	case route.File, route.Command:
 		out.Kind = actHand
-		out.Hand = &hand{Command: t.Kind == route.Command, Text: t.Text, User: t.User, Detail: t.Detail}
+		out.Hand = &hand{Command: t.Kind == route.Command, Text: t.Text, User: t.User}
 	}
 	// RFC 5321, 6.3: a message that was delivered here before comes no more.
 	for _, d := range v.Message().Header().Values("Delivered-To") {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"mtad/deliver/route"
 	"mtad/internal/crash"
 	"mtad/internal/invariants"
 	"mtad/journal"
@@ -322,9 +323,11 @@ func (a *Agent) item(v *pipeline.View, act *act) (*queue.Item, error) {
 	dest := destLocal
 	switch act.Kind {
 	case actRelay:
-		dest = cmp.Or(act.Dest, act.Mailbox.Domain)
+		if dest = cmp.Or(act.Dest, act.Mailbox.Domain); strings.HasPrefix(dest, route.LocalKey) {
+			q.Client = brought(v)
+		}
 	case actHand:
-		dest = destSystem
+		dest, q.Client = destSystem, brought(v)
 	default:
 		q.View = v.Stored()
 	}
@@ -337,10 +340,14 @@ func (a *Agent) item(v *pipeline.View, act *act) (*queue.Item, error) {
 	if v.Sender().IsZero() {
 		age = a.cfg.MaxAgeNull
 	}
-	return &queue.Item{
+	it := &queue.Item{
 		Message: v.ID(), Sender: q.Sender.String(), Rcpt: act.Mailbox.String(), Dest: dest, Data: data,
 		Created: now, Next: now, Expires: now.Add(age), Hold: act.Hold,
-	}, nil
+	}
+	if m := v.Message(); m != nil {
+		it.Size = m.Size()
+	}
+	return it, nil
 }
 
 // submitted reports whether a user of ours sent the message.

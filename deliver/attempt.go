@@ -78,7 +78,7 @@ func (a *Agent) attemptRelay(ctx context.Context, job *queue.Job, data []queued,
 	var together []errand
 	for i := range data {
 		d := &data[i]
-		way, err := a.cfg.Router.Way(ctx, d.Sender, d.Act.Mailbox)
+		way, err := a.cfg.Router.WayBy(ctx, d.Sender, d.Act.Mailbox, job.Items[i].Route)
 		if err != nil {
 			a.cfg.Log.Error("attempt: way", "id", job.Message, "rcpt", d.Act.Mailbox.String(), "err", err)
 			out[i] = queue.Result{Status: queue.Deferred, Reply: "451 4.3.5 Can not find the way to the recipient now"}

@@ -69,7 +69,6 @@ type hand struct {
 	Command bool   `json:"command,omitempty"` // else a file
 	Text    string `json:"text"`              // the command line, or the path
 	User    string `json:"user,omitempty"`    // as whom; "": nobody in particular
-	Detail  string `json:"detail,omitempty"`
 }
 
 // sender is who an act's mail comes from. The null sender stays: what is sent to
@@ -96,9 +95,10 @@ type queued struct {
 	Act    act              `json:"act"`
 	Sender smtp.Address     `json:"sender"`
 	Params smtp.MailParams  `json:"params"`
-	View   *pipeline.Stored `json:"view,omitempty"` // of later
-	Local  bool             `json:"local"`          // the message was submitted by a user of ours
-	Proven bool             `json:"proven"`         // the sender is who the message says
+	View   *pipeline.Stored `json:"view,omitempty"`   // of later
+	Client *Brought         `json:"client,omitempty"` // of hand, and of relay to a program or file
+	Local  bool             `json:"local"`            // the message was submitted by a user of ours
+	Proven bool             `json:"proven"`           // the sender is who the message says
 }
 
 func encodeRecord(v *pipeline.View, acts []act) ([]byte, error) {

@@ -1,13 +1,17 @@
 package deliver
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"mtad/deliver/route"
 	"mtad/message"
+	"mtad/pipeline"
 	"mtad/queue"
 	"mtad/smtp"
 )
@@ -18,12 +22,13 @@ type Handing struct {
 	Sender  smtp.Address
 	Rcpts   []HandedTo
 	Message message.Bytes // as it is stored: without Return-Path and Delivered-To
-	User    string        // as whom; "" is nobody in particular (default_privs)
+	Client  Brought
+	User    string // as whom; "" is nobody in particular (default_privs)
 
-	Command string   // a command line, as aliases(5) has it
-	Argv    []string // or a program and arguments, with $user and the like in them
-	Path    string   // or a file, or with a slash at the end a Maildir; of a route with $user and the like
-	Route   string   // the route block that Argv and Path are from; "" is an alias, or a user's own word
+	Command string // a command line, as aliases(5) has it
+	Path    string // or a file, or with a slash at the end a Maildir
+	Route   *route.Local
+	Via     route.Via // of Route
 	Timeout time.Duration
 }
 
@@ -31,7 +36,57 @@ type Handing struct {
 type HandedTo struct {
 	Addr     smtp.Address // who it is delivered for
 	Original smtp.Address // as in the envelope
+	User     string       // Addr's local-part without a detail
 	Detail   string       // behind the separator
+}
+
+// Brought is who brought a message, as programs are told.
+type Brought struct {
+	Addr       string `json:"addr,omitempty"`
+	Port       string `json:"port,omitempty"`
+	Name       string `json:"name,omitempty"`
+	Helo       string `json:"helo,omitempty"`
+	Protocol   string `json:"protocol,omitempty"` // "ESMTP"
+	Method     string `json:"method,omitempty"`   // of the login
+	Login      string `json:"login,omitempty"`
+	AuthSender string `json:"auth,omitempty"` // AUTH of MAIL
+}
+
+// brought finds out who brought a message.
+func brought(v *pipeline.View) *Brought {
+	c := v.Client()
+	out := &Brought{Helo: c.Helo, Name: c.Name}
+	if c.Protocol == "smtp" || c.Protocol == "lmtp" {
+		out.Protocol = strings.ToUpper(c.Protocol)
+		if c.ESMTP && c.Protocol == "smtp" {
+			out.Protocol = "ESMTP"
+		}
+	}
+	if c.Addr.IsValid() {
+		out.Addr, out.Port = c.Addr.Addr().Unmap().String(), strconv.Itoa(int(c.Addr.Port()))
+		out.Name = cmp.Or(c.Name, "unknown")
+	}
+	if c.Auth != nil {
+		out.Method, out.Login = c.Auth.Mechanism, c.Auth.User
+	}
+	if auth := v.SenderParams().Auth; auth != nil {
+		out.AuthSender = *auth
+	}
+	return out
+}
+
+// handed is a recipient of a Handing.
+func (a *Agent) handed(d *queued) HandedTo {
+	base, detail := a.cfg.Router.Split(d.Act.Mailbox.Local)
+	return HandedTo{d.Act.Mailbox, d.Act.Rcpt, base, detail}
+}
+
+// client is who brought an item's message.
+func (d *queued) client() Brought {
+	if d.Client == nil {
+		return Brought{}
+	}
+	return *d.Client
 }
 
 // replyNoSystem is what programs and files of the system get where the server can
@@ -46,7 +101,7 @@ func (a *Agent) attemptSystem(ctx context.Context, job *queue.Job, data []queued
 		d := &data[i]
 		h := Handing{
 			ID: job.Message, Sender: d.Sender, User: d.Act.Hand.User, Message: d.Act.revision(body),
-			Rcpts: []HandedTo{{d.Act.Mailbox, d.Act.Rcpt, d.Act.Hand.Detail}},
+			Rcpts: []HandedTo{a.handed(d)}, Client: d.client(),
 		}
 		where := d.Act.Hand.Text
 		if d.Act.Hand.Command {
@@ -59,32 +114,37 @@ func (a *Agent) attemptSystem(ctx context.Context, job *queue.Job, data []queued
 	return out
 }
 
+// maxHanded is how many recipients one run of a program has (postconf(5),
+// default_destination_recipient_limit).
+const maxHanded = 50
+
 // handLocal hands a message to the program or file of a route.
 func (a *Agent) handLocal(ctx context.Context, job *queue.Job, data []queued, e errand, out []queue.Result) {
 	l := e.way.Local
-	groups := [][]int{e.idx}
+	size := maxHanded
 	if l.Single || e.way.Via != route.ViaPipe {
-		groups = nil
-		for _, i := range e.idx {
-			groups = append(groups, []int{i})
-		}
+		size = 1
 	}
-	for _, idx := range groups {
+	byDomain := slices.SortedStableFunc(slices.Values(e.idx), func(i, k int) int {
+		return strings.Compare(strings.ToLower(data[i].Act.Mailbox.Domain), strings.ToLower(data[k].Act.Mailbox.Domain))
+	})
+	for len(byDomain) > 0 {
+		first := &data[byDomain[0]]
+		n := 1
+		for n < len(byDomain) && n < size && strings.EqualFold(data[byDomain[n]].Act.Mailbox.Domain, first.Act.Mailbox.Domain) {
+			n++
+		}
 		h := Handing{
-			ID: job.Message, Sender: data[idx[0]].Sender, Message: e.body, User: l.User,
-			Argv: l.Command, Path: l.Path, Route: l.Name, Timeout: l.Timeout,
+			ID: job.Message, Sender: first.Sender, Message: e.body, Client: first.client(), Route: &l, Via: e.way.Via, Timeout: l.Timeout,
 		}
-		if e.way.Via == route.ViaMaildir && !strings.HasSuffix(h.Path, "/") {
-			h.Path += "/"
+		for _, i := range byDomain[:n] {
+			h.Rcpts = append(h.Rcpts, a.handed(&data[i]))
 		}
-		for _, i := range idx {
-			_, detail := a.cfg.Router.Split(data[i].Act.Mailbox.Local)
-			h.Rcpts = append(h.Rcpts, HandedTo{data[i].Act.Mailbox, data[i].Act.Rcpt, detail})
-		}
-		res := a.hand(ctx, job, &data[idx[0]], "route "+l.Name, h)
-		for _, i := range idx {
+		res := a.hand(ctx, job, first, "route "+l.Name, h)
+		for _, i := range byDomain[:n] {
 			out[i] = res
 		}
+		byDomain = byDomain[n:]
 	}
 }
 

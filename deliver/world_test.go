@@ -25,6 +25,7 @@ import (
 	"mtad/message"
 	"mtad/pipeline"
 	"mtad/queue"
+	"mtad/selector"
 	"mtad/smtp"
 	"mtad/store"
 )
@@ -203,7 +204,7 @@ func (w *world) start() {
 		State: func(a smtp.Address) (pipeline.KV, error) { return w.dir.State("rules." + a.Local) },
 	})
 	w.queue = queue.New(queue.Config{
-		DB: w.db, Attempt: w.agent.Attempt, Report: w.agent.Report, WarnAfter: w.agent.WarnAfter, Now: w.clock.Now,
+		DB: w.db, Attempt: w.agent.Attempt, Again: w.agent.Again, Dest: w.agent.Dest, Report: w.agent.Report, WarnAfter: w.agent.WarnAfter, Now: w.clock.Now,
 		Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
 	})
 	w.agent.SetQueue(w.queue)
@@ -351,7 +352,7 @@ func (w *world) quiet(n int) []*queue.Item {
 	var list []*queue.Item
 	w.until(fmt.Sprintf("%d items", n), func() bool {
 		var err error
-		list, err = w.queue.List(w.t.Context(), queue.Selector{}, 0)
+		list, err = w.queue.List(w.t.Context(), selector.Selector{}, 0)
 		w.must(err)
 		return len(list) == n && !slices.ContainsFunc(list, func(it *queue.Item) bool { return it.State() == "ready" })
 	})
@@ -361,7 +362,11 @@ func (w *world) quiet(n int) []*queue.Item {
 // retry has what is put off tried now.
 func (w *world) retry(state string) {
 	w.t.Helper()
-	_, err := w.queue.Retry(w.t.Context(), queue.Selector{State: state})
+	what := w.queue.Retry()
+	if state == "held" {
+		what = w.queue.Release()
+	}
+	_, err := w.queue.Change(w.t.Context(), selector.Selector{Status: state}, what)
 	if !errors.Is(err, queue.ErrNone) {
 		w.must(err)
 	}

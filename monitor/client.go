@@ -73,25 +73,30 @@ type Result struct {
 	Cut    bool // there was more than 64 KiB of output
 }
 
-// Run runs a program as a user with size octets of mail as its standard input.
-// The error is an *Error if the monitor answered.
-func (c *Client) Run(ctx context.Context, user string, argv []string, mail io.Reader, size int64, limit time.Duration) (Result, error) {
-	a, err := c.do(ctx, &Request{Op: OpRun, User: user, Argv: argv, Size: size}, mail, limit)
+// Run runs a program with size octets of mail as its standard input: a command
+// line as a user, or that of a route. The error is an *Error if the monitor
+// answered.
+func (c *Client) Run(ctx context.Context, r Request, mail io.Reader, limit time.Duration) (Result, error) {
+	r.Op = OpRun
+	a, err := c.do(ctx, &r, mail, limit)
 	if err != nil {
 		return Result{}, err
 	}
 	return Result{a.Exit, a.Output, a.Cut}, nil
 }
 
-// Deliver appends size octets to a file as a user: all of them, synced, or none.
-// Other programs that lock the file by fcntl(2) see it before or after.
-func (c *Client) Deliver(ctx context.Context, user, path string, mail io.Reader, size int64, limit time.Duration) error {
-	_, err := c.do(ctx, &Request{Op: OpDeliver, User: user, Path: path, Size: size}, mail, limit)
+// Deliver adds size octets of mail to a file or a Maildir, as a user, or to that
+// of a route: all of them, synced, or none. Other programs that lock the file see
+// it before or after.
+func (c *Client) Deliver(ctx context.Context, r Request, mail io.Reader, limit time.Duration) error {
+	r.Op = OpDeliver
+	_, err := c.do(ctx, &r, mail, limit)
 	return err
 }
 
 // Forward reads a file of a user's home directory: ".forward", or that with an
-// extension. ok is false if there is none.
+// extension. ok is false if there is none. The error is an Unsafe one if others
+// can have written it.
 func (c *Client) Forward(ctx context.Context, user, name string, limit time.Duration) (text []byte, ok bool, err error) {
 	a, err := c.do(ctx, &Request{Op: OpForward, User: user, Path: name}, nil, limit)
 	if IsFault(err, NoFile) {

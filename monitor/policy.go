@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os/user"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -14,47 +13,26 @@ import (
 // firstUser is the lowest ID of a person (login.defs(5), UID_MIN).
 const firstUser = 1000
 
-// Policy is what the monitor grants. The zero value grants nothing.
-type Policy struct {
-	Commands []string // programs that may be run: absolute paths
-	// Files are folders below which mail may be appended to files: absolute, or
-	// "~" for the user's home directory. Names that begin with a dot are never
-	// written to: they are programs' own.
-	Files   []string
-	Forward bool // .forward files may be read
-	Calls   int  // at most so many at once; 0: 20
+// Policy says what is granted, as root has configured it. It is asked by several
+// goroutines at once, with requests that nobody should trust.
+type Policy interface {
+	// Grant finds what a request means; users finds one by name. An error is
+	// the reason of a refusal, or wraps ErrUnfit.
+	Grant(r *Request, users func(string) (*user.User, error)) (Grant, error)
 }
 
-// permits says why a request of a user is not granted, "" if it is.
-func (p *Policy) permits(r *Request, who *account) string {
-	switch r.Op {
-	case OpRun:
-		if !slices.Contains(p.Commands, r.Argv[0]) {
-			return fmt.Sprintf("%s is not among the programs that may be run", r.Argv[0])
-		}
-	case OpDeliver:
-		if !p.permitsFile(r.Path, who.home) {
-			return fmt.Sprintf("%s is not where mail may be put", r.Path)
-		}
-	case OpForward:
-		if !p.Forward {
-			return ".forward files may not be read"
-		}
-	}
-	return ""
-}
-
-func (p *Policy) permitsFile(file, home string) bool {
-	for _, dir := range p.Files {
-		if dir == "~" {
-			dir = home
-		}
-		rest, ok := strings.CutPrefix(file, path.Clean(dir)+"/")
-		if ok && isPath(dir) && !strings.HasPrefix(rest, ".") && !strings.Contains(rest, "/.") {
-			return true
-		}
-	}
-	return false
+// Grant is what a request means.
+type Grant struct {
+	User    string   // as whom it is done
+	System  bool     // User may be a system account: root has named it, or the file that it owns
+	Nobody  bool     // User is nobody in particular: HOME and SHELL are not told
+	Command string   // OpRun: a command line
+	Argv    []string // or a program's absolute path, and its arguments
+	Path    string   // OpDeliver: a file, or with a slash at the end a Maildir
+	Group   uint32   // OpDeliver: the group that the file's folder belongs to, as it does then; 0: none
+	// Listed says that Command or Path is granted if it stands in one of the
+	// user's .forward files, which the user's own process looks for.
+	Listed bool
 }
 
 // account is a user that something is run as.
@@ -63,9 +41,9 @@ type account struct {
 	uid, gid   uint32
 }
 
-// lookup finds a user who may be a recipient.
-func (s *server) lookup(name string) (*account, Fault, error) {
-	u, err := s.users(name)
+// lookup finds the user of a grant.
+func (s *server) lookup(g *Grant) (*account, Fault, error) {
+	u, err := s.users(g.User)
 	if errors.As(err, new(user.UnknownUserError)) {
 		return nil, NoUser, err
 	}
@@ -76,10 +54,12 @@ func (s *server) lookup(name string) (*account, Fault, error) {
 	switch {
 	case err != nil:
 		return nil, Failed, err
-	case a.uid < firstUser || a.gid == 0:
-		return nil, Refused, fmt.Errorf("%s is root or a system account", name)
+	case a.uid == 0 || a.gid == 0:
+		return nil, Refused, fmt.Errorf("%s is root, or in its group", g.User)
+	case a.uid < firstUser && !g.System:
+		return nil, Refused, fmt.Errorf("%s is a system account", g.User)
 	case a.uid == s.child:
-		return nil, Refused, fmt.Errorf("%s is the user of the server itself", name)
+		return nil, Refused, fmt.Errorf("%s is the user of the server itself", g.User)
 	}
 	return a, "", nil
 }
@@ -100,7 +80,22 @@ func newAccount(u *user.User) (*account, error) {
 	return a, nil
 }
 
-// credential has the primary group alone: mail needs no others.
-func (a *account) credential() *syscall.Credential {
-	return &syscall.Credential{Uid: a.uid, Gid: a.gid, Groups: []uint32{a.gid}}
+// credential has the primary group alone: mail needs no others. With another
+// group the process is none that the user may trace (ptrace(2)), which would have
+// the group's rights then.
+func (a *account) credential(group uint32) *syscall.Credential {
+	if group == 0 {
+		group = a.gid
+	}
+	return &syscall.Credential{Uid: a.uid, Gid: group, Groups: []uint32{group}}
+}
+
+// shell is a user's login shell; os/user does not tell.
+func shell(passwd, name string) string {
+	for line := range strings.Lines(passwd) {
+		if f := strings.Split(strings.TrimSpace(line), ":"); len(f) == 7 && f[0] == name {
+			return f[6]
+		}
+	}
+	return ""
 }

@@ -19,7 +19,10 @@ const grace = time.Second
 // process is something to be run as a user.
 type process struct {
 	argv  []string
+	env   []string
+	dir   string
 	who   *account
+	cred  *syscall.Credential
 	stdin io.Reader
 }
 
@@ -46,12 +49,12 @@ func (p *process) onThread(ctx context.Context) Answer {
 	}
 	out := &bounded{}
 	cmd := &exec.Cmd{
-		Path: p.argv[0], Args: p.argv, Env: []string{}, Dir: p.who.home,
+		Path: p.argv[0], Args: p.argv, Env: p.env, Dir: p.dir,
 		Stdin: p.stdin, Stdout: out, Stderr: out, WaitDelay: grace,
-		SysProcAttr: &syscall.SysProcAttr{Credential: p.who.credential(), Setsid: true, Pdeathsig: syscall.SIGKILL},
+		SysProcAttr: &syscall.SysProcAttr{Credential: p.cred, Setsid: true, Pdeathsig: syscall.SIGKILL},
 	}
 	if err := cmd.Start(); err != nil {
-		return Answer{Fault: Failed, Text: fmt.Sprintf("%s as %s in %s: %v", p.argv[0], p.who.name, p.who.home, err)}
+		return Answer{Fault: Failed, Text: fmt.Sprintf("%s as %s in %s: %v", p.argv[0], p.who.name, p.dir, err)}
 	}
 	late := reapGroup(ctx, cmd.Process.Pid)
 	err := cmd.Wait()

@@ -1,15 +1,19 @@
 package monitor
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"os/user"
-	"strconv"
+	"runtime/debug"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -18,8 +22,8 @@ import (
 )
 
 const (
-	defaultCalls = 20
-	frameTime    = 10 * time.Second // for a request, and for taking an answer
+	maxCalls  = 20
+	frameTime = 10 * time.Second // for a request, and for taking an answer
 )
 
 // server answers the child's calls.
@@ -28,6 +32,7 @@ type server struct {
 	self   string // the path of this binary
 	child  uint32 // the ID of the child's user
 	users  func(name string) (*user.User, error)
+	passwd func() ([]byte, error)
 	state  func(State)
 	log    *slog.Logger
 
@@ -36,11 +41,10 @@ type server struct {
 }
 
 func newServer(p Policy, self string, child uint32, state func(State), log *slog.Logger) *server {
-	n := p.Calls
-	if n <= 0 {
-		n = defaultCalls
+	return &server{
+		policy: p, self: self, child: child, users: user.Lookup, state: state, log: log, slots: make(chan struct{}, maxCalls),
+		passwd: func() ([]byte, error) { return os.ReadFile("/etc/passwd") },
 	}
-	return &server{policy: p, self: self, child: child, users: user.Lookup, state: state, log: log, slots: make(chan struct{}, n)}
 }
 
 // serve reads packets until the child closes the channel; what runs then is
@@ -141,7 +145,7 @@ func (s *server) answer(ctx context.Context, conn net.Conn) {
 		a = s.do(ctx, conn, r)
 	}
 	a.Version = version
-	if a.Fault != "" {
+	if a.Fault != "" && a.Fault != NoFile {
 		s.log.Warn("monitor: call", "op", opOf(r), "user", userOf(r), "fault", string(a.Fault), "err", a.Text)
 	}
 	conn.SetDeadline(time.Now().Add(frameTime))
@@ -164,20 +168,46 @@ func userOf(r *Request) string {
 	return r.User
 }
 
+// grant says what a request means, or why it is not granted.
+func (s *server) grant(r *Request) (g Grant, who *account, a Answer) {
+	if s.policy == nil {
+		return g, nil, Answer{Fault: Refused, Text: "nothing is granted"}
+	}
+	defer func() { // a policy reads files that users have written
+		if p := recover(); p != nil {
+			s.log.Error("monitor: panic", "panic", p, "stack", string(debug.Stack()))
+			a = Answer{Fault: Failed, Text: "the monitor's policy has a defect; its log says more"}
+		}
+	}()
+	g, err := s.policy.Grant(r, s.users)
+	switch {
+	case errors.Is(err, ErrUnfit):
+		return g, nil, Answer{Fault: Unfit, Text: err.Error()}
+	case err != nil:
+		return g, nil, Answer{Fault: Refused, Text: err.Error()}
+	}
+	who, fault, err := s.lookup(&g)
+	if err != nil {
+		return g, nil, Answer{Fault: fault, Text: err.Error()}
+	}
+	return g, who, Answer{}
+}
+
 // do does what a request asks, if it is granted.
 func (s *server) do(ctx context.Context, conn net.Conn, r *Request) Answer {
-	who, fault, err := s.lookup(r.User)
-	if err != nil {
-		return Answer{Fault: fault, Text: err.Error()}
-	}
-	if why := s.policy.permits(r, who); why != "" {
-		return Answer{Fault: Refused, Text: why}
-	}
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
 	default:
 		return Answer{Fault: Busy, Text: fmt.Sprintf("%d calls are under way", cap(s.slots))}
+	}
+	g, who, refused := s.grant(r)
+	if refused.Fault != "" {
+		return refused
+	}
+	p, err := s.process(r, &g, who)
+	if err != nil {
+		return Answer{Fault: Failed, Text: err.Error()}
 	}
 	ctx, stop := context.WithTimeoutCause(ctx, r.time(), fmt.Errorf("it took longer than %s", r.time()))
 	defer stop()
@@ -185,36 +215,102 @@ func (s *server) do(ctx context.Context, conn net.Conn, r *Request) Answer {
 	defer hangUp(nil)
 	conn.SetDeadline(time.Now().Add(r.time()))
 	in := &mail{conn: conn, left: r.Size, hangUp: hangUp}
-	p := &process{argv: s.argv(r, who), who: who, stdin: in}
+	p.stdin = in
 	if r.Size == 0 {
 		p.stdin = nil
 		in.finish()
 	}
 	a := p.run(ctx)
 	conn.SetReadDeadline(time.Now()) // ends whoever still reads
-	return s.meaning(r, a)
+	return meaning(r, &g, a)
 }
 
-// argv is what is run.
-func (s *server) argv(r *Request, who *account) []string {
-	switch r.Op {
-	case OpDeliver:
-		return []string{s.self, HelperArg, string(OpDeliver), r.Path, strconv.FormatInt(r.Size, 10)}
-	case OpForward:
-		return []string{s.self, HelperArg, string(OpForward), who.home + "/" + r.Path}
+// process is what is run for a request.
+func (s *server) process(r *Request, g *Grant, who *account) (*process, error) {
+	p := &process{who: who, dir: who.home, env: []string{}, cred: who.credential(g.Group)}
+	if _, err := os.Stat(p.dir); errors.Is(err, fs.ErrNotExist) {
+		p.dir = "/"
 	}
-	return r.Argv
+	task := task{Op: r.Op, Home: who.home, Path: g.Path, Size: r.Size, Listed: g.Listed, Command: g.Command, Shared: g.Group != 0}
+	switch r.Op {
+	case OpForward:
+		task.Path = who.home + "/" + r.Path
+	case OpRun:
+		p.env = s.environment(r, g, who)
+		if !g.Listed {
+			p.argv = g.Argv
+			if g.Command != "" {
+				p.argv = commandLine(g.Command)
+			}
+			return p, nil
+		}
+	}
+	text, err := json.Marshal(task)
+	p.argv = []string{s.self, HelperArg, string(text)}
+	return p, err
+}
+
+// searchPath is where programs are looked for, as Postfix has it.
+const searchPath = "/usr/bin:/bin"
+
+// environment is all that a program is told by names: that of local(8).
+func (s *server) environment(r *Request, g *Grant, who *account) []string {
+	out := []string{"PATH=" + searchPath}
+	for _, name := range []string{"TZ", "LANG"} { // postconf(5), export_environment
+		if v, ok := os.LookupEnv(name); ok {
+			out = append(out, name+"="+v)
+		}
+	}
+	if r.Route != "" {
+		return out // as pipe(8)
+	}
+	if !g.Nobody {
+		out = append(out, "HOME="+who.home)
+		if passwd, err := s.passwd(); err == nil {
+			if sh := shell(string(passwd), who.name); sh != "" {
+				out = append(out, "SHELL="+sh)
+			}
+		}
+	}
+	return append(out, r.Mail.environment()...)
+}
+
+// commandLine is what a command line runs: the program itself where no shell is
+// needed, as Postfix does.
+func commandLine(line string) []string {
+	shell := []string{"/bin/sh", "-c", line}
+	argv := strings.Fields(line)
+	if len(argv) == 0 || strings.ContainsFunc(line, func(c rune) bool { return !strings.ContainsRune(letters+" \t", c) }) {
+		return shell
+	}
+	if strings.Contains(argv[0], "/") {
+		return argv
+	}
+	for _, dir := range strings.Split(searchPath, ":") {
+		if st, err := os.Stat(dir + "/" + argv[0]); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
+			return append([]string{dir + "/" + argv[0]}, argv[1:]...)
+		}
+	}
+	return shell // which may know it
 }
 
 // meaning is an answer of the helper as one of the operation.
-func (s *server) meaning(r *Request, a Answer) Answer {
-	switch {
-	case r.Op == OpRun || a.Fault != "" || a.Exit == 0:
+func meaning(r *Request, g *Grant, a Answer) Answer {
+	if a.Fault != "" || a.Exit == 0 || r.Op == OpRun && !(g.Listed && a.Exit == helperRefused && bytes.HasPrefix(a.Output, []byte(notListed))) {
 		return a
+	}
+	text := fmt.Sprintf("%.400s", bytes.TrimSpace(a.Output))
+	switch {
 	case r.Op == OpForward && a.Exit == helperNoFile:
 		return Answer{Fault: NoFile, Text: "there is no " + r.Path}
+	case r.Op == OpForward && a.Exit == helperRefused:
+		return Answer{Fault: Unsafe, Text: text}
+	case a.Exit == helperRefused:
+		return Answer{Fault: Refused, Text: text}
+	case a.Exit == helperFull:
+		return Answer{Fault: Full, Text: text}
 	}
-	return Answer{Fault: Failed, Text: fmt.Sprintf("exit %d: %.400s", a.Exit, a.Output)}
+	return Answer{Fault: Failed, Text: fmt.Sprintf("exit %d: %s", a.Exit, text)}
 }
 
 // mail is the octets that follow a request. When they have been read, or can not

@@ -10,6 +10,7 @@ import (
 	"path"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // version is that of the protocol. Monitor and child are one binary, so another
@@ -18,11 +19,10 @@ const version = 1
 
 // Bounds of a call.
 const (
-	maxFrame  = 256 << 10 // octets of a request or an answer
-	maxArgs   = 64
-	maxArg    = 4096     // octets of an argument or a path
-	maxOutput = 64 << 10 // octets kept of what a command prints, and of a .forward file
-	MaxBody   = 1 << 30  // octets of mail
+	maxFrame  = 512 << 10 // octets of a request or an answer
+	maxArg    = 16 << 10  // octets of a command line or a path
+	maxOutput = 64 << 10  // octets kept of what a command prints, and of a .forward file
+	MaxBody   = 1 << 30   // octets of mail
 	MaxTime   = 30 * time.Minute
 )
 
@@ -68,20 +68,22 @@ type Op string
 
 // Operations.
 const (
-	OpRun     Op = "run"     // a command; the mail is its standard input
-	OpDeliver Op = "deliver" // append the mail to a file
+	OpRun     Op = "run"     // a program; the mail is its standard input
+	OpDeliver Op = "deliver" // append the mail to a file, or add it to a Maildir
 	OpForward Op = "forward" // read a .forward file
 )
 
 // Request is a call. The octets of mail follow it.
 type Request struct {
-	Version int      `json:"version"`
-	Op      Op       `json:"op"`
-	User    string   `json:"user"`           // a login name
-	Argv    []string `json:"argv,omitempty"` // of OpRun: the program's path and its arguments
-	Path    string   `json:"path,omitempty"` // of OpDeliver: absolute; of OpForward: a name in the home directory
-	Size    int64    `json:"size,omitempty"` // octets of mail; none with OpForward
-	Millis  int64    `json:"millis"`         // how long it may take
+	Version int       `json:"version"`
+	Op      Op        `json:"op"`
+	User    string    `json:"user,omitempty"`    // a login name; "" is nobody in particular
+	Route   string    `json:"route,omitempty"`   // the program or file of this route block, as the user it names
+	Command string    `json:"command,omitempty"` // of OpRun: a command line
+	Path    string    `json:"path,omitempty"`    // of OpDeliver: absolute; of OpForward: a name in the home directory
+	Mail    *Envelope `json:"mail,omitempty"`    // of OpRun and OpDeliver
+	Size    int64     `json:"size,omitempty"`    // octets of mail; none with OpForward
+	Millis  int64     `json:"millis"`            // how long it may take
 }
 
 // time is how long the call may take.
@@ -101,37 +103,46 @@ func (r *Request) check() error {
 	switch {
 	case r.Version != version:
 		return fmt.Errorf("version %d, want %d", r.Version, version)
-	case !isLogin(r.User):
+	case r.User != "" && !isLogin(r.User):
 		return errors.New("no login name")
 	case r.Size < 0 || r.Size > MaxBody:
 		return fmt.Errorf("size %d", r.Size)
 	case r.Millis <= 0 || r.Millis > MaxTime.Milliseconds():
 		return fmt.Errorf("time %d ms", r.Millis)
-	case len(r.Argv) > maxArgs:
-		return fmt.Errorf("%d arguments", len(r.Argv))
 	}
-	for _, s := range append([]string{r.Path}, r.Argv...) {
-		if len(s) > maxArg || strings.ContainsRune(s, 0) {
-			return errors.New("an argument is too long, or has a NUL")
+	for _, s := range []string{r.Route, r.Path, r.Command} {
+		if len(s) > maxArg || strings.ContainsFunc(s, unicode.IsControl) {
+			return errors.New("a command or path is too long, or has control characters")
 		}
 	}
+	if r.Op == OpForward {
+		if !isForward(r.Path) || r.User == "" || r.Size != 0 || r.Mail != nil || r.Command != "" || r.Route != "" {
+			return errors.New("forward: no name of a .forward file")
+		}
+		return nil
+	}
+	return r.checkMail()
+}
+
+// checkMail checks what takes mail.
+func (r *Request) checkMail() error {
+	if r.Mail == nil {
+		return fmt.Errorf("%s: no envelope", r.Op)
+	}
+	byRoute := r.Route != "" && r.User == "" && r.Command == "" && r.Path == ""
 	switch r.Op {
 	case OpRun:
-		if len(r.Argv) == 0 || !isPath(r.Argv[0]) || r.Path != "" {
-			return errors.New("run: no absolute path of a program")
+		if !byRoute && (r.Command == "" || r.Path != "" || r.Route != "") {
+			return errors.New("run: no command")
 		}
 	case OpDeliver:
-		if !isPath(r.Path) || len(r.Argv) > 0 {
+		if !byRoute && (!isPath(strings.TrimSuffix(r.Path, "/")) || r.Command != "" || r.Route != "") {
 			return errors.New("deliver: no absolute path")
-		}
-	case OpForward:
-		if !isForward(r.Path) || len(r.Argv) > 0 || r.Size != 0 {
-			return errors.New("forward: no name of a .forward file")
 		}
 	default:
 		return errors.New("no such operation")
 	}
-	return nil
+	return r.Mail.check()
 }
 
 // isLogin reports whether a name can be one of /etc/passwd.
@@ -160,6 +171,9 @@ const (
 	Refused Fault = "refused" // it is not allowed, and never will be
 	NoUser  Fault = "no user"
 	NoFile  Fault = "no file"
+	Unsafe  Fault = "unsafe"  // a .forward file that others can have written
+	Unfit   Fault = "unfit"   // an address that can be no argument, or no part of a file's name
+	Full    Fault = "full"    // no room is left, on the disk or by a quota
 	Busy    Fault = "busy"    // too many calls at once
 	Timeout Fault = "timeout" // its time was up, or the caller hung up
 	Failed  Fault = "failed"  // anything else; it may work later

@@ -32,9 +32,12 @@ func TestParsePacket(t *testing.T) {
 }
 
 func TestParseRequest(t *testing.T) {
+	const mail = `"mail":{"recipients":[{"address":"a@b","local":"a","user":"a"}]}`
 	good := []string{
-		`{"version":1,"op":"run","user":"alice","argv":["/bin/true","x y"],"size":3,"millis":1}`,
-		`{"version":1,"op":"deliver","user":"alice","path":"/var/mail/alice","size":0,"millis":1800000}`,
+		`{"version":1,"op":"run","user":"alice","command":"x y",` + mail + `,"size":3,"millis":1}`,
+		`{"version":1,"op":"run","route":"r",` + mail + `,"size":3,"millis":1}`,
+		`{"version":1,"op":"deliver","user":"alice","path":"/var/mail/alice",` + mail + `,"size":0,"millis":1800000}`,
+		`{"version":1,"op":"deliver","path":"/srv/x/",` + mail + `,"millis":10}`,
 		`{"version":1,"op":"forward","user":"a.b-c_d","path":".forward","millis":10}`,
 		`{"version":1,"op":"forward","user":"alice","path":".forward+lists","millis":10}`,
 	}
@@ -44,22 +47,26 @@ func TestParseRequest(t *testing.T) {
 		}
 	}
 	for old, bad := range map[string]string{
-		`"version":1`:       `"version":2`,
-		`"alice"`:           `"../alice"`,
-		`"user":"alice",`:   ``,
-		`"/bin/true"`:       `"true"`,
-		`"x y"`:             `"x\u0000"`,
-		`"size":3`:          `"size":-1`,
-		`"size":3,`:         `"size":1073741825,`,
-		`"millis":1`:        `"millis":0`,
-		`"millis":1}`:       `"millis":1800001}`,
-		`"op":"run"`:        `"op":"deliver"`,
-		`"op":"run",`:       `"op":"forward",`,
-		`"version":1,`:      `"version":1,"extra":1,`,
-		`["/bin/true",`:     `["/bin/true",` + strings.Repeat(`"x",`, maxArgs),
-		`["/bin/true","x y`: `["/bin/true","` + strings.Repeat("x", maxArg+1),
-		`1}`:                `1}{}`,
-		`"/bin/true","x y"`: ``,
+		`"version":1`:         `"version":2`,
+		`"alice"`:             `"../alice"`,
+		`"x y"`:               `"x\u0000"`,
+		`"x y`:                `"` + strings.Repeat("x", maxArg+1),
+		`"size":3`:            `"size":-1`,
+		`"size":3,`:           `"size":1073741825,`,
+		`"millis":1`:          `"millis":0`,
+		`"millis":1}`:         `"millis":1800001}`,
+		`"op":"run"`:          `"op":"deliver"`,
+		`"op":"run",`:         `"op":"forward",`,
+		`"version":1,`:        `"version":1,"extra":1,`,
+		`1}`:                  `1}{}`,
+		`"command":"x y",`:    ``,
+		`"command"`:           `"path"`,
+		`"command":`:          `"route":"r","command":`,
+		`,` + mail:            ``,
+		`"user":"a"`:          `"user":"a\n"`,
+		`[{"address":"a@b",`:  `[` + strings.Repeat(`{},`, MaxRecipients) + `{"address":"a@b",`,
+		`{"address":"a@b",`:   `{"address":"` + strings.Repeat("a", maxFact+1) + `",`,
+		`"mail":{"recipients`: `"mail":{"other":1,"recipients`,
 	} {
 		text := strings.Replace(good[0], old, bad, 1)
 		if r, err := parseRequest([]byte(text)); err == nil {
@@ -105,7 +112,7 @@ func TestFrames(t *testing.T) {
 func FuzzProtocol(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x02{}"), []byte{version, 'c'}, 1)
 	f.Add([]byte("\x00\x00\x00\x4e"+`{"version":1,"op":"forward","user":"alice","path":".forward+lists","millis":10}`), []byte{version, 'r'}, 0)
-	f.Add([]byte("\x00\x00\x00\x5a"+`{"version":1,"op":"run","user":"alice","argv":["/bin/true","x y"],"size":3,"millis":1}`), []byte{1, 'l'}, 0)
+	f.Add([]byte("\x00\x00\x00\x7b"+`{"version":1,"op":"run","user":"alice","command":"x y","mail":{"recipients":[{"address":"a@b","local":"a"}]},"size":3,"millis":1}`), []byte{1, 'l'}, 0)
 	f.Fuzz(func(t *testing.T, stream, packet []byte, descriptors int) {
 		if k, err := parsePacket(packet, descriptors); err == nil && (k == call) != (descriptors == 1) {
 			t.Errorf("%v with %d descriptors", packet, descriptors)
@@ -129,7 +136,7 @@ func FuzzProtocol(f *testing.F) {
 			t.Fatal(err)
 		}
 		again, err := parseRequest(b)
-		if err != nil || !reflect.DeepEqual(r, again) && len(r.Argv)+len(again.Argv) > 0 {
+		if err != nil || !reflect.DeepEqual(r, again) {
 			t.Errorf("%+v is %+v when written again: %v", r, again, err)
 		}
 	})

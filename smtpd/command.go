@@ -189,6 +189,9 @@ func (c *conn) mailFrom(ctx context.Context, arg string) error {
 	case !sender.ASCII() && !params.UTF8:
 		return c.refuse(ctx, smtp.NewReply(553, 6, 7, "Address needs SMTPUTF8"))
 	}
+	if no := c.mayUse(ctx, sender); !no.IsZero() {
+		return c.refuse(ctx, no)
+	}
 	c.flow.Begin(message.NewID(c.cfg.Now()), sender, params)
 	c.flow.Record(pipeline.Event{Kind: pipeline.EventMail, Note: "from " + sender.Path()})
 	fate := c.flow.Run(ctx, pipeline.Mail)

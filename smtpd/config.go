@@ -89,6 +89,9 @@ type Config struct {
 	Trusted func(netip.Addr) bool
 	// Authenticate checks a password and returns the account's address.
 	Authenticate func(ctx context.Context, login, password string, from netip.Addr) (user string, err error)
+	// Sender says what an address is to a user who has logged in: in MAIL, and
+	// where the message says who wrote it. It may be nil: then nobody asks.
+	Sender func(ctx context.Context, user string, a smtp.Address) (Standing, error)
 	// Route says what a recipient is.
 	Route func(ctx context.Context, v *pipeline.View, rcpt smtp.Address) Route
 	// XClient reports whether an address may say by XCLIENT that it is another

@@ -370,7 +370,11 @@ func (c *conn) judge(ctx context.Context, in *intake) (reply smtp.Reply, each ma
 	if m.Oversize() != nil {
 		return smtp.NewReply(552, 3, 4, "Header is too large"), nil, ""
 	}
-	c.flow.SetMessage(m, c.traceFields(m), c.cfg.Hide)
+	sender, no := c.author(ctx, m)
+	if !no.IsZero() {
+		return no, nil, ""
+	}
+	c.flow.SetMessage(m, append(c.traceFields(m), sender...), c.cfg.Hide)
 	fate := c.flow.Run(ctx, pipeline.Message)
 	switch {
 	case fate.Refused():

@@ -93,7 +93,11 @@ func checkConfig(path string) (*loaded, []finding) {
 	if err != nil {
 		return nil, []finding{{"configuration", levelBad, err.Error(), "`mtad config check` shows the place; nothing else was looked at"}}
 	}
-	return c, []finding{{"configuration", levelOK, path, ""}}
+	found := []finding{{"configuration", levelOK, path, ""}}
+	if w := monitorWarning(c); w != "" {
+		found = append(found, finding{"monitor", levelWarn, w, "run this as the user that starts the server, if that is root"})
+	}
+	return c, found
 }
 
 // Certificates are renewed in the last weeks of their life.

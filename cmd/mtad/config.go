@@ -21,8 +21,12 @@ func newConfigCheck(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := checkFiles(path, config.Options{}); err != nil {
+			c, err := loadChecked(path, config.Options{})
+			if err != nil {
 				return err
+			}
+			if w := monitorWarning(c); w != "" {
+				fmt.Fprintln(cmd.ErrOrStderr(), "warning:", w)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is good\n", path)
 			return nil
@@ -32,15 +36,21 @@ func newConfigCheck(g *global) *cobra.Command {
 
 // checkFiles finds all that can be known of a configuration without a start.
 func checkFiles(path string, o config.Options) error {
+	_, err := loadChecked(path, o)
+	return err
+}
+
+// loadChecked reads a configuration in which checkFiles finds nothing.
+func loadChecked(path string, o config.Options) (*loaded, error) {
 	c, err := loadConfigWith(path, o)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if _, err := c.build(offline(), nil); err != nil {
-		return err
+		return nil, err
 	}
 	_, err = c.certificate()
-	return err
+	return c, err
 }
 
 func newConfigShow(g *global) *cobra.Command {

@@ -52,6 +52,8 @@ type house struct {
 	relay     *relay.Client
 	router    *route.Router
 	agent     *deliver.Agent
+	system    route.System // nil without a monitor
+	hand      func(context.Context, deliver.Handing) smtp.Reply
 	queue     *queue.Queue
 	set       *pipeline.Set
 	traces    *trace.Log
@@ -68,9 +70,10 @@ type house struct {
 }
 
 // open opens the store and everything that stands on it; nothing listens yet.
-func open(ctx context.Context, from source, c *loaded, log *slog.Logger, level *slog.LevelVar) (*house, error) {
-	h := &house{from: from, log: log, level: level, began: c}
+func open(ctx context.Context, from source, c *loaded, start *boot.Start, log *slog.Logger, level *slog.LevelVar) (*house, error) {
+	h := &house{from: from, start: start, log: log, level: level, began: c}
 	h.config.Store(c)
+	h.useMonitor(c)
 	if err := h.useCertificate(c); err != nil {
 		return nil, err
 	}
@@ -119,7 +122,7 @@ func (h *house) openRest(ctx context.Context, c *loaded) error {
 		return err
 	}
 	h.relay = relay.New(relay.Config{Hostname: c.top.Hostname, DNS: h.resolver, Log: h.log, Self: h.self, Timeouts: c.timeouts()})
-	h.router = route.New(h.directory, c.routing(h.relay, ours))
+	h.router = route.New(h.directory, h.routing(c))
 	if h.built, err = c.build(h.buildEnv(), nil); err != nil {
 		return err
 	}
@@ -133,10 +136,11 @@ func (h *house) openRest(ctx context.Context, c *loaded) error {
 		Generated: func() (*pipeline.Pipeline, func()) { return h.set.Acquire("generated") },
 		Trace:     h.trace, MaxAge: c.top.MaxAge, MaxAgeNull: c.top.MaxAgeNull,
 		WarnLocal: c.top.WarnLocal, WarnOther: c.top.WarnOther, Log: h.log,
-		Limits: c.messageLimits(), MaxHops: c.top.Hops, Budget: c.top.MessageTimeout, State: h.users().SieveState,
+		Limits: c.messageLimits(), MaxHops: c.top.Hops, Budget: c.top.MessageTimeout, State: h.users().SieveState, Hand: h.hand,
 	})
 	h.queue = queue.New(queue.Config{
 		DB: h.db, Attempt: h.agent.Attempt, Report: h.agent.Report, WarnAfter: h.agent.WarnAfter,
+		Again: h.agent.Again, Dest: h.agent.Dest,
 		PerDest: c.top.PerDest, Backoff: c.retries, Log: h.log,
 	})
 	h.agent.SetQueue(h.queue)
@@ -291,6 +295,24 @@ func (h *house) authenticate(ctx context.Context, login, password string, _ neti
 		return "", smtpd.ErrCredentials
 	}
 	return u.Address, err
+}
+
+// standing says what an address is to a user: the user's own are those that lead to
+// the account and nowhere else, and those that are granted.
+func (h *house) standing(ctx context.Context, user string, a smtp.Address) (smtpd.Standing, error) {
+	u, err := h.directory.User(ctx, user)
+	if err != nil {
+		return smtpd.Foreign, err
+	}
+	res, err := h.router.Resolve(ctx, a, true)
+	if err != nil {
+		return smtpd.Foreign, err
+	}
+	if len(res.Targets) == 1 && res.Targets[0].Kind == route.Mailbox && res.Targets[0].Account == u.ID {
+		return smtpd.Own, nil
+	}
+	kind, err := h.directory.Granted(ctx, u.ID, a)
+	return map[directory.GrantKind]smtpd.Standing{directory.SendAs: smtpd.Own, directory.OnBehalf: smtpd.OnBehalf}[kind], err
 }
 
 // names looks up a client's name; loopback has the one everybody knows.

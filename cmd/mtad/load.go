@@ -14,8 +14,6 @@ import (
 	"mtad/cmd/mtad/routes"
 	"mtad/cmd/mtad/users"
 	"mtad/config"
-	"mtad/deliver/relay"
-	"mtad/deliver/route"
 	"mtad/dns"
 	"mtad/lookup"
 	"mtad/pipeline"
@@ -154,13 +152,6 @@ func (c *loaded) readListeners(root config.Block, diags *config.Diagnostics) {
 		}
 		c.listeners = append(c.listeners, l)
 	}
-}
-
-// routing is the router's configuration.
-func (c *loaded) routing(client *relay.Client, ours func(netip.Addr) bool) *route.Config {
-	out := c.names.Config
-	out.Relay, out.Ours = client, ours
-	return &out
 }
 
 // buildEnv is what building filters takes from the running house. Its zero value

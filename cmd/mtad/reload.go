@@ -54,7 +54,7 @@ const tableGrace = time.Minute
 func (h *house) put(c *loaded, next *built, paths map[string]string) {
 	h.swap.Lock()
 	defer h.swap.Unlock()
-	h.router.Configure(c.routing(h.relay, ours))
+	h.router.Configure(h.routing(c))
 	if old := h.config.Swap(c); old != c {
 		// Whoever still asks the old tables is done by then.
 		time.AfterFunc(tableGrace, func() {

@@ -28,6 +28,7 @@ import (
 	"mtad/message"
 	"mtad/milterd"
 	"mtad/monitor"
+	"mtad/monitor/grant"
 	"mtad/pipeline"
 	"mtad/smtp"
 	"mtad/smtpd"
@@ -112,7 +113,7 @@ func monitorServe(ctx context.Context, path string, start *boot.Start, logTo io.
 	setLevel(level, c.top.LogLevel)
 	root := boot.Root{
 		User: c.top.User, DataDir: c.top.DataDir, Args: os.Args[1:],
-		Log: newLogger(logTo, c.top.LogFormat, level),
+		Log: newLogger(logTo, c.top.LogFormat, level), Policy: grant.New(c.top.Grants(c.names.Routes)),
 	}
 	for _, l := range c.listeners {
 		root.Places = append(root.Places, boot.Place{Name: l.name, Addrs: l.network()})
@@ -149,11 +150,11 @@ func serve(ctx context.Context, from source, start *boot.Start, logTo io.Writer,
 	level := new(slog.LevelVar)
 	setLevel(level, c.top.LogLevel)
 	log := newLogger(logTo, c.top.LogFormat, level)
-	h, err := open(ctx, from, c, log, level)
+	h, err := open(ctx, from, c, start, log, level)
 	if err != nil {
 		return err
 	}
-	h.start, h.hup = start, hup
+	h.hup = hup
 	defer func() {
 		if err := h.close(); err != nil {
 			log.Error("close", "err", err)
@@ -347,6 +348,7 @@ func (h *house) smtpConfig(c *loaded, l listener) smtpd.Config {
 		Names:        h.names,
 		Trusted:      func(a netip.Addr) bool { return h.config.Load().trusted(a) },
 		Authenticate: h.authenticate,
+		Sender:       h.standing,
 		Route:        h.route,
 		XClient:      xclient(l),
 		Hide:         h.hide(l),
@@ -369,10 +371,11 @@ func xclient(l listener) func(netip.Addr) bool {
 }
 
 // hide says which inbound fields are forgeries of ours: results under our name,
-// and spam verdicts. Users may send what they like.
+// and spam verdicts. Users may send what they like, but who gets a blind copy is
+// nobody's business.
 func (h *house) hide(l listener) func(message.Field) bool {
-	if l.Submission {
-		return nil
+	if l.Submission { // RFC 5322, 3.6.3; RFC 6409, 8
+		return func(f message.Field) bool { return f.Is("Bcc") || f.Is("Resent-Bcc") }
 	}
 	return func(f message.Field) bool {
 		return deliver.Forged(f, h.began.top.Hostname) // which is the authserv-id until a restart

@@ -12,12 +12,18 @@ import (
 	"mtad/lookup"
 )
 
-// OpenAliases opens a place that aliases are looked for in: a file in the form of
-// aliases(5) by any of the names that Postfix has for one ("file:", "hash:"), or
-// another lookup table whose values are such lists.
-func OpenAliases(spec string, o lookup.Options) (AliasSource, error) {
+// AliasFile finds the path of a file in the form of aliases(5), by any of the
+// names that Postfix has for one.
+func AliasFile(spec string) (path string, ok bool) {
 	typ, path, _ := lookup.Split(spec)
-	if !slices.Contains(lookup.SourceTypes(), typ) {
+	return path, slices.Contains(lookup.SourceTypes(), typ)
+}
+
+// OpenAliases opens a place that aliases are looked for in: a file in the form of
+// aliases(5) ("file:", "hash:"), or another lookup table whose values are such lists.
+func OpenAliases(spec string, o lookup.Options) (AliasSource, error) {
+	path, ok := AliasFile(spec)
+	if !ok {
 		t, err := lookup.Open(spec, o)
 		if err != nil {
 			return nil, err

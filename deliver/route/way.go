@@ -47,7 +47,12 @@ type Local struct {
 	User    string        // as whom
 	Timeout time.Duration // pipe; 0: the default
 	Single  bool          // pipe: one recipient at a time
+	Flags   string        // pipe: what is put before the message, and how (pipe(8))
+	Nexthop string        // if transport_maps, say, names one
 }
+
+// LocalKey begins the keys of ways to programs and files.
+const LocalKey = "route:"
 
 // Key names the destination: what shares connections and limits.
 func (w *Way) Key() string {
@@ -55,7 +60,7 @@ func (w *Way) Key() string {
 	case ViaSMTP, ViaLMTP:
 		return w.Route.Key()
 	case ViaPipe, ViaMaildir, ViaMbox:
-		return "route:" + w.Local.Name
+		return LocalKey + w.Local.Name + w.Local.Nexthop
 	}
 	return "(" + string(w.Via) + ")"
 }
@@ -82,6 +87,37 @@ var errNoWay = errors.New("no such transport")
 func (r *Router) Way(ctx context.Context, sender, rcpt smtp.Address) (Way, error) {
 	w, _, err := r.way(ctx, sender, rcpt)
 	return w, err
+}
+
+// WayBy is Way for mail that has a transport of its own, chosen by an administrator:
+// the name of a route block, transport:nexthop, or a nexthop. "" is none.
+func (r *Router) WayBy(ctx context.Context, sender, rcpt smtp.Address, transport string) (Way, error) {
+	if transport == "" {
+		return r.Way(ctx, sender, rcpt)
+	}
+	q := quest{router: r, c: r.config.Load(), ctx: ctx, sender: sender, rcpt: rcpt, domain: canonical(rcpt.Domain)}
+	name, next := transport, ""
+	if !slices.ContainsFunc(q.c.Routes, func(n Named) bool { return n.Name == transport }) {
+		name, next = splitTransport(transport)
+	}
+	way, err := q.named(name, next)
+	if err != nil {
+		return Way{}, fmt.Errorf("route: way to %s by %s: %w", rcpt, transport, err)
+	}
+	return way, nil
+}
+
+// CheckTransport says what is wrong with a transport for WayBy.
+func (r *Router) CheckTransport(transport string) error {
+	c := r.config.Load()
+	names := make([]string, len(c.Routes))
+	for i, n := range c.Routes {
+		names[i] = n.Name
+	}
+	if slices.Contains(names, transport) {
+		return nil
+	}
+	return CheckTransport(transport, names)
 }
 
 // ExplainWay is Way with its steps.
@@ -252,7 +288,7 @@ func (q *quest) named(transport, next string) (Way, error) {
 	for _, n := range q.c.Routes {
 		if n.Name == transport {
 			way := n.Way
-			way.Route.Domain = q.domain
+			way.Route.Domain, way.Local.Nexthop = q.domain, next
 			if next != "" && (way.Via == ViaSMTP || way.Via == ViaLMTP) && len(way.Route.Hosts) == 0 {
 				way.Route = nextHop(way.Route, next, way.Via)
 			}

@@ -63,6 +63,9 @@ func Inherit() (*Start, error) {
 // and has none.
 func (s *Start) ShouldMonitor() bool { return os.Geteuid() == 0 && s.client == nil }
 
+// Client is the monitor's; nil if there is none.
+func (s *Start) Client() *monitor.Client { return s.client }
+
 // Context ends also when the monitor has ended, by whatever.
 func (s *Start) Context(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, stop := context.WithCancel(ctx)

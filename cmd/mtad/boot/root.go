@@ -28,6 +28,7 @@ type Root struct {
 	DataDir string // made if it is not there
 	Places  []Place
 	Args    []string // of the server
+	Policy  monitor.Policy
 	Log     *slog.Logger
 }
 
@@ -43,7 +44,7 @@ func (s *Start) Monitor(ctx context.Context, r Root) (status int, err error) {
 	}
 	cfg := monitor.Config{
 		User: r.User, Args: r.Args, Env: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		Stop: ctx.Done(), Log: r.Log,
+		Stop: ctx.Done(), Log: r.Log, Policy: r.Policy,
 		State: func(state monitor.State) {
 			if err := notify(state); err != nil {
 				r.Log.Warn("monitor", "err", err)

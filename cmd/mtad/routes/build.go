@@ -160,6 +160,7 @@ func (s *RouteSettings) check(b config.Block, diags *config.Diagnostics) {
 	case (s.Protocol == "maildir" || s.Protocol == "mbox") && !path.IsAbs(s.Path):
 		diags.Add(b.Errorf("path", "path is required, and must be absolute: \"/srv/mail/$domain/$user/\", say"))
 	}
+	s.checkLocal(b, diags)
 	for _, to := range s.To {
 		unix := s.Protocol == "lmtp" && strings.HasPrefix(to, "unix:/")
 		if !unix && !hostPort(to) {
@@ -176,7 +177,7 @@ func (s *RouteSettings) way(name string) route.Way {
 	return route.Way{
 		Via: route.Via(s.Protocol), Text: name,
 		Route: relay.Route{Name: name, Hosts: s.To, LMTP: s.Protocol == "lmtp", Security: security, Username: s.Username, Password: string(s.Password)},
-		Local: route.Local{Name: name, Command: s.Command, Path: s.Path, User: s.User, Timeout: s.Timeout, Single: s.Single},
+		Local: route.Local{Name: name, Command: s.Command, Path: s.Path, User: s.User, Timeout: s.Timeout, Single: s.Single, Flags: s.Flags},
 	}
 }
 
