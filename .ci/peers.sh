@@ -8,6 +8,7 @@ command -v apt-get >/dev/null || { echo "make peers: needs apt-get, that is, Deb
 packages="postfix swaks libnet-ssleay-perl mutt libsasl2-modules isync curl tmux telnet expect python3 procps strace systemd iproute2 sqlite3 procmail maildrop lua5.1
 	dovecot-imapd dovecot-lmtpd dovecot-sieve sieve-connect opendkim opendkim-tools spamass-milter spamassassin spamd spamc
 	opendmarc clamav-daemon clamav-milter rspamd python3-milter gcc libmilter-dev miltertest python3-grpcio python3-protobuf
+	libclamav12 libical3 libxapian30 libjansson4 libldap-2.5-0 libpq5 libwrap0 libzephyr4 libgnutls-dane0 libidn12 libnsl2
 	slapd ldap-utils postgresql postfix-pgsql postfix-ldap postfix-sqlite postsrsd maildrop pflogsumm mailgraph fail2ban s-nail bsd-mailx cron"
 
 # invoke-rc.d asks policy-rc.d whether a service may start: 101 is no. One that
@@ -27,3 +28,21 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get update -q
 # shellcheck disable=SC2086
 apt-get install -q -y --no-install-recommends $packages
+
+# Cyrus and Exim can not be installed beside Dovecot and Postfix: they are unpacked
+# into .cache/peers, and find the libraries from above.
+peers=$(cd "$(dirname "$0")/.." && pwd)/.cache/peers
+unpack() {
+	to=$peers/$1
+	shift
+	debs=$(mktemp -d)
+	(cd "$debs" && apt-get download -q "$@")
+	rm -rf "$to"
+	mkdir -p "$to"
+	for deb in "$debs"/*.deb; do
+		dpkg -x "$deb" "$to"
+	done
+	rm -rf "$debs"
+}
+unpack cyrus cyrus-imapd cyrus-common
+unpack exim exim4-base exim4-daemon-light

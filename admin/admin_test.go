@@ -22,6 +22,7 @@ import (
 	"mtad/message"
 	"mtad/pipeline"
 	"mtad/queue"
+	"mtad/selector"
 	"mtad/store"
 )
 
@@ -201,33 +202,33 @@ func TestQueueSelectors(t *testing.T) {
 	h.enqueue(t, 1, "one", "ann@good.test", now.Add(-3*time.Hour), "", "x@a.test", "y@b.test")
 	h.enqueue(t, 2, "two", "bob@evil.test", now, "quarantine", "z@a.test")
 	for name, tc := range map[string]struct {
-		sel  Selector
+		sel  selector.Selector
 		want string
 	}{
-		"all":         {Selector{}, "ann@good.test>x@a.test ann@good.test>y@b.test bob@evil.test>z@a.test "},
-		"ID":          {Selector{ID: strings.ToUpper(message.ID(2).String())}, "bob@evil.test>z@a.test "},
-		"from":        {Selector{From: "ANN@good.test"}, "ann@good.test>x@a.test ann@good.test>y@b.test "},
-		"from domain": {Selector{From: "@evil.test"}, "bob@evil.test>z@a.test "},
-		"to":          {Selector{To: "y@b.test"}, "ann@good.test>y@b.test "},
-		"domain":      {Selector{Domain: "a.test", From: "@good.test"}, "ann@good.test>x@a.test "},
-		"ready":       {Selector{Status: "ready"}, "ann@good.test>x@a.test "},
-		"deferred":    {Selector{Status: "deferred"}, "ann@good.test>y@b.test "},
-		"held":        {Selector{Status: "held"}, "bob@evil.test>z@a.test "},
-		"old":         {Selector{Before: now.Add(-2 * time.Hour)}, "ann@good.test>x@a.test ann@good.test>y@b.test "},
-		"young":       {Selector{After: now.Add(-2 * time.Hour)}, "bob@evil.test>z@a.test "},
-		"nothing":     {Selector{To: "nobody@a.test"}, ""},
+		"all":         {selector.Selector{}, "ann@good.test>x@a.test ann@good.test>y@b.test bob@evil.test>z@a.test "},
+		"ID":          {selector.Selector{IDs: []string{strings.ToUpper(message.ID(2).String())}}, "bob@evil.test>z@a.test "},
+		"from":        {selector.Selector{From: "ANN@good.test"}, "ann@good.test>x@a.test ann@good.test>y@b.test "},
+		"from domain": {selector.Selector{From: "@evil.test"}, "bob@evil.test>z@a.test "},
+		"to":          {selector.Selector{To: "y@b.test"}, "ann@good.test>y@b.test "},
+		"domain":      {selector.Selector{Domain: "a.test", From: "@good.test"}, "ann@good.test>x@a.test "},
+		"ready":       {selector.Selector{Status: "ready"}, "ann@good.test>x@a.test "},
+		"deferred":    {selector.Selector{Status: "deferred"}, "ann@good.test>y@b.test "},
+		"held":        {selector.Selector{Status: "held"}, "bob@evil.test>z@a.test "},
+		"old":         {selector.Selector{Before: now.Add(-2 * time.Hour)}, "ann@good.test>x@a.test ann@good.test>y@b.test "},
+		"young":       {selector.Selector{After: now.Add(-2 * time.Hour)}, "bob@evil.test>z@a.test "},
+		"nothing":     {selector.Selector{To: "nobody@a.test"}, ""},
 	} {
-		got, err := h.Queue(t.Context(), tc.sel)
+		got, err := h.QueueItems(t.Context(), tc.sel)
 		if err != nil || ids(got) != tc.want {
 			t.Errorf("%s: %q, %v", name, ids(got), err)
 		}
 	}
-	for _, sel := range []Selector{{Status: "sleepy"}, {ID: "xx"}} {
-		if _, err := h.Queue(t.Context(), sel); code(t, err) != Usage {
+	for _, sel := range []selector.Selector{{Status: "sleepy"}, {Filter: "age >"}, {Filter: "weight > 3"}, {IDs: []string{"xx"}}} {
+		if _, err := h.QueueItems(t.Context(), sel); code(t, err) != Usage {
 			t.Errorf("%+v: %v", sel, err)
 		}
 	}
-	got, err := h.Queue(t.Context(), Selector{Status: "deferred"})
+	got, err := h.QueueItems(t.Context(), selector.Selector{Status: "deferred"})
 	if err != nil || got[0].Attempts != 2 || got[0].Reply != "451 later" || got[0].Dest != "route:smart" || got[0].Host != "mx" {
 		t.Errorf("got %+v, %v", got, err)
 	}
@@ -238,31 +239,31 @@ func TestQueueChanges(t *testing.T) {
 	now := time.Now()
 	h.enqueue(t, 1, "one", "ann@good.test", now, "", "x@a.test", "y@b.test")
 	h.enqueue(t, 2, "two", "bob@evil.test", now, "quarantine", "z@a.test")
-	if _, err := h.Delete(t.Context(), Change{}); code(t, err) != Usage {
+	if _, err := h.ChangeQueue(t.Context(), "delete", Change{}); code(t, err) != Usage {
 		t.Errorf("everything, unasked: %v", err)
 	}
-	if _, err := h.Delete(t.Context(), Change{Selector: Selector{Status: "?"}}); code(t, err) != Usage {
+	if _, err := h.ChangeQueue(t.Context(), "delete", Change{Selector: selector.Selector{Status: "?"}}); code(t, err) != Usage {
 		t.Errorf("a bad status: %v", err)
 	}
-	if _, err := h.Delete(t.Context(), Change{Selector: Selector{To: "no@where.test"}}); code(t, err) != No {
+	if _, err := h.ChangeQueue(t.Context(), "delete", Change{Selector: selector.Selector{To: "no@where.test"}}); code(t, err) != No {
 		t.Errorf("nothing: %v", err)
 	}
-	c, err := h.Delete(t.Context(), Change{All: true, DryRun: true})
+	c, err := h.ChangeQueue(t.Context(), "delete", Change{All: true, DryRun: true})
 	if err != nil || c != (Counts{3, 2, true}) {
 		t.Errorf("dry run: %+v, %v", c, err)
 	}
-	c, err = h.Retry(t.Context(), Change{Selector: Selector{Status: "held"}})
+	c, err = h.ChangeQueue(t.Context(), "release", Change{Selector: selector.Selector{Status: "held"}})
 	if err != nil || c != (Counts{1, 1, false}) {
 		t.Errorf("retry: %+v, %v", c, err)
 	}
-	if got, _ := h.Queue(t.Context(), Selector{ID: message.ID(2).String()}); len(got) != 1 || got[0].State != "ready" || got[0].Next.After(time.Now()) {
+	if got, _ := h.QueueItems(t.Context(), selector.Selector{IDs: []string{message.ID(2).String()}}); len(got) != 1 || got[0].State != "ready" || got[0].Next.After(time.Now()) {
 		t.Errorf("after retry %+v", got)
 	}
-	c, err = h.Delete(t.Context(), Change{Selector: Selector{From: "@good.test"}})
+	c, err = h.ChangeQueue(t.Context(), "delete", Change{Selector: selector.Selector{From: "@good.test"}})
 	if err != nil || c != (Counts{2, 1, false}) {
 		t.Errorf("delete: %+v, %v", c, err)
 	}
-	if got, err := h.Queue(t.Context(), Selector{}); err != nil || len(got) != 1 {
+	if got, err := h.QueueItems(t.Context(), selector.Selector{}); err != nil || len(got) != 1 {
 		t.Errorf("left: %+v, %v", got, err)
 	}
 	if err := h.Message(t.Context(), 1, io.Discard); code(t, err) != No {

@@ -177,16 +177,6 @@ func (c *Client) LiveTraces(ctx context.Context, fn func(Trace) error) error {
 	}
 }
 
-// Queue lists items in the order they came.
-func (c *Client) Queue(ctx context.Context, sel Selector) ([]Item, error) {
-	return read[[]Item](ctx, c, "/v1/queue", sel.values())
-}
-
-// Message writes the octets of a message in the queue to w.
-func (c *Client) Message(ctx context.Context, id message.ID, w io.Writer) error {
-	return c.copy(ctx, "/v1/queue/message", url.Values{"id": {id.String()}}, w)
-}
-
 // copy writes what a call answers to w.
 func (c *Client) copy(ctx context.Context, path string, q url.Values, w io.Writer) error {
 	body, err := c.do(ctx, http.MethodGet, path, q, nil)
@@ -198,16 +188,6 @@ func (c *Client) copy(ctx context.Context, path string, q url.Values, w io.Write
 		return c.unreachable(err)
 	}
 	return nil
-}
-
-// Retry has items tried now, and releases them if they are held.
-func (c *Client) Retry(ctx context.Context, ch Change) (Counts, error) {
-	return change[Counts](ctx, c, "/v1/queue/retry", ch)
-}
-
-// Delete forgets items; nobody is told.
-func (c *Client) Delete(ctx context.Context, ch Change) (Counts, error) {
-	return change[Counts](ctx, c, "/v1/queue/delete", ch)
 }
 
 // Domains lists the domains.

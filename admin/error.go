@@ -9,6 +9,7 @@ import (
 	"mtad/deliver/route"
 	"mtad/directory"
 	"mtad/queue"
+	"mtad/selector"
 	"mtad/store"
 	"mtad/trace"
 )
@@ -94,6 +95,10 @@ func errorOf(err error) *Error {
 	var e *Error
 	if errors.As(err, &e) {
 		return e
+	}
+	var sel *selector.Error
+	if errors.As(err, &sel) {
+		return &Error{Usage, sel.Error()}
 	}
 	var diags config.Diagnostics
 	var diag *config.Diagnostic

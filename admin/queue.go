@@ -2,8 +2,8 @@ package admin
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -12,88 +12,48 @@ import (
 
 	"mtad/message"
 	"mtad/queue"
+	"mtad/selector"
 	"mtad/store"
 )
-
-var errState = &Error{Usage, "status is one of ready, deferred, held"}
-
-// selector checks a Selector and says it in the queue's words.
-func (sel *Selector) selector() (queue.Selector, error) {
-	out := queue.Selector{
-		Message: sel.ID, Sender: sel.From, Rcpt: sel.To, Domain: sel.Domain, State: sel.Status,
-		Before: sel.Before, After: sel.After,
-	}
-	switch sel.Status {
-	case "", "ready", "deferred", "held":
-	default:
-		return out, errState
-	}
-	if sel.ID == "" {
-		return out, nil
-	}
-	id, err := message.ParseID(sel.ID)
-	if err != nil {
-		return out, &Error{Usage, err.Error()}
-	}
-	out.Message = id.String() // in lower case
-	return out, nil
-}
-
-// values is the Selector as a query.
-func (sel *Selector) values() url.Values {
-	q := url.Values{}
-	for name, value := range map[string]string{
-		"id": sel.ID, "from": sel.From, "to": sel.To, "domain": sel.Domain, "status": sel.Status,
-	} {
-		if value != "" {
-			q.Set(name, value)
-		}
-	}
-	for name, t := range map[string]time.Time{"before": sel.Before, "after": sel.After} {
-		if !t.IsZero() {
-			q.Set(name, t.Format(time.RFC3339Nano))
-		}
-	}
-	return q
-}
-
-// selectorOf reads what values wrote.
-func selectorOf(q url.Values) (queue.Selector, error) {
-	sel := Selector{ID: q.Get("id"), From: q.Get("from"), To: q.Get("to"), Domain: q.Get("domain"), Status: q.Get("status")}
-	for name, t := range map[string]*time.Time{"before": &sel.Before, "after": &sel.After} {
-		if v := q.Get(name); v != "" {
-			var err error
-			if *t, err = time.Parse(time.RFC3339Nano, v); err != nil {
-				return queue.Selector{}, &Error{Usage, fmt.Sprintf("%s: %v", name, err)}
-			}
-		}
-	}
-	return sel.selector()
-}
 
 func itemOf(it *queue.Item) Item {
 	return Item{
 		ID: it.Message.String(), Row: it.ID, Sender: it.Sender, Rcpt: it.Rcpt, Dest: it.Dest, State: it.State(),
 		Created: it.Created, Next: it.Next, Expires: it.Expires, Attempts: it.Attempts,
-		Hold: it.Hold, Reply: it.Reply, Host: it.Host,
+		Hold: it.Hold, Reply: it.Reply, Host: it.Host, Route: it.Route, Ended: it.Ended, Size: it.Size,
 	}
 }
 
-func (s *Server) queueItems(ctx context.Context, q url.Values) ([]Item, error) {
-	sel, err := selectorOf(q)
+// queueItems writes the chosen items as they are read, a JSON object a line, and
+// an empty one behind the last.
+func (s *Server) queueItems(w http.ResponseWriter, r *http.Request) error {
+	var sel selector.Selector
+	if err := decode(r.Body, &sel); err != nil {
+		return err
+	}
+	rc, enc := http.NewResponseController(w), json.NewEncoder(w)
+	if err := rc.SetReadDeadline(time.Time{}); err != nil {
+		return nil // the caller has left
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	n := 0
+	err := s.cfg.Queue.Each(r.Context(), sel, func(it *queue.Item) error {
+		if n%flushEvery == 0 {
+			if err := rc.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+				return err
+			}
+		}
+		n++
+		return enc.Encode(itemOf(it))
+	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	found, err := s.cfg.Queue.List(ctx, sel, 0)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]Item, len(found))
-	for i, it := range found {
-		out[i] = itemOf(it)
-	}
-	return out, nil
+	return errors.Join(rc.SetWriteDeadline(time.Now().Add(writeTime)), enc.Encode(Item{}))
 }
+
+// flushEvery is after how many items a caller has time anew.
+const flushEvery = 1000
 
 // queueMessage writes the octets of a message that is in the queue.
 func (s *Server) queueMessage(w http.ResponseWriter, r *http.Request) error {
@@ -115,38 +75,111 @@ func (s *Server) queueMessage(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-func (s *Server) queueRetry(ctx context.Context, c Change) (Counts, error) {
-	return s.change(ctx, c, s.cfg.Queue.Retry)
+// queueVerbs are the calls that change the queue.
+var queueVerbs = map[string]func(*Server, Change) queue.Action{
+	"hold":    func(_ *Server, c Change) queue.Action { return queue.Hold(c.Why) },
+	"release": func(s *Server, _ Change) queue.Action { return s.cfg.Queue.Release() },
+	"retry":   func(s *Server, _ Change) queue.Action { return s.cfg.Queue.Retry() },
+	"requeue": func(*Server, Change) queue.Action { return queue.Requeue() },
+	"reroute": func(_ *Server, c Change) queue.Action { return queue.Reroute(c.Via) },
+	"bounce":  func(s *Server, c Change) queue.Action { return s.cfg.Queue.Bounce(c.Why) },
+	"delete":  func(*Server, Change) queue.Action { return queue.Delete() },
 }
 
-func (s *Server) queueDelete(ctx context.Context, c Change) (Counts, error) {
-	return s.change(ctx, c, s.cfg.Queue.Delete)
-}
-
-// change counts what the selector chooses and, unless it is a dry run, does fn.
-func (s *Server) change(ctx context.Context, c Change, fn func(context.Context, queue.Selector) (int, error)) (Counts, error) {
-	sel, err := c.selector()
-	if err != nil {
-		return Counts{}, err
+// queueChange counts what is chosen and, unless it is a dry run, changes it.
+func (s *Server) queueChange(w http.ResponseWriter, r *http.Request) error {
+	verb := r.PathValue("verb")
+	action := queueVerbs[verb]
+	if action == nil {
+		return &Error{Usage, "the queue knows no " + verb}
 	}
-	if c.Selector == (Selector{}) && !c.All {
-		return Counts{}, &Error{Usage, "nothing says which items; all has to be asked for"}
+	var c Change
+	if err := decode(r.Body, &c); err != nil {
+		return err
 	}
-	found, err := s.cfg.Queue.List(ctx, sel, 0)
-	if err != nil {
-		return Counts{}, err
-	}
-	messages := map[message.ID]bool{}
-	for _, it := range found {
-		messages[it.Message] = true
-	}
-	out := Counts{Items: len(found), Messages: len(messages), DryRun: c.DryRun}
 	switch {
-	case len(found) == 0:
-		return out, &Error{No, "nothing in the queue fits that"}
-	case c.DryRun:
-		return out, nil
+	case c.Selector.IsZero() && !c.All:
+		return &Error{Usage, "nothing says which items; all has to be asked for"}
+	case c.Why == "" && (verb == "hold" || verb == "bounce"):
+		return &Error{Usage, verb + " wants a reason"}
+	case verb == "reroute":
+		if err := s.cfg.Router.CheckTransport(c.Via); c.Via == "" || err != nil {
+			return &Error{Usage, "reroute wants the name of a route block, transport:nexthop or a nexthop, not " + strconv.Quote(c.Via)}
+		}
 	}
-	out.Items, err = fn(ctx, sel)
+	out, err := s.changeQueue(w, r, c, action(s, c))
+	if err != nil {
+		return err
+	}
+	return write(w, out)
+}
+
+// changeQueue is queueChange's work, which takes as long as it takes.
+func (s *Server) changeQueue(w http.ResponseWriter, r *http.Request, c Change, a queue.Action) (Counts, error) {
+	rc := http.NewResponseController(w)
+	if err := errors.Join(rc.SetReadDeadline(time.Time{}), rc.SetWriteDeadline(time.Time{})); err != nil {
+		return Counts{}, err
+	}
+	if c.DryRun {
+		n, err := s.cfg.Queue.Match(r.Context(), c.Selector, a)
+		if err == nil && n.Items == 0 {
+			err = queue.ErrNone
+		}
+		return Counts{Items: n.Items, Messages: n.Messages, DryRun: true}, err
+	}
+	// What was begun is not left half done when the caller leaves.
+	n, err := s.cfg.Queue.Change(context.WithoutCancel(r.Context()), c.Selector, a)
+	return Counts{Items: n.Items, Messages: n.Messages}, err
+}
+
+// queueShape is the queue's distribution by age.
+func (s *Server) queueShape(ctx context.Context, of queue.ShapeOf) (*queue.Shape, error) {
+	return s.cfg.Queue.Shape(ctx, of)
+}
+
+// Queue calls fn with the chosen items, in the order of their messages.
+func (c *Client) Queue(ctx context.Context, sel selector.Selector, fn func(*Item) error) error {
+	body, err := c.do(ctx, http.MethodPost, "/v1/queue/list", nil, sel)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	for d := json.NewDecoder(body); ; {
+		it := &Item{}
+		if err := d.Decode(it); err != nil {
+			return c.unreachable(err)
+		}
+		if it.ID == "" {
+			return nil
+		}
+		if err := fn(it); err != nil {
+			return err
+		}
+	}
+}
+
+// QueueItems are the items that Queue comes to, for few.
+func (c *Client) QueueItems(ctx context.Context, sel selector.Selector) ([]Item, error) {
+	out := []Item{}
+	err := c.Queue(ctx, sel, func(it *Item) error {
+		out = append(out, *it)
+		return nil
+	})
 	return out, err
+}
+
+// ChangeQueue does one of hold, release, retry, requeue, reroute, bounce and delete
+// to what is chosen.
+func (c *Client) ChangeQueue(ctx context.Context, verb string, ch Change) (Counts, error) {
+	return change[Counts](ctx, c, "/v1/queue/change/"+url.PathEscape(verb), ch)
+}
+
+// QueueShape tells the queue's distribution by age.
+func (c *Client) QueueShape(ctx context.Context, of queue.ShapeOf) (queue.Shape, error) {
+	return change[queue.Shape](ctx, c, "/v1/queue/shape", of)
+}
+
+// Message writes the octets of a message in the queue to w.
+func (c *Client) Message(ctx context.Context, id message.ID, w io.Writer) error {
+	return c.copy(ctx, "/v1/queue/message", url.Values{"id": {id.String()}}, w)
 }

@@ -31,10 +31,10 @@ func routes() []handler {
 		{"GET", "/v1/traces/one", get((*Server).oneTrace), false},
 		{"GET", "/v1/traces/live", (*Server).liveTraces, true},
 
-		{"GET", "/v1/queue", get((*Server).queueItems), false},
+		{"POST", "/v1/queue/list", (*Server).queueItems, true},
 		{"GET", "/v1/queue/message", (*Server).queueMessage, false},
-		{"POST", "/v1/queue/retry", post((*Server).queueRetry), false},
-		{"POST", "/v1/queue/delete", post((*Server).queueDelete), false},
+		{"POST", "/v1/queue/change/{verb}", (*Server).queueChange, true},
+		{"POST", "/v1/queue/shape", post((*Server).queueShape), false},
 
 		{"GET", "/v1/domains", get((*Server).domains), false},
 		{"POST", "/v1/domains/add", post((*Server).addDomain), false},
@@ -87,10 +87,8 @@ func get[Out any](fn func(*Server, context.Context, url.Values) (Out, error)) ca
 func post[In, Out any](fn func(*Server, context.Context, In) (Out, error)) call {
 	return func(s *Server, w http.ResponseWriter, r *http.Request) error {
 		var in In
-		d := json.NewDecoder(r.Body)
-		d.DisallowUnknownFields()
-		if err := d.Decode(&in); err != nil && !errors.Is(err, io.EOF) {
-			return &Error{Usage, fmt.Sprintf("the call's argument: %v", err)}
+		if err := decode(r.Body, &in); err != nil {
+			return err
 		}
 		out, err := fn(s, r.Context(), in)
 		if err != nil {
@@ -98,6 +96,16 @@ func post[In, Out any](fn func(*Server, context.Context, In) (Out, error)) call 
 		}
 		return write(w, out)
 	}
+}
+
+// decode reads a call's argument.
+func decode(r io.Reader, in any) error {
+	d := json.NewDecoder(r)
+	d.DisallowUnknownFields()
+	if err := d.Decode(in); err != nil && !errors.Is(err, io.EOF) {
+		return &Error{Usage, fmt.Sprintf("the call's argument: %v", err)}
+	}
+	return nil
 }
 
 func write(w http.ResponseWriter, out any) error {

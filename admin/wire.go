@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"mtad/pipeline"
+	"mtad/selector"
 	"mtad/trace"
 )
 
@@ -87,24 +88,18 @@ type Item struct {
 	Hold     string    `json:"hold"`
 	Reply    string    `json:"reply"` // of the last attempt
 	Host     string    `json:"host"`
-}
-
-// Selector chooses items of the queue. Empty fields choose all.
-type Selector struct {
-	ID     string    `json:"id,omitempty"`
-	From   string    `json:"from,omitempty"` // address, or @domain
-	To     string    `json:"to,omitempty"`
-	Domain string    `json:"domain,omitempty"` // of the recipient
-	Status string    `json:"status,omitempty"` // ready, deferred, held
-	Before time.Time `json:"before,omitzero"`  // came before
-	After  time.Time `json:"after,omitzero"`   // came after
+	Route    string    `json:"route,omitempty"` // the way that an administrator chose
+	Ended    string    `json:"ended,omitempty"` // why an administrator gave it up
+	Size     int64     `json:"size"`            // of the message, in octets
 }
 
 // Change chooses what is to be changed.
 type Change struct {
-	Selector
-	All    bool `json:"all,omitempty"`     // an empty Selector is meant
-	DryRun bool `json:"dry_run,omitempty"` // only count
+	selector.Selector
+	All    bool   `json:"all,omitempty"`     // an empty Selector is meant
+	DryRun bool   `json:"dry_run,omitempty"` // only count
+	Why    string `json:"why,omitempty"`     // of hold and bounce
+	Via    string `json:"via,omitempty"`     // of reroute: a transport
 }
 
 // Counts are what a change concerned.

@@ -27,7 +27,8 @@ import (
 // Bounds of what is decided in the session.
 const (
 	// MaxPlans is how many local mailboxes run their Deliver stage before
-	// the reply; the rest run it from the queue.
+	// the reply; the rest run it from the queue. By LMTP it is all of them: each
+	// is to be answered.
 	MaxPlans = 20
 	// maxHops is the default of Config.MaxHops.
 	maxHops = 100
@@ -137,15 +138,15 @@ var (
 
 // Accept decides what becomes of the message in the flow's View, makes it
 // durable, and returns the final reply: 250 only when the journal has it on
-// disk. gone is asked just before. Where the sender wants each recipient answered
-// (PRDR), refused are those whose rules said no: nobody is told of them otherwise.
+// disk. gone is asked just before. Where each recipient is answered (by LMTP, and
+// where the sender wants PRDR), refused are those whose rules said no: nobody is told of them otherwise.
 func (a *Agent) Accept(ctx context.Context, f *pipeline.Flow, gone func() error) (final smtp.Reply, refused map[pipeline.RcptID]smtp.Reply) {
 	select {
 	case a.acts <- struct{}{}:
 	case <-ctx.Done():
 		return replyStorage, nil
 	}
-	if f.View().SenderParams().PRDR {
+	if lmtp(f.View()) || f.View().SenderParams().PRDR {
 		refused = map[pipeline.RcptID]smtp.Reply{}
 	}
 	r, reply := a.accept(ctx, WithResults(f.View(), a.cfg.Hostname), f.Record, gone, refused)
@@ -297,7 +298,7 @@ func (a *Agent) decide(ctx context.Context, v *pipeline.View, note func(pipeline
 			if act.Kind == actFile {
 				act.Kind = actLater
 			}
-		case act.Kind == actFile && planned < MaxPlans:
+		case act.Kind == actFile && (planned < MaxPlans || lmtp(v)):
 			planned++
 			if r := a.plan(ctx, v, v.Message(), act, note); !r.IsZero() {
 				act.Bounce, act.planned, refused = r, true, r
@@ -327,16 +328,25 @@ func (a *Agent) decide(ctx context.Context, v *pipeline.View, note func(pipeline
 func answered(acts []act, each map[pipeline.RcptID]smtp.Reply) []act {
 	accepted := map[pipeline.RcptID]bool{}
 	for _, act := range acts {
-		accepted[act.ID] = accepted[act.ID] || act.Bounce.IsZero()
+		for _, id := range act.ids() {
+			accepted[id] = accepted[id] || act.Bounce.IsZero()
+		}
 	}
 	return slices.DeleteFunc(acts, func(act act) bool {
-		if accepted[act.ID] {
-			return false
+		for _, id := range act.ids() {
+			if !accepted[id] {
+				each[id] = act.Bounce
+			}
 		}
-		each[act.ID] = act.Bounce
-		return true
+		return !accepted[act.ID]
 	})
 }
+
+// ids are the envelope's recipients that an act is for.
+func (act *act) ids() []pipeline.RcptID { return append([]pipeline.RcptID{act.ID}, act.also...) }
+
+// lmtp reports whether a message came by LMTP: the client keeps what is not taken.
+func lmtp(v *pipeline.View) bool { return v.Client().Protocol == "lmtp" }
 
 // mergeCopies leaves one of the acts that would do the same for one account:
 // alice+a and alice+b get a copy each only if rules tell them apart.
@@ -413,7 +423,7 @@ var errVanished = errors.New("deliver: recipient removed since RCPT")
 // alice+b, and what one of them does must not happen to mail for the other.
 func (a *Agent) resolve(ctx context.Context, v *pipeline.View, note func(pipeline.Event)) ([]act, error) {
 	var acts []act
-	seen := map[string]bool{}
+	seen := map[string]int{} // to the act
 	for _, r := range v.Rcpts() {
 		if r.Drop {
 			note(pipeline.Event{Kind: pipeline.EventDeliver, Rcpt: r.Addr.String(), Note: "discarded for this recipient"})
@@ -433,14 +443,16 @@ func (a *Agent) resolve(ctx context.Context, v *pipeline.View, note func(pipelin
 		}
 		for _, t := range targets {
 			key := fmt.Sprint(t.Account, " ", t.Addr.Key(), " ", t.Detail, " ", t.User, " ", t.Text)
-			if seen[key] {
+			if n, ok := seen[key]; ok {
+				acts[n].also = append(acts[n].also, r.ID)
 				continue
 			}
-			seen[key] = true
+			seen[key] = len(acts)
 			act, err := a.target(ctx, v, r, t)
 			if err != nil {
 				return nil, err
 			}
+			act.expand(len(targets))
 			acts = append(acts, act)
 		}
 	}

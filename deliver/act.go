@@ -319,7 +319,7 @@ func parseFlags(names []string) mailbox.Flags {
 
 // item makes a queue item of an act.
 func (a *Agent) item(v *pipeline.View, act *act) (*queue.Item, error) {
-	q := queued{Act: *act, Sender: act.sender(v), Params: v.SenderParams(), Local: submitted(v), Proven: proven(v)}
+	q := queued{Act: *act, Sender: act.sender(v), Params: act.mailParams(v), Local: submitted(v), Proven: proven(v)}
 	dest := destLocal
 	switch act.Kind {
 	case actRelay:
@@ -340,10 +340,14 @@ func (a *Agent) item(v *pipeline.View, act *act) (*queue.Item, error) {
 	if v.Sender().IsZero() {
 		age = a.cfg.MaxAgeNull
 	}
-	return &queue.Item{
+	it := &queue.Item{
 		Message: v.ID(), Sender: q.Sender.String(), Rcpt: act.Mailbox.String(), Dest: dest, Data: data,
 		Created: now, Next: now, Expires: now.Add(age), Hold: act.Hold,
-	}, nil
+	}
+	if m := v.Message(); m != nil {
+		it.Size = m.Size()
+	}
+	return it, nil
 }
 
 // submitted reports whether a user of ours sent the message.
@@ -371,7 +375,7 @@ func (a *Agent) sendOn(ctx context.Context, r *accepted, of *act) (unsent []act)
 		re.Once = "" // the mark is set
 		m, err := a.parse(message.FromBytes(re.Data))
 		if err == nil {
-			err = a.made(ctx, r.view, smtp.Address{}, re.To, m, re.Why)
+			err = a.made(ctx, r.view, pipeline.Mailing{}, pipeline.Recipient{Addr: re.To}, m, re.Why)
 		}
 		if err == nil && re.Fcc != nil {
 			a.fileCopy(ctx, r.view, of, m, *re.Fcc)
@@ -475,14 +479,23 @@ func (a *Agent) redirect(ctx context.Context, r *accepted, act *act, to pipeline
 		return err
 	}
 	h, _ := m.Header().Insert(0, message.FormatField("Delivered-To", act.Mailbox.String()))
-	return a.made(ctx, r.view, r.view.Sender(), to.Addr, m.WithHeader(h), "redirect")
+	rcpt := pipeline.Recipient{Addr: to.Addr, Params: act.Params}
+	if !act.forwards() {
+		rcpt.Params = withoutSuccess(rcpt.Params)
+	}
+	rcpt.Params = withOriginal(rcpt.Params, act.Rcpt, to.Addr)
+	rcpt.Params.Raw = nil
+	mailing := pipeline.Mailing{Sender: r.view.Sender(), Params: passed(r.view.SenderParams())}
+	return a.made(ctx, r.view, mailing, rcpt, m.WithHeader(h), "redirect")
 }
 
-// made submits a message that another gave rise to. A refusal (errRefused) is
-// noted; trying again would not change it.
-func (a *Agent) made(ctx context.Context, v *pipeline.View, from, to smtp.Address, m *message.Message, why string) error {
+// made submits a message that another gave rise to, from the sender in its mailing.
+// A refusal (errRefused) is noted; trying again would not change it.
+func (a *Agent) made(ctx context.Context, v *pipeline.View, mailing pipeline.Mailing, rcpt pipeline.Recipient, m *message.Message, why string) error {
 	id := message.NewID(a.cfg.Now())
-	mailing := pipeline.Mailing{ID: id, Time: a.cfg.Now(), Sender: from, Rcpts: []pipeline.Recipient{{ID: 1, Addr: to}}}
+	rcpt.ID = 1
+	from, to := mailing.Sender, rcpt.Addr
+	mailing.ID, mailing.Time, mailing.Rcpts = id, a.cfg.Now(), []pipeline.Recipient{rcpt}
 	client := pipeline.Client{Session: id.String(), Protocol: "local", Hostname: a.cfg.Hostname, Trusted: true}
 	err := a.submit(ctx, pipeline.NewView(client, mailing, m), fmt.Sprintf("made here: %s of %s, from %s to %s", why, v.ID(), from.Path(), to.Path()))
 	e := pipeline.Event{Time: a.cfg.Now(), Kind: pipeline.EventMade, Rcpt: to.String(), Note: why + " " + id.String()}
@@ -494,44 +507,47 @@ func (a *Agent) made(ctx context.Context, v *pipeline.View, from, to smtp.Addres
 }
 
 // tellSender reports the recipients who refused while others accepted, and the
-// deliveries that the sender asked to be told of.
+// deliveries that the sender asked to be told of. Of a list, its owner is told what
+// failed.
 func (a *Agent) tellSender(ctx context.Context, r *accepted) (unsent []act) {
-	byAction := map[dsnAction][]dsnRcpt{}
-	for _, act := range r.acts {
-		action, reply := dsnDelivered, "250 2.0.0 Delivered"
+	var out reports
+	told := map[pipeline.RcptID]bool{} // of the expansion
+	for i := range r.acts {
+		act := &r.acts[i]
+		news, ok := act.news()
+		if !ok {
+			continue
+		}
+		to, p := r.view.Sender(), r.view.SenderParams()
 		switch {
-		case !act.Bounce.IsZero():
-			action, reply = dsnFailed, act.Bounce.String()
-		case act.Kind != actFile || act.Hold != "":
+		case news.action == dsnFailed:
+			to, p = act.sender(r.view), act.mailParams(r.view)
+		case act.Expands != nil && told[act.ID]:
+			continue
+		case act.Expands != nil:
+			told[act.ID] = true
+		}
+		out.add(to, p, news, i)
+	}
+	for _, g := range out {
+		err := a.reportOf(ctx, r, g)
+		if err == nil || g.action() != dsnFailed {
 			continue
 		}
-		if wants(act.Params, action) {
-			byAction[action] = append(byAction[action], dsnRcpt{addr: act.Rcpt, params: act.Params, action: action, reply: reply})
-		}
-	}
-	if len(byAction) == 0 || r.view.Sender().IsZero() {
-		return nil
-	}
-	for action, rcpts := range byAction {
-		err := a.reportOf(ctx, r, rcpts)
-		if err == nil || action != dsnFailed {
-			continue
-		}
-		for _, act := range r.acts {
-			if !act.Bounce.IsZero() {
-				act.Kind = actSend
-				unsent = append(unsent, act)
-			}
+		for _, i := range g.from {
+			act := r.acts[i]
+			act.Kind = actSend
+			unsent = append(unsent, act)
 		}
 	}
 	return unsent
 }
 
 // reportOf reads the message and reports about it.
-func (a *Agent) reportOf(ctx context.Context, r *accepted, rcpts []dsnRcpt) error {
+func (a *Agent) reportOf(ctx context.Context, r *accepted, g *reportGroup) error {
 	b, err := r.open()
 	if err == nil {
-		err = errors.Join(a.report(ctx, r.view, b, rcpts), b.Close())
+		err = errors.Join(a.report(ctx, g.view(r.view.ID(), r.view.Time()), b, g.rcpts), b.Close())
 	}
 	if err != nil && !errors.Is(err, errNotNow) {
 		a.cfg.Log.Error("report to the sender; put off", "id", r.view.ID(), "err", err)

@@ -78,7 +78,7 @@ func (a *Agent) attemptRelay(ctx context.Context, job *queue.Job, data []queued,
 	var together []errand
 	for i := range data {
 		d := &data[i]
-		way, err := a.cfg.Router.Way(ctx, d.Sender, d.Act.Mailbox)
+		way, err := a.cfg.Router.WayBy(ctx, d.Sender, d.Act.Mailbox, job.Items[i].Route)
 		if err != nil {
 			a.cfg.Log.Error("attempt: way", "id", job.Message, "rcpt", d.Act.Mailbox.String(), "err", err)
 			out[i] = queue.Result{Status: queue.Deferred, Reply: "451 4.3.5 Can not find the way to the recipient now"}
@@ -134,7 +134,9 @@ func (a *Agent) relay(ctx context.Context, job *queue.Job, data []queued, e erra
 	first := &data[idx[0]]
 	rj := &relay.Job{ID: job.Message, Sender: first.Sender, Params: first.Params, Message: e.body, Route: e.way.Route}
 	for _, i := range idx {
-		rj.Rcpts = append(rj.Rcpts, relay.Rcpt{Addr: data[i].Act.Mailbox, Params: data[i].Act.Params})
+		rj.Rcpts = append(rj.Rcpts, relay.Rcpt{
+			Addr: data[i].Act.Mailbox, Params: withOriginal(data[i].Act.Params, data[i].Act.Rcpt, data[i].Act.Mailbox),
+		})
 	}
 	begin := a.cfg.Now()
 	results := a.cfg.Router.Relay().Deliver(ctx, rj)
@@ -142,6 +144,9 @@ func (a *Agent) relay(ctx context.Context, job *queue.Job, data []queued, e erra
 	events := make([]pipeline.Event, len(results))
 	for k, r := range results {
 		res := queue.Result{Status: statusOf(r.Reply), Reply: r.Reply.String(), Host: r.Host, Dead: r.Dead, Info: r.DSN}
+		if e.way.Route.LMTP && !r.DSN {
+			res.Info = nil // what LMTP has taken is delivered
+		}
 		if errors.Is(ctx.Err(), context.Canceled) && res.Status == queue.Deferred {
 			res.Status = queue.Postponed
 		}
@@ -177,6 +182,8 @@ func (a *Agent) attemptLocal(ctx context.Context, job *queue.Job, data []queued,
 		switch {
 		case errors.Is(ctx.Err(), context.Canceled) && (err != nil || reply.Temporary()):
 			out[i] = queue.Result{Status: queue.Postponed}
+		case errors.Is(err, errForwarded):
+			out[i] = queue.Result{Status: queue.Delivered, Reply: "250 2.0.0 Ok", Info: true} // what becomes of it there is told
 		case errors.Is(err, errQuarantined):
 			out[i] = queue.Result{Status: queue.Delivered, Reply: "250 2.0.0 Held", Info: true} // nobody is told
 		case err != nil:
@@ -241,8 +248,16 @@ func (a *Agent) deliverLater(ctx context.Context, it *queue.Item, d *queued, bod
 		d.Act.Hold, d.Act.Override = refusedHold+reply.String(), true
 		return smtp.Reply{}, a.quarantine(ctx, it, stored, &d.Act)
 	}
-	return smtp.Reply{}, a.storeLater(ctx, it, stored, &act, note)
+	err = a.storeLater(ctx, it, stored, &act, note)
+	if err == nil && act.forwards() {
+		err = errForwarded
+	}
+	return smtp.Reply{}, err
 }
+
+// errForwarded says that the mail was sent on to one other address, and nothing
+// else done with it.
+var errForwarded = errors.New("deliver: forwarded")
 
 // replyRemoved is for an account that was removed while its mail waited.
 var replyRemoved = smtp.NewReply(550, 1, 1, "The mailbox was removed")
@@ -251,7 +266,8 @@ var replyRemoved = smtp.NewReply(550, 1, 1, "The mailbox was removed")
 // A redirect that is refused now is stored: its cause was not.
 func (a *Agent) sendLater(ctx context.Context, it *queue.Item, v *pipeline.View, act *act, body message.Bytes) (smtp.Reply, error) {
 	if !act.Bounce.IsZero() {
-		err := a.report(ctx, v, body, []dsnRcpt{{addr: act.Rcpt, params: act.Params, action: dsnFailed, reply: act.Bounce.String()}})
+		g := reportGroup{to: act.sender(v), params: act.mailParams(v)}
+		err := a.report(ctx, g.view(v.ID(), v.Time()), body, []dsnRcpt{{addr: act.Rcpt, params: act.Params, action: dsnFailed, reply: act.Bounce.String()}})
 		if errors.Is(err, errNotNow) {
 			return replyNotNow, nil
 		}
@@ -326,9 +342,8 @@ func (a *Agent) quarantine(ctx context.Context, old *queue.Item, v *pipeline.Vie
 // Report tells the sender what became of a job's items: failures, delays, and
 // successes where that was asked for. It is the queue's Report function.
 func (a *Agent) Report(ctx context.Context, job *queue.Job, outcomes []queue.Outcome) error {
-	byAction := map[dsnAction][]dsnRcpt{}
-	var head queued
-	for _, o := range outcomes {
+	var out reports
+	for i, o := range outcomes {
 		action, ok := reportOf(o)
 		if !ok {
 			continue
@@ -340,13 +355,12 @@ func (a *Agent) Report(ctx context.Context, job *queue.Job, outcomes []queue.Out
 		if action == dsnDelayed && !d.Proven && len(d.Act.Params.Notify) == 0 {
 			continue // who never sent it, and asked for nothing, is spared
 		}
-		if d.Sender.IsZero() || !wants(d.Act.Params, action) || d.Act.Kind == actSend && action == dsnDelivered {
+		if !wants(d.Act.Params, action) || d.Act.Kind == actSend && action == dsnDelivered {
 			continue
 		}
-		head = d
-		byAction[action] = append(byAction[action], reported(o, &d, action))
+		out.add(d.Sender, d.Params, reported(o, &d, action), i)
 	}
-	if len(byAction) == 0 {
+	if len(out) == 0 {
 		return nil
 	}
 	body, err := a.cfg.DB.Bytes(ctx, job.Message)
@@ -354,10 +368,8 @@ func (a *Agent) Report(ctx context.Context, job *queue.Job, outcomes []queue.Out
 		return err
 	}
 	defer body.Close()
-	env := pipeline.Mailing{ID: job.Message, Time: job.Items[0].Created, Sender: head.Sender, Params: head.Params}
-	v := pipeline.NewView(pipeline.Client{}, env, nil)
-	for _, rcpts := range byAction {
-		if err := a.report(ctx, v, body, rcpts); err != nil {
+	for _, g := range out {
+		if err := a.report(ctx, g.view(job.Message, job.Items[0].Created), body, g.rcpts); err != nil {
 			return err
 		}
 	}
@@ -417,7 +429,7 @@ func (a *Agent) report(ctx context.Context, v *pipeline.View, body message.Bytes
 	p := v.SenderParams()
 	d := dsn{
 		id: message.NewID(a.cfg.Now()), hostname: a.cfg.Hostname, now: a.cfg.Now(), to: v.Sender(),
-		envID: p.EnvelopeID, full: p.Return != "HDRS", arrived: v.Time(), rcpts: distinct(rcpts), original: original,
+		envID: p.EnvelopeID, full: p.Return != "HDRS", global: p.UTF8, arrived: v.Time(), rcpts: distinct(rcpts), original: original,
 	}
 	b, err := d.build()
 	if err != nil {
@@ -427,7 +439,7 @@ func (a *Agent) report(ctx context.Context, v *pipeline.View, body message.Bytes
 	if err != nil {
 		return err
 	}
-	err = a.made(ctx, v, smtp.Address{}, v.Sender(), m, "report")
+	err = a.made(ctx, v, pipeline.Mailing{}, pipeline.Recipient{Addr: v.Sender()}, m, "report")
 	if errors.Is(err, errRefused) {
 		return nil
 	}

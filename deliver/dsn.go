@@ -21,6 +21,7 @@ const (
 	dsnDelayed   dsnAction = "delayed"
 	dsnDelivered dsnAction = "delivered"
 	dsnRelayed   dsnAction = "relayed"
+	dsnExpanded  dsnAction = "expanded"
 )
 
 // dsnRcpt is one recipient of a report.
@@ -41,6 +42,7 @@ type dsn struct {
 	to       smtp.Address
 	envID    string
 	full     bool // RET=FULL
+	global   bool // the message came by SMTPUTF8
 	arrived  time.Time
 	rcpts    []dsnRcpt
 	original *message.Message
@@ -58,6 +60,7 @@ func wants(p smtp.RcptParams, a dsnAction) bool {
 	want := map[dsnAction]gosmtp.DSNNotify{
 		dsnFailed: gosmtp.DSNNotifyFailure, dsnDelayed: gosmtp.DSNNotifyDelayed,
 		dsnDelivered: gosmtp.DSNNotifySuccess, dsnRelayed: gosmtp.DSNNotifySuccess,
+		dsnExpanded: gosmtp.DSNNotifySuccess,
 	}[a]
 	for _, n := range p.Notify {
 		if n == want {
@@ -73,6 +76,7 @@ var subjects = map[dsnAction]string{
 	dsnDelayed:   "Delayed mail (still being retried)",
 	dsnDelivered: "Successful mail delivery report",
 	dsnRelayed:   "Successful mail delivery report",
+	dsnExpanded:  "Successful mail delivery report",
 }
 
 // build writes the report: a multipart/report of text, status and the message
@@ -82,7 +86,7 @@ func (d *dsn) build() ([]byte, error) {
 	bound := "report." + d.id.String()
 	utf8 := !d.to.ASCII()
 	for _, r := range d.rcpts {
-		utf8 = utf8 || !r.addr.ASCII()
+		utf8 = utf8 || !r.addr.ASCII() || r.params.OriginalRecipientType == gosmtp.DSNAddressTypeUTF8
 	}
 	field := func(name, value string) { head.Write(message.FormatField(name, value)) }
 	field("From", fmt.Sprintf("Mail Delivery System <MAILER-DAEMON@%s>", d.hostname))
@@ -181,7 +185,7 @@ func (d *dsn) status(utf8 bool) []byte {
 	for _, r := range d.rcpts {
 		b.WriteString("\r\n")
 		if r.params.OriginalRecipient != "" {
-			field("Original-Recipient", string(r.params.OriginalRecipientType)+"; "+r.params.OriginalRecipient)
+			field("Original-Recipient", strings.ToLower(string(r.params.OriginalRecipientType))+"; "+r.params.OriginalRecipient)
 		}
 		typ := "rfc822"
 		if !r.addr.ASCII() {
@@ -194,7 +198,7 @@ func (d *dsn) status(utf8 bool) []byte {
 			name, _, _ := strings.Cut(r.host, " ")
 			field("Remote-MTA", "dns; "+name)
 		}
-		if r.reply != "" && r.action != dsnDelivered {
+		if r.reply != "" && r.action != dsnDelivered && r.action != dsnExpanded {
 			field("Diagnostic-Code", "smtp; "+strings.ReplaceAll(r.reply, "\n", " "))
 		}
 		if !r.until.IsZero() {
@@ -214,7 +218,7 @@ func ascii(r rune) rune {
 // statusCode is the enhanced code of the reply, or a general one that fits the
 // action.
 func statusCode(r dsnRcpt) string {
-	class := map[dsnAction]int{dsnFailed: 5, dsnDelayed: 4, dsnDelivered: 2, dsnRelayed: 2}[r.action]
+	class := map[dsnAction]int{dsnFailed: 5, dsnDelayed: 4, dsnDelivered: 2, dsnRelayed: 2, dsnExpanded: 2}[r.action]
 	for w := range strings.FieldsSeq(r.reply) {
 		if c, ok := smtp.ParseCode(w); ok {
 			c[0] = class
@@ -231,9 +235,16 @@ func (d *dsn) returned(b *bytes.Buffer, bound string) error {
 	if d.original == nil {
 		return nil
 	}
-	mediaType, size := "message/rfc822", d.original.Size()
+	mediaType, headers, size := "message/rfc822", "text/rfc822-headers", d.original.Size()
+	head, err := message.ReadAll(message.Section(d.original.Bytes(), 0, d.original.HeaderSize()))
+	if err != nil {
+		return fmt.Errorf("deliver: read the header for a report: %w", err)
+	}
+	if d.global && encoding(head) != "" {
+		mediaType, headers = "message/global", "message/global-headers" // RFC 6533, 5
+	}
 	if !failed || !d.full || size > maxReturned {
-		mediaType, size = "text/rfc822-headers", min(d.original.Header().Size(), maxReturned)
+		mediaType, size = headers, min(d.original.Header().Size(), maxReturned)
 	}
 	content, err := message.ReadAll(message.Section(d.original.Bytes(), 0, size))
 	if err != nil {

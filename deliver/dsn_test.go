@@ -106,7 +106,7 @@ func TestReport(t *testing.T) {
 	}
 	for i, want := range []map[string]string{
 		{"Reporting-Mta": "dns; here.test", "Original-Envelope-Id": "env 1", "Arrival-Date": "Sun, 22 Nov 2026 12:00:00 +0000"},
-		{"Final-Recipient": "rfc822; a@x.test", "Original-Recipient": "RFC822; orig@x.test", "Action": "failed", "Status": "5.1.1", "Remote-Mta": "dns; mx.test", "Diagnostic-Code": "smtp; 550 5.1.1 no such user"},
+		{"Final-Recipient": "rfc822; a@x.test", "Original-Recipient": "rfc822; orig@x.test", "Action": "failed", "Status": "5.1.1", "Remote-Mta": "dns; mx.test", "Diagnostic-Code": "smtp; 550 5.1.1 no such user"},
 		{"Final-Recipient": "rfc822; b@x.test", "Action": "failed", "Status": "5.2.1", "Diagnostic-Code": "smtp; 450 4.2.1 sp?ter"},
 	} {
 		for k, v := range want {
@@ -155,11 +155,31 @@ func TestInternationalReport(t *testing.T) {
 	r := parseReport(t, string(raw))
 	expect(t, "type", r.types[1], "message/global-delivery-status")
 	expect(t, "rcpt", r.status[1].Get("Final-Recipient"), "utf-8; ä@x.test")
+	expect(t, "returned", r.types[2], "message/rfc822") // as it came: nobody asked for SMTPUTF8
+
+	d.global, d.rcpts[0].addr.Local = true, "a"
+	for full, want := range map[bool]string{true: "message/global", false: "message/global-headers"} {
+		d.full = full
+		raw, err := d.build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := parseReport(t, string(raw))
+		expect(t, "type", r.types[1], "message/delivery-status")
+		expect(t, "returned", r.types[2], want)
+	}
+	d.rcpts[0].params.OriginalRecipientType, d.rcpts[0].params.OriginalRecipient = "UTF-8", "ä@x.test"
+	if raw, err = d.build(); err != nil {
+		t.Fatal(err)
+	}
+	r = parseReport(t, string(raw))
+	expect(t, "type", r.types[1], "message/global-delivery-status")
+	expect(t, "original", r.status[1].Get("Original-Recipient"), "utf-8; ä@x.test")
 }
 
 func TestWants(t *testing.T) {
 	for _, c := range []struct{ notify, want string }{
-		{"", "failed delayed"}, {"NEVER", ""}, {"SUCCESS", "delivered relayed"}, {"FAILURE", "failed"}, {"DELAY,FAILURE", "failed delayed"},
+		{"", "failed delayed"}, {"NEVER", ""}, {"SUCCESS", "delivered relayed expanded"}, {"FAILURE", "failed"}, {"DELAY,FAILURE", "failed delayed"},
 	} {
 		var p smtp.RcptParams
 		for n := range strings.SplitSeq(c.notify, ",") {
@@ -168,7 +188,7 @@ func TestWants(t *testing.T) {
 			}
 		}
 		var got []string
-		for _, a := range []dsnAction{dsnFailed, dsnDelayed, dsnDelivered, dsnRelayed} {
+		for _, a := range []dsnAction{dsnFailed, dsnDelayed, dsnDelivered, dsnRelayed, dsnExpanded} {
 			if wants(p, a) {
 				got = append(got, string(a))
 			}

@@ -52,12 +52,16 @@ type act struct {
 	Dest    string          `json:"dest,omitempty"`    // of relay: the destination, as the queue knows it
 	Owner   smtp.Address    `json:"owner,omitzero"`    // who sends it on, if not the sender: the owner of a list
 	Hand    *hand           `json:"hand,omitempty"`    // of hand
+	// Expands has the parameters of an alias whose sender is told that it was
+	// expanded; those in Params are for this target.
+	Expands *smtp.RcptParams `json:"expands,omitempty"`
 
 	// Override says that the recipient's rules refused, and that a release
 	// by an administrator is to deliver all the same.
 	Override bool `json:"override,omitempty"`
 
-	planned bool // Bounce is the word of the recipient's rules
+	planned bool              // Bounce is the word of the recipient's rules
+	also    []pipeline.RcptID // other recipients that lead to the same
 }
 
 // hand is a program or file of the system that an alias or a .forward names.
@@ -74,6 +78,16 @@ func (act *act) sender(v *pipeline.View) smtp.Address {
 		return v.Sender()
 	}
 	return act.Owner
+}
+
+// mailParams are the parameters of MAIL that go with an act's mail. The owner of a
+// list asked for nothing.
+func (act *act) mailParams(v *pipeline.View) smtp.MailParams {
+	p := v.SenderParams()
+	if act.sender(v) != v.Sender() {
+		p.Return, p.EnvelopeID = "", ""
+	}
+	return p
 }
 
 // queued is what a queue item's Data holds.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -19,10 +20,12 @@ import (
 	"mtad/deliver/route"
 	"mtad/directory"
 	"mtad/internal/mtatest"
+	"mtad/lookup"
 	"mtad/mailbox"
 	"mtad/message"
 	"mtad/pipeline"
 	"mtad/queue"
+	"mtad/selector"
 	"mtad/smtp"
 	"mtad/store"
 )
@@ -31,6 +34,7 @@ import (
 type remote struct {
 	mu    sync.Mutex
 	mails []string // "from > to, to\noctets"
+	asked []string // what MAIL and RCPT said of reports
 	down  bool     // every recipient is put off
 }
 
@@ -45,14 +49,18 @@ func (r *remote) NewSession(*gosmtp.Conn) (gosmtp.Session, error) { return &remo
 func (s *remoteSession) Reset()        { s.from, s.to = "", nil }
 func (s *remoteSession) Logout() error { return nil }
 
-func (s *remoteSession) Mail(from string, _ *gosmtp.MailOptions) error {
+func (s *remoteSession) Mail(from string, o *gosmtp.MailOptions) error {
 	s.from = from
+	s.r.mu.Lock()
+	defer s.r.mu.Unlock()
+	s.r.asked = append(s.r.asked, fmt.Sprintf("%s RET=%s ENVID=%s", from, o.Return, o.EnvelopeID))
 	return nil
 }
 
-func (s *remoteSession) Rcpt(to string, _ *gosmtp.RcptOptions) error {
+func (s *remoteSession) Rcpt(to string, o *gosmtp.RcptOptions) error {
 	s.r.mu.Lock()
 	defer s.r.mu.Unlock()
+	s.r.asked = append(s.r.asked, fmt.Sprintf("%s NOTIFY=%v ORCPT=%s;%s", to, o.Notify, o.OriginalRecipientType, o.OriginalRecipient))
 	switch {
 	case s.r.down:
 		return &gosmtp.SMTPError{Code: 450, EnhancedCode: gosmtp.EnhancedCode{4, 2, 1}, Message: "later"}
@@ -112,21 +120,22 @@ func (r *rules) set(f func(*pipeline.View) pipeline.Verdict) {
 
 // world is a server without its servers: everything from Accept on is real.
 type world struct {
-	t         testing.TB
-	root      string
-	db        *store.DB
-	mail      *mailbox.Store
-	dir       *directory.Directory
-	agent     *Agent
-	queue     *queue.Queue
-	remote    *remote
-	smtpAddr  string
-	listener  *pipeline.Pipeline
-	onMessage rules // of the listener's pipeline
-	onDeliver rules
-	onMade    rules
-	stop      func()
-	clock     *mtatest.Clock
+	t            testing.TB
+	root         string
+	db           *store.DB
+	mail         *mailbox.Store
+	dir          *directory.Directory
+	agent        *Agent
+	queue        *queue.Queue
+	remote       *remote
+	smtpAddr     string
+	remoteServer *gosmtp.Server
+	listener     *pipeline.Pipeline
+	onMessage    rules // of the listener's pipeline
+	onDeliver    rules
+	onMade       rules
+	stop         func()
+	clock        *mtatest.Clock
 
 	mu     sync.Mutex
 	ids    message.ID
@@ -143,6 +152,7 @@ func newWorld(t testing.TB) *world {
 	}
 	srv := gosmtp.NewServer(w.remote)
 	srv.Domain, srv.EnableDSN = "far.test", false
+	w.remoteServer = srv
 	go srv.Serve(l)
 	t.Cleanup(func() { srv.Close() })
 	w.smtpAddr = l.Addr().String()
@@ -175,9 +185,12 @@ func (w *world) start() {
 	w.must(err)
 	w.dir, err = directory.New(w.db, directory.Options{Now: w.clock.Now, Settings: directory.Settings{DefaultDomain: "x.test", Postmaster: "ann@x.test"}})
 	w.must(err)
+	mtatest.Write(w.t, filepath.Join(w.root, "aliases"), "list: good@far.test, refuse1@far.test\nowner-list: bob@x.test\n")
+	lists, err := route.OpenAliases("file:"+filepath.Join(w.root, "aliases"), lookup.Options{})
+	w.must(err)
 	client := relay.New(relay.Config{Hostname: "here.test", IdleTime: time.Minute})
 	router := route.New(w.dir, &route.Config{
-		Hostname: "here.test", Origin: "x.test", Separator: "+", Aliases: []route.AliasSource{nil}, Relayhost: "far", Relay: client,
+		Hostname: "here.test", Origin: "x.test", Separator: "+", Aliases: []route.AliasSource{nil, lists}, Relayhost: "far", Relay: client,
 		Routes: []route.Named{{Name: "far", Way: route.Way{Via: route.ViaSMTP, Route: relay.Route{Name: "far", Hosts: []string{w.smtpAddr}}}}},
 	})
 	deliver := w.pipeline("deliver", &w.onDeliver)
@@ -191,7 +204,7 @@ func (w *world) start() {
 		State: func(a smtp.Address) (pipeline.KV, error) { return w.dir.State("rules." + a.Local) },
 	})
 	w.queue = queue.New(queue.Config{
-		DB: w.db, Attempt: w.agent.Attempt, Report: w.agent.Report, WarnAfter: w.agent.WarnAfter, Now: w.clock.Now,
+		DB: w.db, Attempt: w.agent.Attempt, Again: w.agent.Again, Dest: w.agent.Dest, Report: w.agent.Report, WarnAfter: w.agent.WarnAfter, Now: w.clock.Now,
 		Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
 	})
 	w.agent.SetQueue(w.queue)
@@ -339,7 +352,7 @@ func (w *world) quiet(n int) []*queue.Item {
 	var list []*queue.Item
 	w.until(fmt.Sprintf("%d items", n), func() bool {
 		var err error
-		list, err = w.queue.List(w.t.Context(), queue.Selector{}, 0)
+		list, err = w.queue.List(w.t.Context(), selector.Selector{}, 0)
 		w.must(err)
 		return len(list) == n && !slices.ContainsFunc(list, func(it *queue.Item) bool { return it.State() == "ready" })
 	})
@@ -349,7 +362,11 @@ func (w *world) quiet(n int) []*queue.Item {
 // retry has what is put off tried now.
 func (w *world) retry(state string) {
 	w.t.Helper()
-	_, err := w.queue.Retry(w.t.Context(), queue.Selector{State: state})
+	what := w.queue.Retry()
+	if state == "held" {
+		what = w.queue.Release()
+	}
+	_, err := w.queue.Change(w.t.Context(), selector.Selector{Status: state}, what)
 	if !errors.Is(err, queue.ErrNone) {
 		w.must(err)
 	}

@@ -248,7 +248,7 @@ func TestShutdown(t *testing.T) {
 	p := newPipeline(t, f)
 	srv, err := New(Config{Name: "m", SpoolDir: t.TempDir(), Pipeline: func() (*pipeline.Pipeline, func()) { return p, func() {} }})
 	mtatest.Check(t, err)
-	l, err := ListenUnix(filepath.Join(t.TempDir(), "s"), 0o600)
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
 	mtatest.Check(t, err)
 	go srv.Serve(context.Background(), l)
 	dial := func(octets string) net.Conn {
@@ -276,27 +276,6 @@ func TestShutdown(t *testing.T) {
 	}
 	if err := <-done; err != nil {
 		t.Error(err)
-	}
-}
-
-// TestListenUnix checks that a socket which a crash left is replaced, and one in
-// use, or another file, is not.
-func TestListenUnix(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "s")
-	l, err := ListenUnix(path, 0o600)
-	mtatest.Check(t, err)
-	if _, err := ListenUnix(path, 0o600); err == nil {
-		t.Error("a socket in use was taken over")
-	}
-	l.(*net.UnixListener).SetUnlinkOnClose(false)
-	l.Close()
-	l, err = ListenUnix(path, 0o600)
-	mtatest.Check(t, err)
-	l.Close()
-	mtatest.Write(t, path, "a file")
-	if _, err := ListenUnix(path, 0o600); err == nil || errors.Is(err, net.ErrClosed) {
-		t.Errorf("a file was replaced: %v", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	"mtad/message"
@@ -26,9 +27,23 @@ func (v *View) Received(id string, date time.Time, private bool) []byte {
 	return []byte(field + ";\r\n\t" + date.Format(message.DateFormat) + "\r\n")
 }
 
+// Peer is an address for people; a client without one is on a socket with a path.
+func Peer(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return "a local socket"
+	}
+	return a.String()
+}
+
+// Peer is where the client is, for people.
+func (c *Client) Peer() string { return Peer(c.Addr) }
+
 // origin is "name [address]", the name being "unknown" if it could not be
 // verified.
 func (c *Client) origin() string {
+	if !c.Addr.IsValid() {
+		return "local socket"
+	}
 	name := c.Name
 	if name == "" {
 		name = "unknown"
@@ -46,7 +61,12 @@ func (c *Client) With(utf8 bool) string {
 		return "SMTP"
 	}
 	p := "ESMTP"
-	if utf8 {
+	switch lmtp := c.Protocol == "lmtp"; {
+	case lmtp && utf8:
+		p = "UTF8LMTP"
+	case lmtp:
+		p = "LMTP"
+	case utf8:
 		p = "UTF8SMTP"
 	}
 	if c.TLS != nil {

@@ -18,6 +18,7 @@ func TestInvariants(t *testing.T) {
 	mtatest.Breaks(t, "not known to be in memory", func() { b.begins(job) })
 	b.push(it)
 	b.begins(job)
+	b.trying[7] = true
 	mtatest.Breaks(t, "item 7 is tried twice", func() { b.begins(job) })
 	b.push(&Item{ID: 8, Message: 2, Dest: "a.test"})
 	mtatest.Breaks(t, "item 8 of", func() {

@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -28,6 +27,9 @@ type Item struct {
 	Reply    string // what the last attempt was told
 	Host     string // by whom
 	Warned   bool   // the sender has been told of the delay
+	Route    string // the way that an administrator chose; "" is the configuration's
+	Ended    string // why an administrator gave it up; it fails when its turn comes
+	Size     int64  // of the message, in octets; 0 is not known
 }
 
 // State is "ready", "deferred" or "held", for people.
@@ -39,15 +41,6 @@ func (it *Item) State() string {
 		return "deferred"
 	}
 	return "ready"
-}
-
-// MarshalJSON is what `mtad queue list -o json` prints.
-func (it *Item) MarshalJSON() ([]byte, error) {
-	return json.Marshal(map[string]any{
-		"id": it.Message.String(), "row": it.ID, "sender": it.Sender, "rcpt": it.Rcpt, "dest": it.Dest, "state": it.State(),
-		"created": it.Created, "next": it.Next, "expires": it.Expires, "attempts": it.Attempts,
-		"hold": it.Hold, "reply": it.Reply, "host": it.Host,
-	})
 }
 
 // Schema is the queue's table.
@@ -71,10 +64,21 @@ CREATE TABLE queue (
 ) STRICT;
 CREATE INDEX queue_next ON queue (next) WHERE hold = '';
 CREATE INDEX queue_message ON queue (message);
+`, `
+ALTER TABLE queue ADD COLUMN route TEXT NOT NULL DEFAULT '';
+ALTER TABLE queue ADD COLUMN ended TEXT NOT NULL DEFAULT '';
+ALTER TABLE queue ADD COLUMN size INTEGER NOT NULL DEFAULT 0;
+-- The domains of rcpt and sender, in lower case: what is behind the last @.
+ALTER TABLE queue ADD COLUMN domain TEXT NOT NULL DEFAULT '';
+ALTER TABLE queue ADD COLUMN origin TEXT NOT NULL DEFAULT '';
+UPDATE queue SET domain = lower(substr(rcpt, length(rtrim(rcpt, replace(rcpt, '@', ''))) + 1)),
+	origin = lower(substr(sender, length(rtrim(sender, replace(sender, '@', ''))) + 1));
+-- All that the shape of the queue is made of: rows are wide, this is not.
+CREATE INDEX queue_shape ON queue (domain, created, next, hold, message, origin, dest, host, reply);
 `}, Refs: []string{"SELECT message FROM queue"}}
 }
 
-const columns = "id, message, sender, rcpt, dest, data, created, next, expires, attempts, hold, reply, host, warned"
+const columns = "id, message, sender, rcpt, dest, data, created, next, expires, attempts, hold, reply, host, warned, route, ended, size"
 
 // maxData is how many octets of data an item keeps in memory while it waits for
 // its turn; more are read then.
@@ -87,7 +91,7 @@ func scan(rows *store.Rows) (*Item, error) {
 	var it Item
 	var created, next, expires int64
 	err := rows.Scan(&it.ID, &it.Message, &it.Sender, &it.Rcpt, &it.Dest, &it.Data, &created, &next, &expires,
-		&it.Attempts, &it.Hold, &it.Reply, &it.Host, &it.Warned)
+		&it.Attempts, &it.Hold, &it.Reply, &it.Host, &it.Warned, &it.Route, &it.Ended, &it.Size)
 	it.Created, it.Next, it.Expires = time.UnixMilli(created), time.UnixMilli(next), time.UnixMilli(expires)
 	return &it, err
 }

@@ -10,6 +10,7 @@ import (
 
 	"mtad/internal/invariants"
 	"mtad/message"
+	"mtad/selector"
 	"mtad/store"
 )
 
@@ -60,6 +61,12 @@ type Config struct {
 	// safe before its cause is forgotten. An error leaves the rows as they
 	// were, to be tried again.
 	Report func(context.Context, *Job, []Outcome) error
+	// Again routes an item anew, as when its message came: what it returns takes
+	// its place. Requeue needs it.
+	Again func(context.Context, *Item) ([]*Item, error)
+	// Dest is the destination that an item has by a way of its own. Reroute needs
+	// it.
+	Dest func(ctx context.Context, it *Item, way string) (string, error)
 	// WarnAfter is when the sender of an item is told of the delay; zero is
 	// never.
 	WarnAfter func(*Item) time.Duration
@@ -83,9 +90,9 @@ type Queue struct {
 	mu      sync.Mutex
 	dests   map[string]*dest
 	loaded  map[int64]bool // in memory: waiting or under way
-	trying  map[int64]bool // under way; for the checks alone
+	trying  map[int64]bool // under way
 	active  int
-	again   bool           // rows were changed by hand: look at once
+	look    bool           // rows were changed by hand: look at once
 	soonest time.Time      // when a row that was put off since the last look is due; zero: none was
 	more    bool           // there may be due rows that are not in memory
 	done    map[int64]bool // finished or changed while load reads; nil if it does not
@@ -127,7 +134,7 @@ func New(cfg Config) *Queue {
 	if cfg.WarnAfter == nil {
 		cfg.WarnAfter = func(*Item) time.Duration { return 0 }
 	}
-	return &Queue{cfg: cfg, dests: map[string]*dest{}, loaded: map[int64]bool{}, more: true, wake: make(chan struct{}, 1), pause: time.Second}
+	return &Queue{cfg: cfg, dests: map[string]*dest{}, loaded: map[int64]bool{}, trying: map[int64]bool{}, more: true, wake: make(chan struct{}, 1), pause: time.Second}
 }
 
 // Add puts items into the queue as part of a transaction, and one reference to
@@ -135,10 +142,11 @@ func New(cfg Config) *Queue {
 // they are tried.
 func (q *Queue) Add(tx *store.Tx, items ...*Item) error {
 	for _, it := range items {
-		res, err := tx.Exec(`INSERT INTO queue (message, sender, rcpt, dest, data, created, next, expires, hold)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		res, err := tx.Exec(`INSERT INTO queue (message, sender, rcpt, dest, data, created, next, expires, hold, size, domain, origin)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			it.Message, it.Sender, it.Rcpt, it.Dest, it.Data,
-			it.Created.UnixMilli(), it.Next.UnixMilli(), it.Expires.UnixMilli(), it.Hold)
+			it.Created.UnixMilli(), it.Next.UnixMilli(), it.Expires.UnixMilli(), it.Hold, it.Size,
+			selector.DomainOf(it.Rcpt), selector.DomainOf(it.Sender))
 		if err != nil {
 			return fmt.Errorf("queue: add: %w", err)
 		}
@@ -247,7 +255,7 @@ const (
 func (q *Queue) wantsLoad() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.again || q.more && len(q.loaded) == 0
+	return q.look || q.more && len(q.loaded) == 0
 }
 
 // wantsLoadIn says when a row that was put off wants a look, if that is sooner than
@@ -268,12 +276,12 @@ func (q *Queue) load(ctx context.Context) (time.Duration, error) {
 	q.mu.Lock()
 	q.sweep()
 	if len(q.loaded) > q.cfg.Memory*3/4 { // not worth reading for
-		q.more, q.again = true, false
+		q.more, q.look = true, false
 		q.mu.Unlock()
 		return minLoad, nil
 	}
 	limit := q.cfg.Memory + 1
-	q.more, q.again = false, false
+	q.more, q.look = false, false
 	q.done = map[int64]bool{}
 	q.mu.Unlock()
 	defer q.loadDone()
@@ -363,17 +371,24 @@ func (q *Queue) dispatch(ctx context.Context) {
 		if invariants.Enabled {
 			q.begins(job)
 		}
+		for _, it := range job.Items {
+			q.trying[it.ID] = true
+		}
 		d.active++
 		q.active++
 		dead := d.reply
 		isDead := q.cfg.Now().Before(d.dead)
 		q.list(d)
 		q.workers.Go(func() {
-			if isDead {
-				q.settle(ctx, job, repeat(dead, len(job.Items)), false)
-			} else {
-				q.settle(ctx, job, q.attempt(ctx, job), true)
+			live, ended := job.split()
+			switch {
+			case len(live.Items) == 0:
+			case isDead:
+				q.settle(ctx, live, repeat(dead, len(live.Items)), false)
+			default:
+				q.settle(ctx, live, q.attempt(ctx, live), true)
 			}
+			q.end(ctx, ended)
 			q.finished(d, job)
 		})
 	}
@@ -382,9 +397,6 @@ func (q *Queue) dispatch(ctx context.Context) {
 // begins checks that nothing of a job is tried twice at once, and that the limits
 // hold. The lock is held.
 func (q *Queue) begins(job *Job) {
-	if q.trying == nil {
-		q.trying = map[int64]bool{}
-	}
 	for _, it := range job.Items {
 		switch {
 		case q.trying[it.ID]:
@@ -394,7 +406,6 @@ func (q *Queue) begins(job *Job) {
 		case it.Message != job.Message || it.Dest != job.Dest:
 			invariants.Broken("queue: item %d of %v to %s is in a job of %v to %s", it.ID, it.Message, it.Dest, job.Message, job.Dest)
 		}
-		q.trying[it.ID] = true
 	}
 }
 
@@ -467,9 +478,7 @@ func (q *Queue) finished(d *dest, job *Job) {
 	for _, it := range job.Items {
 		delete(q.loaded, it.ID)
 		q.note(it.ID)
-		if invariants.Enabled {
-			delete(q.trying, it.ID)
-		}
+		delete(q.trying, it.ID)
 	}
 	q.list(d)
 	if len(d.items) == 0 && d.active == 0 && !d.listed && q.dests[d.name] == d && !q.cfg.Now().Before(d.dead) {

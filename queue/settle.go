@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"mtad/store"
@@ -141,7 +140,8 @@ func (q *Queue) write(ctx context.Context, job *Job, outcomes []Outcome, now tim
 				}
 				done += int(res.Changes)
 			case Deferred:
-				_, err := tx.Exec("UPDATE queue SET next = ?, attempts = attempts + 1, reply = ?, host = ?, warned = warned OR ? WHERE id = ?",
+				_, err := tx.Exec(`UPDATE queue SET next = CASE ended WHEN '' THEN ? ELSE next END, attempts = attempts + 1,
+					reply = ?, host = ?, warned = warned OR ? WHERE id = ?`,
 					next[i].UnixMilli(), o.Result.Reply, o.Result.Host, o.Delayed, o.Item.ID)
 				if err != nil {
 					return err
@@ -153,155 +153,4 @@ func (q *Queue) write(ctx context.Context, job *Job, outcomes []Outcome, now tim
 		}
 		return tx.Ref(job.Message, -done)
 	})
-}
-
-// Selector chooses items. Empty fields choose all.
-type Selector struct {
-	Message string // an ID
-	Sender  string // the whole address, or @domain
-	Rcpt    string
-	Dest    string
-	Domain  string // of the recipient
-	State   string // as Item.State says it
-	Held    *bool
-	Before  time.Time // created before
-	After   time.Time // created after
-}
-
-// ErrNone says that a selector chose nothing.
-var ErrNone = errors.New("queue: no such item")
-
-func (s *Selector) matches(it *Item) bool {
-	switch {
-	case s.Message != "" && it.Message.String() != s.Message:
-	case s.Sender != "" && !matchAddress(it.Sender, s.Sender):
-	case s.Rcpt != "" && !matchAddress(it.Rcpt, s.Rcpt):
-	case s.Dest != "" && it.Dest != s.Dest:
-	case s.Domain != "" && !matchAddress(it.Rcpt, "@"+s.Domain):
-	case s.State != "" && s.State != it.State():
-	case s.Held != nil && *s.Held != (it.Hold != ""):
-	case !s.Before.IsZero() && !it.Created.Before(s.Before):
-	case !s.After.IsZero() && !it.Created.After(s.After):
-	default:
-		return true
-	}
-	return false
-}
-
-// MaxList bounds what List returns.
-const MaxList = 100000
-
-// List returns the chosen items in the order they came, at most limit (0 is
-// MaxList).
-func (q *Queue) List(ctx context.Context, s Selector, limit int) ([]*Item, error) {
-	if limit <= 0 || limit > MaxList {
-		limit = MaxList
-	}
-	var out []*Item
-	err := q.cfg.DB.View(ctx, func(tx *store.Tx) error {
-		rows, err := tx.Query("SELECT " + columns + " FROM queue ORDER BY id")
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() && len(out) < limit {
-			it, err := scan(rows)
-			if err != nil {
-				return err
-			}
-			if s.matches(it) {
-				out = append(out, it)
-			}
-		}
-		return rows.Err()
-	})
-	if err != nil {
-		return nil, fmt.Errorf("queue: list: %w", err)
-	}
-	return out, nil
-}
-
-// Count is how many items there are: in all, and held.
-func (q *Queue) Count(ctx context.Context) (all, held int, err error) {
-	err = q.cfg.DB.View(ctx, func(tx *store.Tx) error {
-		return tx.QueryRow("SELECT count(*), coalesce(sum(hold <> ''), 0) FROM queue").Scan(&all, &held)
-	})
-	return all, held, err
-}
-
-// Retry has the chosen items tried now, and releases them if they are held.
-func (q *Queue) Retry(ctx context.Context, s Selector) (int, error) {
-	return q.change(ctx, s, func(tx *store.Tx, it *Item) error {
-		_, err := tx.Exec("UPDATE queue SET next = ?, hold = '' WHERE id = ?", q.cfg.Now().UnixMilli(), it.ID)
-		return err
-	})
-}
-
-// Hold keeps the chosen items from being tried.
-func (q *Queue) Hold(ctx context.Context, s Selector, reason string) (int, error) {
-	return q.change(ctx, s, func(tx *store.Tx, it *Item) error {
-		_, err := tx.Exec("UPDATE queue SET hold = ? WHERE id = ?", reason, it.ID)
-		return err
-	})
-}
-
-// Delete forgets the chosen items; nobody is told.
-func (q *Queue) Delete(ctx context.Context, s Selector) (int, error) {
-	return q.change(ctx, s, q.Finish)
-}
-
-// change applies f to every chosen item in one transaction. An item that is
-// under way is changed too; what its attempt comes to then finds the row so.
-func (q *Queue) change(ctx context.Context, s Selector, f func(*store.Tx, *Item) error) (int, error) {
-	items, err := q.List(ctx, s, 0)
-	if err != nil {
-		return 0, err
-	}
-	if len(items) == 0 {
-		return 0, ErrNone
-	}
-	err = q.cfg.DB.Update(ctx, func(tx *store.Tx) error {
-		for _, it := range items {
-			if err := f(tx, it); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return 0, fmt.Errorf("queue: change: %w", err)
-	}
-	q.forget(items)
-	return len(items), nil
-}
-
-// forget drops waiting items from memory; what is due of them is loaded anew.
-func (q *Queue) forget(items []*Item) {
-	gone := make(map[int64]bool, len(items))
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for _, it := range items {
-		gone[it.ID] = true
-		q.note(it.ID)
-	}
-	for _, d := range q.dests {
-		kept := d.items[:0]
-		for _, it := range d.items {
-			if gone[it.ID] {
-				delete(q.loaded, it.ID)
-				continue
-			}
-			kept = append(kept, it)
-		}
-		d.items, d.dead = kept, time.Time{}
-	}
-	q.more, q.again = true, true
-	q.kick()
-}
-
-func matchAddress(addr, want string) bool {
-	if strings.HasPrefix(want, "@") {
-		return strings.HasSuffix(strings.ToLower(addr), strings.ToLower(want))
-	}
-	return strings.EqualFold(addr, want)
 }

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strings"
 	"unicode/utf8"
+
+	"golang.org/x/net/idna"
 )
 
 // Address is a mailbox, local-part and domain, as SMTP carries it (RFC 5321,
@@ -61,6 +63,19 @@ func (a Address) Equal(b Address) bool {
 
 // ASCII reports whether the address needs no SMTPUTF8 (RFC 6531).
 func (a Address) ASCII() bool { return isASCII(a.Local) && isASCII(a.Domain) }
+
+// ToASCII is the address with the A-labels of its domain (RFC 5890, 2.3.2.1). ok is
+// false if there is no such address: the local-part has no other form.
+func (a Address) ToASCII() (out Address, ok bool) {
+	if a.ASCII() {
+		return a, true
+	}
+	if !isASCII(a.Local) {
+		return a, false
+	}
+	domain, err := idna.Lookup.ToASCII(a.Domain)
+	return Address{a.Local, domain}, err == nil
+}
 
 func isASCII(s string) bool {
 	for i := range len(s) {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	gosmtp "github.com/emersion/go-smtp"
 )
@@ -212,12 +213,57 @@ func rcptNotify(p *RcptParams, v string) error {
 // rcptORcpt reads ORCPT= (RFC 3461, 4.2).
 func rcptORcpt(p *RcptParams, v string) error {
 	typ, addr, ok := strings.Cut(v, ";")
-	s, err := DecodeXtext(addr)
+	s, err := decodeORCPT(typ, addr)
 	if !ok || !isDotString(typ) || !isASCII(typ) || addr == "" || err != nil || !isText(s) || len(v) > 500 {
 		return paramProblem("must be type;address in xtext, without control characters")
 	}
 	p.OriginalRecipientType, p.OriginalRecipient = gosmtp.DSNAddressType(strings.ToUpper(typ)), s
 	return nil
+}
+
+// utf8Type is the type of addresses beyond US-ASCII (RFC 6533, 3). They are no
+// xtext: what can not stand as it is is \x{HEX}.
+const utf8Type = "UTF-8"
+
+// EncodeORCPT writes an address of ORCPT, in the form that every host takes.
+func EncodeORCPT(typ gosmtp.DSNAddressType, addr string) string {
+	if string(typ) != utf8Type {
+		return EncodeXtext(addr)
+	}
+	var b strings.Builder
+	for _, r := range addr {
+		if r <= ' ' || r >= 0x7f || r == '+' || r == '=' || r == '\\' {
+			fmt.Fprintf(&b, "\\x{%X}", r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+func decodeORCPT(typ, s string) (string, error) {
+	if !strings.EqualFold(typ, utf8Type) {
+		return DecodeXtext(s)
+	}
+	var b strings.Builder
+	for s != "" {
+		before, after, found := strings.Cut(s, "\\")
+		if strings.ContainsAny(before, "+= ") || !utf8.ValidString(before) {
+			return "", fmt.Errorf("smtp: address %q: %w", s, ErrSyntax)
+		}
+		b.WriteString(before)
+		if s = after; !found {
+			break
+		}
+		hex, rest, ok := strings.Cut(strings.TrimPrefix(s, "x{"), "}")
+		n, err := strconv.ParseUint(hex, 16, 32)
+		if !ok || err != nil || !strings.HasPrefix(s, "x{") || !utf8.ValidRune(rune(n)) {
+			return "", fmt.Errorf("smtp: address %q: %w", s, ErrSyntax)
+		}
+		b.WriteRune(rune(n))
+		s = rest
+	}
+	return b.String(), nil
 }
 
 // isText reports whether s has no control characters: what these parameters

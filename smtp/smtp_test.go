@@ -176,6 +176,40 @@ func TestRcptParams(t *testing.T) {
 	}
 }
 
+// Addresses beyond US-ASCII have a form of their own (RFC 6533, 3).
+func TestORCPT(t *testing.T) {
+	all := func(string) bool { return true }
+	for in, want := range map[string]string{
+		`utf-8;gr\x{FC}n\x{2B}x@b.example`: `gr\x{FC}n\x{2B}x@b.example`,
+		"utf-8;grün@b.example":             `gr\x{FC}n@b.example`,
+		`utf-8;a\x{5C}\x{1F600}@b.example`: `a\x{5C}\x{1F600}@b.example`,
+		"rfc822;a+2Bb@c.example":           "a+2Bb@c.example",
+		`utf-8;a+2Bb@c.example`:            "!", `utf-8;a\x{D}@c.example`: "!", `utf-8;a\x{110000}`: "!",
+		`utf-8;a\x{`: "!", `utf-8;a\y`: "!", "utf-8;a\xff": "!", `utf-8;\x{ffffffffff}`: "!",
+	} {
+		p, err := ParseRcptParams("ORCPT="+in, all)
+		got := EncodeORCPT(p.OriginalRecipientType, p.OriginalRecipient)
+		if err != nil {
+			got = "!"
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s (%v)", in, got, want, err)
+		}
+	}
+}
+
+func TestToASCII(t *testing.T) {
+	for in, want := range map[string]string{
+		"a@b.example": "a@b.example", "a@bücher.example": "a@xn--bcher-kva.example", "ü@b.example": "!", "a@xn--a.bücher": "!",
+	} {
+		a, err := ParseAddress(in)
+		got, ok := a.ToASCII()
+		if s := got.String(); err != nil || ok != (want != "!") || ok && s != want {
+			t.Errorf("%s: %s %v %v", in, s, ok, err)
+		}
+	}
+}
+
 func TestXtext(t *testing.T) {
 	for _, s := range []string{"", "plain", "a+b=c d", "ü\x00\x7f"} {
 		got, err := DecodeXtext(EncodeXtext(s))

@@ -16,7 +16,7 @@ import (
 // loopback, where nobody listens in.
 func (c *conn) mayAuth() bool {
 	cl := c.flow.Client()
-	return c.cfg.Auth != Never && cl.Auth == nil && (cl.TLS != nil || cl.Addr.Addr().IsLoopback())
+	return c.cfg.Auth != Never && cl.Auth == nil && (cl.TLS != nil || !cl.Addr.IsValid() || cl.Addr.Addr().IsLoopback())
 }
 
 var (
@@ -43,7 +43,7 @@ func (c *conn) auth(ctx context.Context, arg string) error {
 	case c.mail:
 		return c.refuse(ctx, smtp.NewReply(503, 5, 1, "Not inside a transaction"))
 	case cl.Helo == "" || !cl.ESMTP:
-		return c.refuse(ctx, smtp.NewReply(503, 5, 1, "Say EHLO first"))
+		return c.refuse(ctx, smtp.NewReply(503, 5, 1, "Say "+c.greetedBy(true)+" first"))
 	case !c.mayAuth():
 		return c.refuse(ctx, smtp.NewReply(538, 7, 11, "Use STARTTLS first"))
 	case mechanisms[mech] == nil:

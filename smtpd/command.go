@@ -22,6 +22,7 @@ type verb struct {
 var verbs = map[string]verb{
 	"HELO":     {(*conn).helo, "HELO domain"},
 	"EHLO":     {(*conn).ehlo, "EHLO domain"},
+	"LHLO":     {(*conn).ehlo, "LHLO domain"},
 	"STARTTLS": {(*conn).starttls, "STARTTLS"},
 	"AUTH":     {(*conn).auth, "AUTH mechanism [initial-response]"},
 	"MAIL":     {(*conn).mailFrom, "MAIL FROM:<address> [parameters]"},
@@ -39,7 +40,7 @@ var verbs = map[string]verb{
 
 // helpOrder is the order of HELP's lines.
 var helpOrder = []string{
-	"HELO", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "NOOP", "VRFY", "HELP", "QUIT",
+	"HELO", "EHLO", "LHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "NOOP", "VRFY", "HELP", "QUIT",
 }
 
 // webVerbs begin what a browser that was lured here sends: no mail client does,
@@ -66,7 +67,7 @@ func (c *conn) command(ctx context.Context, raw []byte) error {
 	case name == "HELP":
 		return c.help(ctx, arg)
 	}
-	v, ok := verbs[name]
+	v, ok := c.verbFor(name)
 	if !ok {
 		return c.unknown(ctx, line, smtp.NewReply(500, 5, 2, "Command not recognized"))
 	}
@@ -104,7 +105,7 @@ func (c *conn) hello(ctx context.Context, name string, esmtp bool) error {
 		c.reply(c.traced(smtp.NewReply(554, 5, 1, "You talk before you are asked, twice")))
 		return errQuit
 	}
-	c.flow.Record(pipeline.Event{Kind: pipeline.EventSession, Note: map[bool]string{true: "EHLO ", false: "HELO "}[esmtp] + name})
+	c.flow.Record(pipeline.Event{Kind: pipeline.EventSession, Note: c.greetedBy(esmtp) + " " + name})
 	fate := c.flow.Run(ctx, pipeline.Helo)
 	c.flow.Settle(pipeline.Helo)
 	if fate.Refused() {
@@ -152,7 +153,7 @@ func (c *conn) offers(keyword string) bool {
 	case "RET", "ENVID", "NOTIFY", "ORCPT", "DSN":
 		return c.cfg.DSN
 	case "PRDR":
-		return c.cfg.PRDR
+		return c.cfg.PRDR && !c.cfg.LMTP // which answers each anyway
 	case "AUTH":
 		return c.cfg.Auth != Never
 	}
@@ -188,6 +189,9 @@ func (c *conn) mailFrom(ctx context.Context, arg string) error {
 	case !sender.ASCII() && !params.UTF8:
 		return c.refuse(ctx, smtp.NewReply(553, 6, 7, "Address needs SMTPUTF8"))
 	}
+	if no := c.mayUse(ctx, sender); !no.IsZero() {
+		return c.refuse(ctx, no)
+	}
 	c.flow.Begin(message.NewID(c.cfg.Now()), sender, params)
 	c.flow.Record(pipeline.Event{Kind: pipeline.EventMail, Note: "from " + sender.Path()})
 	fate := c.flow.Run(ctx, pipeline.Mail)
@@ -208,10 +212,10 @@ func (c *conn) mayMail() smtp.Reply {
 	case c.mail:
 		return smtp.NewReply(503, 5, 1, "One transaction at a time; RSET ends it")
 	case cl.Helo == "":
-		return smtp.NewReply(503, 5, 1, "Say HELO or EHLO first")
+		return smtp.NewReply(503, 5, 1, "Say "+c.greeting()+" first")
 	case c.cfg.StartTLS == Required && cl.TLS == nil:
 		return smtp.NewReply(530, 7, 0, "Use STARTTLS first") // RFC 3207, 4
-	case c.cfg.Auth == Required && cl.Auth == nil:
+	case c.cfg.Auth == Required && cl.Auth == nil && !(c.cfg.LMTP && c.local()):
 		return smtp.NewReply(530, 7, 0, "Log in first") // RFC 4954, 6
 	}
 	return smtp.Reply{}
@@ -265,8 +269,8 @@ func (c *conn) addRcpt(ctx context.Context, addr smtp.Address, params smtp.RcptP
 		return c.refuse(ctx, reply)
 	}
 	c.rcpts++
-	if c.flow.View().SenderParams().PRDR {
-		c.given = append(c.given, id)
+	if c.answersEach() {
+		c.given = append(c.given, given{id, addr})
 	}
 	c.flow.Record(pipeline.Event{Kind: pipeline.EventMail, Rcpt: addr.String(), Reply: "250", Note: string(route.Class)})
 	c.reply(smtp.NewReply(250, 1, 5, "Recipient ok"))
@@ -308,7 +312,9 @@ func (c *conn) expn(ctx context.Context, arg string) error {
 func (c *conn) help(_ context.Context, _ string) error {
 	lines := make([]string, 0, len(helpOrder)+1)
 	for _, name := range helpOrder {
-		lines = append(lines, verbs[name].help)
+		if v, ok := c.verbFor(name); ok || name == "HELP" {
+			lines = append(lines, v.help)
+		}
 	}
 	c.reply(smtp.NewReply(214, 0, 0, strings.Join(lines, "\n")))
 	return nil

@@ -69,6 +69,7 @@ type Config struct {
 	StartTLS   Need
 	Implicit   bool // TLS from the first octet (RFC 8314)
 	Auth       Need
+	LMTP       bool // LMTP (RFC 2033) is spoken instead of SMTP
 	Submission bool // clients are users: their addresses are not recorded, Date and Message-ID are added
 	Strict     bool // refuse what only people typing by hand send; else loopback and submission are spared
 	SMTPUTF8   bool
@@ -88,6 +89,9 @@ type Config struct {
 	Trusted func(netip.Addr) bool
 	// Authenticate checks a password and returns the account's address.
 	Authenticate func(ctx context.Context, login, password string, from netip.Addr) (user string, err error)
+	// Sender says what an address is to a user who has logged in: in MAIL, and
+	// where the message says who wrote it. It may be nil: then nobody asks.
+	Sender func(ctx context.Context, user string, a smtp.Address) (Standing, error)
 	// Route says what a recipient is.
 	Route func(ctx context.Context, v *pipeline.View, rcpt smtp.Address) Route
 	// XClient reports whether an address may say by XCLIENT that it is another
@@ -98,8 +102,8 @@ type Config struct {
 	Hide func(message.Field) bool
 	// Accept takes the message that is in the flow's View for good and
 	// returns the final reply. It calls gone just before it commits: a
-	// client that has left gets no commit. Where the sender wanted PRDR,
-	// refused are those recipients who have a reply of their own.
+	// client that has left gets no commit. By LMTP, and where the sender wanted
+	// PRDR, refused are those recipients who have a reply of their own.
 	Accept func(ctx context.Context, f *pipeline.Flow, gone func() error) (final smtp.Reply, refused map[pipeline.RcptID]smtp.Reply)
 	// Trace is given the trace of every transaction that ended, and of every
 	// session that was refused before one. It may be nil.
@@ -110,8 +114,9 @@ type Config struct {
 }
 
 // lenient reports whether a client is spared the strictness that is for strangers.
+// One without an address is on a socket with a path.
 func (c *Config) lenient(a netip.Addr) bool {
-	return !c.Strict && (c.Submission || a.IsLoopback())
+	return !c.Strict && (c.Submission || a.IsLoopback() || !a.IsValid())
 }
 
 func (c *Config) defaults() {

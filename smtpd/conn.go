@@ -57,8 +57,8 @@ type conn struct {
 
 	mail     bool // MAIL was accepted
 	rcpts    int
-	given    []pipeline.RcptID // where each is to be answered
-	chunk    *chunked          // a BDAT transfer under way
+	given    []given  // where each is to be answered
+	chunk    *chunked // a BDAT transfer under way
 	errors   int
 	authErrs int
 }
@@ -116,7 +116,7 @@ func (c *conn) slim() {
 
 // log is made when something is to be said: most sessions say nothing.
 func (c *conn) log() *slog.Logger {
-	return c.cfg.Log.With("listener", c.cfg.Name, "session", c.session, "client", addressOf(c.raw.RemoteAddr()).String())
+	return c.cfg.Log.With("listener", c.cfg.Name, "session", c.session, "client", pipeline.Peer(addressOf(c.raw.RemoteAddr())))
 }
 
 // debug is for what is seldom wanted.
@@ -221,7 +221,7 @@ func (c *conn) close() {
 func (c *conn) start(ctx context.Context) error {
 	addr := addressOf(c.raw.RemoteAddr())
 	client := pipeline.Client{
-		Session: c.session, Listener: c.cfg.Name, Protocol: "smtp",
+		Session: c.session, Listener: c.cfg.Name, Protocol: c.cfg.protocol(),
 		Hostname: c.cfg.Hostname, Addr: addr, Local: addressOf(c.raw.LocalAddr()),
 		Trusted: c.trusted,
 	}
@@ -242,7 +242,7 @@ func (c *conn) start(ctx context.Context) error {
 func (c *conn) enter(client pipeline.Client) {
 	p, release := c.cfg.Pipeline()
 	c.flow, c.release = p.Open(client), release
-	c.flow.Record(pipeline.Event{Kind: pipeline.EventSession, Host: client.Addr.String(), Note: "connected to " + c.cfg.Name})
+	c.flow.Record(pipeline.Event{Kind: pipeline.EventSession, Host: client.Peer(), Note: "connected to " + c.cfg.Name})
 }
 
 // greet asks the filters about the connection and sends the banner. It reports
@@ -265,13 +265,16 @@ func (c *conn) greet(ctx context.Context) bool {
 		c.traceSession(reply)
 		return false
 	}
-	c.reply(smtp.Reply{Code: 220, Text: c.cfg.Hostname + " ESMTP mtad"})
+	c.reply(smtp.Reply{Code: 220, Text: c.cfg.Hostname + map[bool]string{false: " ESMTP mtad", true: " LMTP mtad"}[c.cfg.LMTP]})
 	return true
 }
 
 // early waits for the greeting's delay and reports whether the client talked
 // before it.
 func (c *conn) early(ctx context.Context) bool {
+	if c.cfg.LMTP {
+		return false // its clients are no strangers
+	}
 	if c.cfg.GreetDelay > 0 {
 		t := time.NewTimer(c.cfg.GreetDelay)
 		defer t.Stop()

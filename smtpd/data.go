@@ -104,6 +104,8 @@ func (c *conn) mayData(arg string) smtp.Reply {
 	switch {
 	case !c.mail:
 		return smtp.NewReply(503, 5, 1, "MAIL comes first")
+	case c.rcpts == 0 && c.cfg.LMTP:
+		return smtp.NewReply(503, 5, 1, "No valid recipients") // RFC 2033, 4.2
 	case c.rcpts == 0:
 		return smtp.NewReply(554, 5, 1, "No valid recipients") // RFC 5321, 3.3
 	case arg != "":
@@ -240,7 +242,7 @@ func (c *conn) bdat(ctx context.Context, arg string) error {
 	}
 	switch ch := c.chunk; {
 	case !ch.refused.IsZero():
-		err := c.refuse(ctx, ch.refused)
+		err := c.refuseChunk(ctx, ch.refused, last)
 		if c.mail {
 			c.endTransaction(pipeline.Refused)
 		} else {
@@ -317,10 +319,15 @@ func (c *conn) finish(ctx context.Context, in *intake) error {
 	defer cancel()
 	reply, each, step := c.judge(ctx, in)
 	refused := reply.Code >= 400
-	if each != nil {
+	switch {
+	case c.cfg.LMTP:
+		c.finals(reply, each, step)
+	case each != nil:
 		c.answerEach(each)
+		fallthrough
+	default:
+		c.final(reply, step)
 	}
-	c.final(reply, step)
 	// What was committed is answered at once: neither filters that are told of
 	// the end nor the commands behind it may come between (RFC 1047, 3).
 	err := c.flush()
@@ -363,7 +370,11 @@ func (c *conn) judge(ctx context.Context, in *intake) (reply smtp.Reply, each ma
 	if m.Oversize() != nil {
 		return smtp.NewReply(552, 3, 4, "Header is too large"), nil, ""
 	}
-	c.flow.SetMessage(m, c.traceFields(m), c.cfg.Hide)
+	sender, no := c.author(ctx, m)
+	if !no.IsZero() {
+		return no, nil, ""
+	}
+	c.flow.SetMessage(m, append(c.traceFields(m), sender...), c.cfg.Hide)
 	fate := c.flow.Run(ctx, pipeline.Message)
 	switch {
 	case fate.Refused():
@@ -372,6 +383,9 @@ func (c *conn) judge(ctx context.Context, in *intake) (reply smtp.Reply, each ma
 		return smtp.NewReply(250, 0, 0, "Ok: queued"), nil, fate.Step
 	}
 	reply, each = c.cfg.Accept(ctx, c.flow, c.gone)
+	if c.cfg.LMTP {
+		return reply, each, ""
+	}
 	if len(c.given) < 2 || reply.Code >= 400 && len(each) == 0 {
 		each = nil // one reply says it all
 	} else if each == nil {
@@ -384,27 +398,17 @@ func (c *conn) judge(ctx context.Context, in *intake) (reply smtp.Reply, each ma
 // 353, then a reply for each. The final one follows.
 func (c *conn) answerEach(refused map[pipeline.RcptID]smtp.Reply) {
 	c.reply(smtp.Reply{Code: 353, Text: "Each recipient is answered, then the message"})
-	for _, id := range c.given {
-		r, ok := refused[id]
+	for _, g := range c.given {
+		r, ok := refused[g.id]
 		if !ok {
 			r = smtp.NewReply(250, 1, 5, "Recipient ok")
 		}
 		r = c.traced(r)
 		if ok {
-			c.flow.Record(pipeline.Event{Kind: pipeline.EventReply, Rcpt: c.rcptName(id), Reply: r.String()})
+			c.flow.Record(pipeline.Event{Kind: pipeline.EventReply, Rcpt: g.addr.String(), Reply: r.String()})
 		}
 		c.reply(r)
 	}
-}
-
-// rcptName is a recipient's address.
-func (c *conn) rcptName(id pipeline.RcptID) string {
-	for _, r := range c.flow.View().Rcpts() {
-		if r.ID == id {
-			return r.Addr.String()
-		}
-	}
-	return ""
 }
 
 // final sends the reply that a message came to.

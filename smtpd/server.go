@@ -116,7 +116,7 @@ func (s *Server) admit(c *conn) smtp.Reply {
 		return smtp.NewReply(421, 3, 2, s.cfg.Hostname+" Shutting down")
 	case len(s.conns) >= lim.Connections:
 		return smtp.NewReply(421, 4, 5, s.cfg.Hostname+" Too many connections, try again later")
-	case s.perAddr[c.prefix] >= lim.PerAddress && !c.trusted:
+	case c.prefix.IsValid() && s.perAddr[c.prefix] >= lim.PerAddress && !c.trusted:
 		return smtp.NewReply(421, 7, 0, s.cfg.Hostname+" Too many connections from your address")
 	}
 	s.conns[c] = struct{}{}
@@ -181,7 +181,8 @@ func addressOf(a net.Addr) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
-// prefixOf is what connections are counted by: an IPv4 address, an IPv6 /64.
+// prefixOf is what connections are counted by: an IPv4 address, an IPv6 /64. It is
+// invalid for a client without an address.
 func prefixOf(a netip.Addr) netip.Prefix {
 	bits := 64
 	if a.Is4() {

@@ -24,6 +24,7 @@ import (
 type world struct {
 	t        testing.TB
 	srv      *Server
+	network  string
 	addr     string
 	mu       sync.Mutex
 	accepted []string // octets of accepted messages
@@ -31,6 +32,12 @@ type world struct {
 
 // start serves a listener on loopback until the test ends.
 func start(t testing.TB, change func(*Config)) *world {
+	t.Helper()
+	return startOn(t, "tcp", "127.0.0.1:0", change)
+}
+
+// startOn serves a listener of any kind.
+func startOn(t testing.TB, network, addr string, change func(*Config)) *world {
 	t.Helper()
 	w := &world{t: t}
 	p, err := pipeline.New("test", []*pipeline.Step{{Name: "scripted", Kind: "scripted", Filter: scripted{}, OnError: pipeline.TempFail}}, pipeline.Env{Now: clock})
@@ -51,11 +58,11 @@ func start(t testing.TB, change func(*Config)) *world {
 	if w.srv, err = New(cfg); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen(network, addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.addr = l.Addr().String()
+	w.network, w.addr = network, l.Addr().String()
 	done := make(chan error, 1)
 	go func() { done <- w.srv.Serve(context.Background(), l) }()
 	t.Cleanup(func() {
@@ -117,7 +124,7 @@ func (w *world) accept(_ context.Context, f *pipeline.Flow, gone func() error) (
 		return smtp.NewReply(550, 7, 1, "Not for me"), refused
 	}
 	w.accepted = append(w.accepted, string(b))
-	if !f.View().SenderParams().PRDR {
+	if !f.View().SenderParams().PRDR && f.View().Client().Protocol != "lmtp" {
 		refused = nil
 	}
 	return smtp.NewReply(250, 0, 0, "Ok: queued"), refused
@@ -166,7 +173,7 @@ func (w *world) dial() *client { return w.dialFor(w.t) }
 
 func (w *world) dialFor(t testing.TB) *client {
 	t.Helper()
-	nc, err := net.Dial("tcp", w.addr)
+	nc, err := net.Dial(w.network, w.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,6 +265,7 @@ func configure(cfg *Config, d *datadriven.TestData) {
 	cfg.Limits.SlowErrors = 100
 	cfg.Limits.MaxErrors = 101
 	cfg.PRDR = d.HasArg("prdr")
+	cfg.LMTP = d.HasArg("lmtp")
 	if d.HasArg("impatient") {
 		cfg.Limits.MaxErrors = 3
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 
-	"mtad/queue"
+	"mtad/selector"
 )
 
 // TestCommands runs the dialogues of testdata/commands: "run" runs command
@@ -58,7 +58,7 @@ var sinkAddress = regexp.MustCompile(`to  *= \["127\.0\.0\.1:\d+"\]`)
 func (r *running) deferred(t *testing.T) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
-		found, err := r.house.queue.List(t.Context(), queue.Selector{State: "deferred"}, 1)
+		found, err := r.house.queue.List(t.Context(), selector.Selector{Status: "deferred"}, 1)
 		check(t, err)
 		if len(found) > 0 {
 			return
@@ -125,6 +125,9 @@ var volatile = []struct {
 	{regexp.MustCompile(`mtad \S+ on (\S+) runs since .* \(\d+s\)`), "mtad VERSION on $1 runs since DATE (AGE)"},
 	{regexp.MustCompile(`(?m)(ready|deferred|held) {2,}\d+s +(now|\d+[smh])? +`), "$1  AGE  NEXT  "},
 	{regexp.MustCompile(`\d+s old`), "AGE old"},
+	{regexp.MustCompile(`\d+s {2,}\d+m {2,}`), "AGE  NEXT  "},
+	{regexp.MustCompile(`[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d( \d{4})?`), "DATE"},
+	{regexp.MustCompile(`"arrival_time": \d+`), `"arrival_time": SECONDS`},
 	{regexp.MustCompile(`\(in \d+\w\)`), "(in TIME)"},
 	{regexp.MustCompile(`Date: .*`), "Date: DATE"},
 	{regexp.MustCompile(`[A-Z][a-z]{2}, \d+ [A-Z][a-z]{2} \d{4} .*`), "DATE"},

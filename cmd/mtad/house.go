@@ -140,6 +140,7 @@ func (h *house) openRest(ctx context.Context, c *loaded) error {
 	})
 	h.queue = queue.New(queue.Config{
 		DB: h.db, Attempt: h.agent.Attempt, Report: h.agent.Report, WarnAfter: h.agent.WarnAfter,
+		Again: h.agent.Again, Dest: h.agent.Dest,
 		PerDest: c.top.PerDest, Backoff: c.retries, Log: h.log,
 	})
 	h.agent.SetQueue(h.queue)
@@ -174,11 +175,11 @@ func (h *house) users() users.Users {
 	return users.Users{Directory: h.directory, Mailboxes: h.mailboxes}
 }
 
-// self reports whether an address is one of the SMTP listeners: mail relayed
+// self reports whether an address is one of the SMTP or LMTP listeners: mail relayed
 // there would come back.
 func (h *house) self(a netip.AddrPort) bool {
 	for _, l := range h.config.Load().listeners {
-		if l.Protocol != protocolSMTP {
+		if l.Protocol != protocolSMTP && l.Protocol != protocolLMTP {
 			continue
 		}
 		for _, addr := range l.Addr {
@@ -261,6 +262,10 @@ func (h *house) route(ctx context.Context, v *pipeline.View, rcpt smtp.Address) 
 	if reply.IsZero() {
 		reply = classReplies[res.Class]
 	}
+	if res.Class == pipeline.Relayed && c.Protocol == protocolLMTP {
+		// An LMTP server delivers; who keeps a queue sends on himself.
+		res.Class, reply = pipeline.RelayDeny, classReplies[pipeline.RelayDeny]
+	}
 	if res.Class == pipeline.Relayed {
 		reply, err = h.undeliverable(ctx, v.Sender(), rcpt)
 		if err != nil {
@@ -290,6 +295,24 @@ func (h *house) authenticate(ctx context.Context, login, password string, _ neti
 		return "", smtpd.ErrCredentials
 	}
 	return u.Address, err
+}
+
+// standing says what an address is to a user: the user's own are those that lead to
+// the account and nowhere else, and those that are granted.
+func (h *house) standing(ctx context.Context, user string, a smtp.Address) (smtpd.Standing, error) {
+	u, err := h.directory.User(ctx, user)
+	if err != nil {
+		return smtpd.Foreign, err
+	}
+	res, err := h.router.Resolve(ctx, a, true)
+	if err != nil {
+		return smtpd.Foreign, err
+	}
+	if len(res.Targets) == 1 && res.Targets[0].Kind == route.Mailbox && res.Targets[0].Account == u.ID {
+		return smtpd.Own, nil
+	}
+	kind, err := h.directory.Granted(ctx, u.ID, a)
+	return map[directory.GrantKind]smtpd.Standing{directory.SendAs: smtpd.Own, directory.OnBehalf: smtpd.OnBehalf}[kind], err
 }
 
 // names looks up a client's name; loopback has the one everybody knows.

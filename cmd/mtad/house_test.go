@@ -84,7 +84,7 @@ func (r *running) edit(t *testing.T, change func(string) string) {
 
 // mtad runs a command line and returns what it printed and its exit code.
 func (r *running) mtad(stdin string, args ...string) (out, errs string, code int) {
-	return runMtad(stdin, append(args, "-c", r.config())...)
+	return runMtad(stdin, append([]string{"-c", r.config()}, args...)...)
 }
 
 func runMtad(stdin string, args ...string) (out, errs string, code int) {

@@ -131,7 +131,7 @@ func (c *loaded) readListeners(root config.Block, diags *config.Diagnostics) {
 			diags.Add(err)
 			continue
 		}
-		l.Submission = l.Submission || l.Auth == "required"
+		l.Submission = l.Submission || l.Auth == "required" && l.Protocol != protocolLMTP
 		l.Addr = c.top.Listen(l.Addr)
 		switch {
 		case l.name == httpName:
@@ -291,7 +291,7 @@ func (c *loaded) roles(name string) pipeline.Stages {
 
 // takesMail reports whether mail comes in here, for a pipeline.
 func (l *listener) takesMail() bool {
-	return l.Protocol == protocolSMTP || l.Protocol == protocolMilter
+	return l.Protocol == protocolSMTP || l.Protocol == protocolLMTP || l.Protocol == protocolMilter
 }
 
 // stages are those that a listener's pipeline runs. A mail server that asks us as

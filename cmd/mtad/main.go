@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"mtad/admin"
+	"mtad/cmd/mtad/compat"
 	"mtad/config"
 	"mtad/monitor"
 	"mtad/plugins/lua/worker"
@@ -56,6 +58,9 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	if c, ok := compat.Find(filepath.Base(os.Args[0])); ok {
+		os.Exit(c.Run(ctx, compatEnv(&global{}, os.Stdin, os.Stdout, os.Stderr), os.Args[1:]))
+	}
 	os.Exit(run(ctx, newRoot()))
 }
 
@@ -109,7 +114,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		newServe(g), newStatus(g), newReload(g), newStop(g), newConfig(g), newFilter(), newPlugin(g),
 		newQueue(g), newTrace(g), newDomain(g), newUser(g), newAlias(g), newRoute(g), newMap(g), newSieve(g), newLua(g),
-		newSMTP(g), newMilter(g), newPipeline(g), newDB(g), newMailbox(g), newCheck(g), newVersion(),
+		newSMTP(g), newMilter(g), newPipeline(g), newDB(g), newMailbox(g), newCheck(g), newVersion(), newCompat(g),
 	)
 	return root
 }

@@ -62,7 +62,7 @@ func (m milterOnly) choose(c *loaded) error {
 		}
 		return nil
 	}
-	if _, unix := milterd.UnixPath(m.addr); !unix && !hostPort(m.addr) {
+	if _, unix := boot.UnixPath(m.addr); !unix && !hostPort(m.addr) {
 		return exitf(exitUsage, "--listen %q: want unix:/path or host:port", m.addr)
 	}
 	var names, used []string
@@ -108,9 +108,6 @@ func (l *listener) checkMilter(b config.Block, diags *config.Diagnostics) {
 	if l.Auth != "none" {
 		diags.Add(b.Errorf("auth", "clients log in at the mail server, which tells its milters"))
 	}
-	if _, err := socketMode(l.SocketMode); err != nil {
-		diags.Add(b.Errorf("socket_mode", "%v", err))
-	}
 }
 
 // newMilterd makes the server of a listener for mail servers.
@@ -135,7 +132,7 @@ func (h *house) newMilterd(c *loaded, l listener) (*milterd.Server, error) {
 // network are the addresses that are no paths.
 func (l *listener) network() (out []string) {
 	for _, a := range l.Addr {
-		if _, unix := milterd.UnixPath(a); !unix {
+		if _, unix := boot.UnixPath(a); !unix {
 			out = append(out, a)
 		}
 	}
@@ -150,12 +147,12 @@ func (h *house) bind(l listener) (out []net.Listener, err error) {
 	}
 	mode, err := socketMode(l.SocketMode)
 	for _, a := range l.Addr {
-		path, unix := milterd.UnixPath(a)
+		path, unix := boot.UnixPath(a)
 		if !unix || err != nil {
 			continue
 		}
 		var nl net.Listener
-		if nl, err = milterd.ListenUnix(path, mode); err == nil {
+		if nl, err = boot.ListenUnix(path, mode); err == nil {
 			out = append(out, nl)
 		}
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,10 +11,11 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"mtad/cmd/mtad/compat"
 )
 
 // format is the flag -o of every command that reads.
@@ -90,35 +93,95 @@ func printLine(w io.Writer, v any) error {
 // printTable prints a line of headings and a line for each row. Cells are made
 // safe for terminals.
 func printTable(w io.Writer, head []string, rows [][]string) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, row := range append([][]string{head}, rows...) {
-		for i, cell := range row {
-			cell = clean(cell)
-			if cell == "" {
-				cell = "-"
-			}
-			if i < len(row)-1 {
-				cell += "\t"
-			}
-			fmt.Fprint(tw, cell)
+	s := stream{w: w, f: "table", head: head}
+	for _, row := range rows {
+		if err := s.add(nil, row); err != nil {
+			return err
 		}
-		fmt.Fprintln(tw)
 	}
-	return tw.Flush()
+	return s.end()
+}
+
+// stream prints a list that comes piece by piece, and may be long. Columns are
+// aligned for a thousand rows at a time.
+type stream struct {
+	w    io.Writer
+	f    format
+	head []string
+	n    int
+	buf  *bufio.Writer // of w
+	tw   *tabwriter.Writer
+}
+
+const streamRows = 1000
+
+// add prints a value, or the row that it is in a table.
+func (s *stream) add(v any, row []string) error {
+	s.begin()
+	s.n++
+	switch s.f {
+	case "json":
+		b := &bytes.Buffer{}
+		if err := printJSON(b, v); err != nil {
+			return err
+		}
+		text := strings.ReplaceAll(strings.TrimSuffix(b.String(), "\n"), "\n", "\n  ")
+		_, err := s.buf.WriteString(map[bool]string{true: "[\n  ", false: ",\n  "}[s.n == 1] + text)
+		return err
+	case "ndjson":
+		return printLine(s.buf, v)
+	}
+	if s.n == 1 {
+		s.cells(s.head)
+	}
+	s.cells(row)
+	if s.n%streamRows == 0 {
+		return s.tw.Flush()
+	}
+	return nil
+}
+
+func (s *stream) begin() {
+	if s.buf == nil {
+		s.buf = bufio.NewWriter(s.w)
+		s.tw = tabwriter.NewWriter(s.buf, 0, 0, 2, ' ', 0)
+	}
+}
+
+func (s *stream) cells(row []string) {
+	for i, cell := range row {
+		cell = clean(cell)
+		if cell == "" {
+			cell = "-"
+		}
+		if i < len(row)-1 {
+			cell += "\t"
+		}
+		io.WriteString(s.tw, cell) // Flush says what became of it
+	}
+	io.WriteString(s.tw, "\n")
+}
+
+// end prints what is to stand at the end.
+func (s *stream) end() error {
+	s.begin()
+	switch {
+	case s.f == "ndjson":
+	case s.f == "json" && s.n == 0:
+		s.buf.WriteString("[]\n")
+	case s.f == "json":
+		s.buf.WriteString("\n]\n")
+	case s.n == 0:
+		s.cells(s.head)
+	}
+	if err := s.tw.Flush(); err != nil {
+		return err
+	}
+	return s.buf.Flush()
 }
 
 // clean makes text from anywhere fit for one line of a terminal.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
-			return ' '
-		case !unicode.IsGraphic(r):
-			return '?'
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
-}
+func clean(s string) string { return compat.Clean(s) }
 
 // colored reports whether w is a terminal that may be coloured.
 func colored(w io.Writer) bool {

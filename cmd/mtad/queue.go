@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -11,99 +12,67 @@ import (
 	"github.com/spf13/cobra"
 
 	"mtad/admin"
-	"mtad/config"
-	"mtad/message"
+	"mtad/selector"
 )
 
 func newQueue(g *global) *cobra.Command {
 	return noun("queue", "Look at mail that is not delivered yet, and change it",
-		newQueueList(g), newQueueShow(g), newQueueCat(g),
-		newQueueChange(g, queueChange{
-			name: "retry", short: "Try delivery now; held mail is released", done: "to be tried now",
-			do: (*admin.Client).Retry, all: "every item",
-		}),
-		newQueueChange(g, queueChange{
-			name: "delete", short: "Forget mail; neither sender nor recipient is told", done: "deleted",
-			do: (*admin.Client).Delete, all: "every item", ask: true,
-		}),
+		newQueueList(g), newQueueShow(g), newQueueCat(g), newQueueShape(g),
+		newQueueChange(g, queueChange{name: "hold", short: "Keep mail from being tried, until it is released", done: "held", why: "held by the administrator"}),
+		newQueueChange(g, queueChange{name: "release", short: "Let held mail go, and try it now", done: "released"}),
+		newQueueChange(g, queueChange{name: "retry", short: "Try delivery now; without a choice, of all that is not held", done: "to be tried now", all: true}),
+		newQueueChange(g, queueChange{name: "requeue", short: "Route mail anew, by what aliases and routes are now, and try it", done: "routed anew"}),
+		newQueueChange(g, queueChange{name: "reroute", short: "Send mail by another way than the configuration's", done: "rerouted", via: true}),
+		newQueueChange(g, queueChange{name: "bounce", short: "Give mail up now, and tell its sender", done: "given up", why: "The administrator gave it up"}),
+		newQueueChange(g, queueChange{name: "delete", short: "Forget mail; neither sender nor recipient is told", done: "deleted"}),
 	)
 }
 
+const queueStatuses = "ready, deferred or held"
+
 // selection is the flags that choose items.
-type selection struct {
-	from, to, domain, status, age string
-}
+type selection struct{ selector.Flags }
 
-func (s *selection) add(cmd *cobra.Command) {
-	f := cmd.Flags()
-	f.StringVar(&s.from, "from", "", "mail of this sender, or of @domain")
-	f.StringVar(&s.to, "to", "", "mail for this recipient, or for @domain")
-	f.StringVar(&s.domain, "domain", "", "mail for recipients of this domain")
-	f.StringVar(&s.status, "status", "", "ready, deferred or held")
-	f.StringVar(&s.age, "age", "", "older or younger than: '>2h', '<10m', '>3d'")
-}
+func (s *selection) add(cmd *cobra.Command) { s.Add(cmd.Flags(), queueStatuses) }
 
-// selector makes what the server understands. An argument is a message's ID.
-func (s *selection) selector(args []string, now time.Time) (admin.Selector, error) {
-	sel := admin.Selector{From: s.from, To: s.to, Domain: s.domain, Status: s.status}
-	if len(args) > 0 {
-		id, err := message.ParseID(args[0])
-		if err != nil {
-			return sel, &exitError{exitUsage, err}
-		}
-		sel.ID = id.String()
+// usageError makes a selector's error one of usage.
+func usageError(err error) error {
+	var e *selector.Error
+	if errors.As(err, &e) {
+		return &exitError{exitUsage, err}
 	}
-	if s.age == "" {
-		return sel, nil
-	}
-	d, err := config.ParseDuration(strings.TrimLeft(s.age, "<>"))
-	if err != nil {
-		return sel, exitf(exitUsage, "--age: %w", err)
-	}
-	switch s.age[0] {
-	case '>':
-		sel.Before = now.Add(-d)
-	case '<':
-		sel.After = now.Add(-d)
-	default:
-		return sel, exitf(exitUsage, "--age: want '>%s' or '<%s'", s.age, s.age)
-	}
-	return sel, nil
+	return err
 }
 
 func newQueueList(g *global) *cobra.Command {
 	s := &selection{}
 	cmd := &cobra.Command{
-		Use: "list", Short: "List what is in the queue, a line for each recipient", Args: cobra.NoArgs,
-		Example: "  mtad queue list --status deferred --age '>2h'\n  mtad queue list --domain example.net -o json",
+		Use: "list [ID ...]", Short: "List what is in the queue, a line for each recipient",
+		Example: "  mtad queue list --status deferred --age '>2h'\n  mtad queue list --domain example.net -o json\n" +
+			"  mtad queue list --filter 'attempts > 3 && size > 1 * MB'",
 	}
 	s.add(cmd)
 	f := addFormat(cmd)
-	cmd.RunE = g.withClient(func(ctx context.Context, c *admin.Client, cmd *cobra.Command, _ []string) error {
+	cmd.RunE = g.withClient(func(ctx context.Context, c *admin.Client, cmd *cobra.Command, args []string) error {
 		now := time.Now()
-		sel, err := s.selector(nil, now)
+		sel, _, err := s.Selector(args, now)
 		if err != nil {
+			return usageError(err)
+		}
+		out := &stream{w: cmd.OutOrStdout(), f: *f, head: []string{"ID", "STATE", "AGE", "NEXT", "TRIES", "SENDER", "RECIPIENT", "WHY"}}
+		if err := c.Queue(ctx, sel, func(it *admin.Item) error { return out.add(it, itemRow(it, now)) }); err != nil {
 			return err
 		}
-		items, err := c.Queue(ctx, sel)
-		if err != nil {
-			return err
-		}
-		return printList(cmd.OutOrStdout(), *f, items, func(w io.Writer) error { return printItems(w, items, now) })
+		return out.end()
 	})
 	return cmd
 }
 
-func printItems(w io.Writer, items []admin.Item, now time.Time) error {
-	rows := make([][]string, 0, len(items))
-	for i := range items {
-		it := &items[i]
-		rows = append(rows, []string{
-			it.ID, it.State, ago(now.Sub(it.Created)), nextTry(it, now), strconv.Itoa(it.Attempts),
-			path(it.Sender), path(it.Rcpt), why(it),
-		})
+func itemRow(it *admin.Item, now time.Time) []string {
+	return []string{
+		it.ID, it.State, ago(now.Sub(it.Created)), nextTry(it, now), strconv.Itoa(it.Attempts),
+		path(it.Sender), path(it.Rcpt), why(it),
 	}
-	return printTable(w, []string{"ID", "STATE", "AGE", "NEXT", "TRIES", "SENDER", "RECIPIENT", "WHY"}, rows)
 }
 
 // nextTry is when an item is tried again, as a distance.
@@ -124,100 +93,42 @@ func why(it *admin.Item) string {
 
 func path(addr string) string { return "<" + addr + ">" }
 
-func newQueueShow(g *global) *cobra.Command {
-	cmd := &cobra.Command{Use: "show ID", Short: "Show a message in the queue, with each recipient", Args: cobra.ExactArgs(1)}
-	f := addFormat(cmd)
-	cmd.RunE = g.withClient(func(ctx context.Context, c *admin.Client, cmd *cobra.Command, args []string) error {
-		sel, err := (&selection{}).selector(args, time.Time{})
-		if err != nil {
-			return err
-		}
-		items, err := c.Queue(ctx, sel)
-		if err != nil {
-			return err
-		}
-		if len(items) == 0 {
-			return exitf(exitNo, "%s is not in the queue; `mtad trace %s` may tell why", sel.ID, sel.ID)
-		}
-		return printList(cmd.OutOrStdout(), *f, items, func(w io.Writer) error { return printMessage(w, items, time.Now()) })
-	})
-	return cmd
-}
-
-func printMessage(w io.Writer, items []admin.Item, now time.Time) error {
-	out := &lines{w: w}
-	first := &items[0]
-	out.printf("%s  from %s, %s old\n", clean(first.ID), clean(path(first.Sender)), ago(now.Sub(first.Created)))
-	for i := range items {
-		it := &items[i]
-		out.printf("\n%s  %s\n", clean(path(it.Rcpt)), it.State)
-		out.printf("  destination  %s\n", clean(it.Dest))
-		if it.Hold != "" {
-			out.printf("  held         %s\n", clean(it.Hold))
-		} else {
-			out.printf("  next try     %s\n", moment(it.Next, now))
-		}
-		out.printf("  tries        %d\n", it.Attempts)
-		if it.Reply != "" {
-			out.printf("  last answer  %s\n", clean(it.Reply))
-		}
-		if it.Host != "" {
-			out.printf("  of           %s\n", clean(it.Host))
-		}
-		out.printf("  given up     %s\n", moment(it.Expires, now))
-	}
-	return out.err
-}
-
-// moment is a time in the future, both ways.
-func moment(t, now time.Time) string {
-	if !t.After(now) {
-		return "now"
-	}
-	return fmt.Sprintf("%s (in %s)", t.Local().Format("2 Jan 15:04:05"), ago(t.Sub(now)))
-}
-
-func newQueueCat(g *global) *cobra.Command {
-	return &cobra.Command{
-		Use: "cat ID", Short: "Print a message in the queue, octet for octet", Args: cobra.ExactArgs(1),
-		RunE: g.withClient(func(ctx context.Context, c *admin.Client, cmd *cobra.Command, args []string) error {
-			id, err := message.ParseID(args[0])
-			if err != nil {
-				return &exitError{exitUsage, err}
-			}
-			return c.Message(ctx, id, cmd.OutOrStdout())
-		}),
-	}
-}
-
 // queueChange is a command that changes items.
 type queueChange struct {
 	name, short, done string
-	do                func(*admin.Client, context.Context, admin.Change) (admin.Counts, error)
-	all               string
-	ask               bool // the whole queue has to be asked for
+	why               string // the reason, unless --because has another
+	via               bool   // wants a way
+	all               bool   // no choice is everything
 }
 
 func newQueueChange(g *global, q queueChange) *cobra.Command {
 	s := &selection{}
-	var all, dry bool
+	ch := admin.Change{}
+	var dry bool
 	cmd := &cobra.Command{
-		Use: q.name + " [ID]", Short: q.short, Args: cobra.MaximumNArgs(1),
-		Example: "  mtad queue " + q.name + " --to @example.net --age '>2h' --dry-run",
+		Use: q.name + " ID ... | " + selector.All, Short: q.short,
+		Example: "  mtad queue " + q.name + " --domain example.net --age '>2h' --dry-run",
 	}
 	s.add(cmd)
-	cmd.Flags().BoolVar(&all, "all", !q.ask, q.all)
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "only count")
+	if q.why != "" {
+		cmd.Flags().StringVar(&ch.Why, "because", q.why, "why, for those who look at it and are told of it")
+	}
+	if q.via {
+		cmd.Example = "  mtad queue reroute --domain example.net --via smarthost\n  mtad queue reroute ID --via smtp:[192.0.2.7]:2525"
+		cmd.Flags().StringVar(&ch.Via, "via", "", "the name of a route block, transport:nexthop, or a nexthop")
+	}
 	f := addFormat(cmd)
 	cmd.RunE = g.withClient(func(ctx context.Context, c *admin.Client, cmd *cobra.Command, args []string) error {
-		sel, err := s.selector(args, time.Now())
+		sel, all, err := s.Selector(args, time.Now())
 		if err != nil {
-			return err
+			return usageError(err)
 		}
-		if sel == (admin.Selector{}) && !all {
-			return exitf(exitUsage, "say which: an ID, --from, --to, --domain, --status, --age, or --all")
+		ch.Selector, ch.All, ch.DryRun = sel, all || q.all, dry
+		if sel.IsZero() && !ch.All {
+			return exitf(exitUsage, "say which: IDs, --from, --to, --domain, --status, --reason, --age, --filter, or %s", selector.All)
 		}
-		counts, err := q.do(c, ctx, admin.Change{Selector: sel, All: all, DryRun: dry})
+		counts, err := c.ChangeQueue(ctx, q.name, ch)
 		if err != nil {
 			return err
 		}

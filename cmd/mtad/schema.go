@@ -165,12 +165,12 @@ var ownOptions = []config.Option{
 }
 
 var listenerOptions = []config.Option{
-	{Name: "protocol", Type: config.TypeString, Default: "smtp", Values: []string{protocolSMTP, protocolIMAP, protocolManageSieve, protocolMilter}, Doc: "What is spoken: users read their mail by IMAP and write their scripts by ManageSieve; to mail servers of others, mtad is a milter.", Example: `"imap"`},
-	{Name: "addr", Type: config.TypeStrings, Required: true, Doc: "Where to listen: host:port, or :port for inet_interfaces; for protocol = \"milter\" also unix:/path.", Example: `["0.0.0.0:25", "[::]:25"]`, Dovecot: "listen"},
+	{Name: "protocol", Type: config.TypeString, Default: "smtp", Values: []string{protocolSMTP, protocolLMTP, protocolIMAP, protocolManageSieve, protocolMilter}, Doc: "What is spoken: mail servers of others deliver to mailboxes here by LMTP, and to some mtad is a milter; users read their mail by IMAP and write their scripts by ManageSieve.", Example: `"imap"`},
+	{Name: "addr", Type: config.TypeStrings, Required: true, Doc: "Where to listen: host:port, or :port for inet_interfaces; for protocol = \"lmtp\" and \"milter\" also unix:/path.", Example: `["0.0.0.0:25", "[::]:25"]`, Dovecot: "listen"},
 	{Name: "tls", Type: config.TypeString, Default: "none", Values: []string{"none", "opportunistic", "required", "implicit"}, Doc: "Whether TLS is offered, demanded before mail or login, or spoken from the first octet.", Example: `"opportunistic"`, Postfix: "smtpd_tls_security_level", Dovecot: "ssl"},
-	{Name: "auth", Type: config.TypeString, Default: "none", Values: []string{"none", "optional", "required"}, Doc: "Whether clients may, or must, log in. SMTP only.", Example: `"required"`, Postfix: "smtpd_sasl_auth_enable"},
-	{Name: "pipeline", Type: config.TypeString, Default: "", Reload: true, Doc: "The pipeline that this listener's mail runs through. Required where mail comes in: for SMTP and milter.", Example: `"inbound"`},
-	{Name: "submission", Type: config.TypeBool, Default: false, Doc: "Clients are users: their addresses are not recorded, Date and Message-ID are added (RFC 6409). auth = \"required\" implies it.", Example: "true"},
+	{Name: "auth", Type: config.TypeString, Default: "none", Values: []string{"none", "optional", "required"}, Doc: "Whether clients may, or must, log in. SMTP and LMTP only; LMTP clients on this machine need not.", Example: `"required"`, Postfix: "smtpd_sasl_auth_enable"},
+	{Name: "pipeline", Type: config.TypeString, Default: "", Reload: true, Doc: "The pipeline that this listener's mail runs through. Required where mail comes in: for SMTP, LMTP and milter.", Example: `"inbound"`},
+	{Name: "submission", Type: config.TypeBool, Default: false, Doc: "Clients are users: their addresses are not recorded, Date and Message-ID are added (RFC 6409). auth = \"required\" implies it. SMTP only.", Example: "true"},
 	{Name: "strict", Type: config.TypeBool, Default: false, Doc: "Refuse what only people typing by hand send, such as addresses without brackets. Otherwise loopback and submission may.", Example: "true", Postfix: "strict_rfc821_envelopes"},
 	{Name: "greet_delay", Type: config.TypeDuration, Default: "0s", Max: "1m", Doc: "How long the greeting waits for clients that talk first.", Example: `"2s"`, Postfix: "postscreen_greet_wait"},
 	{Name: "xclient", Type: config.TypeStrings, Default: []string{}, Doc: "Networks whose clients may say by XCLIENT that they are others: a proxy, or someone trying things out.", Example: `["127.0.0.1"]`, Postfix: "smtpd_authorized_xclient_hosts"},
@@ -180,6 +180,7 @@ var listenerOptions = []config.Option{
 // What listeners speak.
 const (
 	protocolSMTP        = "smtp"
+	protocolLMTP        = "lmtp"
 	protocolIMAP        = "imap"
 	protocolManageSieve = "managesieve"
 	protocolMilter      = "milter"

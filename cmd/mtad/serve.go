@@ -341,13 +341,14 @@ func (h *house) smtpConfig(c *loaded, l listener) smtpd.Config {
 	return smtpd.Config{
 		Name: l.name, Hostname: c.top.Hostname,
 		TLS: h.tlsConfig(), StartTLS: need[l.TLS], Implicit: l.TLS == "implicit", Auth: need[l.Auth],
-		Submission: l.Submission, Strict: l.Strict, SMTPUTF8: true, DSN: true, PRDR: true, GreetDelay: l.GreetDelay,
+		LMTP: l.Protocol == protocolLMTP, Submission: l.Submission, Strict: l.Strict, SMTPUTF8: true, DSN: true, PRDR: true, GreetDelay: l.GreetDelay,
 		Limits:       c.limits(),
 		SpoolDir:     filepath.Join(c.top.DataDir, "spool"),
 		Pipeline:     func() (*pipeline.Pipeline, func()) { return h.listenerPipeline(l.name) },
 		Names:        h.names,
 		Trusted:      func(a netip.Addr) bool { return h.config.Load().trusted(a) },
 		Authenticate: h.authenticate,
+		Sender:       h.standing,
 		Route:        h.route,
 		XClient:      xclient(l),
 		Hide:         h.hide(l),
@@ -370,10 +371,11 @@ func xclient(l listener) func(netip.Addr) bool {
 }
 
 // hide says which inbound fields are forgeries of ours: results under our name,
-// and spam verdicts. Users may send what they like.
+// and spam verdicts. Users may send what they like, but who gets a blind copy is
+// nobody's business.
 func (h *house) hide(l listener) func(message.Field) bool {
-	if l.Submission {
-		return nil
+	if l.Submission { // RFC 5322, 3.6.3; RFC 6409, 8
+		return func(f message.Field) bool { return f.Is("Bcc") || f.Is("Resent-Bcc") }
 	}
 	return func(f message.Field) bool {
 		return deliver.Forged(f, h.began.top.Hostname) // which is the authserv-id until a restart

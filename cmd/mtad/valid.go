@@ -7,9 +7,9 @@ import (
 	"strconv"
 	"time"
 
+	"mtad/cmd/mtad/boot"
 	"mtad/config"
 	"mtad/lookup"
-	"mtad/milterd"
 	"mtad/smtp"
 )
 
@@ -41,16 +41,24 @@ func (c *loaded) checkTop(root config.Block, diags *config.Diagnostics) {
 // check does so for one listener.
 func (l *listener) check(b config.Block, diags *config.Diagnostics) {
 	for _, a := range l.Addr {
-		_, unix := milterd.UnixPath(a)
+		_, unix := boot.UnixPath(a)
 		switch {
-		case unix && l.Protocol != protocolMilter:
-			diags.Add(b.Errorf("addr", "%q: only listeners with protocol = \"milter\" have sockets with a path", a))
+		case unix && l.Protocol != protocolMilter && l.Protocol != protocolLMTP:
+			diags.Add(b.Errorf("addr", "%q: only listeners with protocol = \"lmtp\" or \"milter\" have sockets with a path", a))
 		case !unix && !hostPort(a):
 			diags.Add(b.Errorf("addr", "%q is not host:port", a))
 		}
 	}
-	if l.Protocol == protocolMilter {
+	switch {
+	case l.Protocol == protocolMilter:
 		l.checkMilter(b, diags)
+	case l.Protocol == protocolLMTP && l.Submission:
+		diags.Add(b.Errorf("submission", "clients of LMTP are mail servers, not users"))
+	case l.Protocol == protocolLMTP && l.GreetDelay != 0:
+		diags.Add(b.Errorf("greet_delay", "clients of LMTP are mail servers that you know: none is kept waiting"))
+	}
+	if _, err := socketMode(l.SocketMode); err != nil {
+		diags.Add(b.Errorf("socket_mode", "%v", err))
 	}
 	for _, n := range l.XClient {
 		if _, err := lookup.ParseNetwork(n); err != nil {
@@ -60,7 +68,7 @@ func (l *listener) check(b config.Block, diags *config.Diagnostics) {
 	if l.Protocol == protocolManageSieve && l.TLS == "none" && !slices.ContainsFunc(l.Addr, loopback) {
 		diags.Add(b.Errorf("tls", "nobody could log in: before TLS that is for loopback alone; set tls = \"opportunistic\""))
 	}
-	if l.Auth == "required" && l.TLS == "none" && !slices.ContainsFunc(l.Addr, loopback) {
+	if l.Auth == "required" && l.TLS == "none" && l.Protocol != protocolLMTP && !slices.ContainsFunc(l.Addr, loopback) {
 		diags.Add(b.Errorf("auth", "nobody could log in: before TLS that is for loopback alone; set tls = \"required\""))
 	}
 }

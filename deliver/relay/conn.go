@@ -21,6 +21,7 @@ type conn struct {
 	cfg   *Config
 	ctx   context.Context // of the message under way
 	host  host
+	lmtp  bool // the host speaks LMTP
 	key   string
 	net   net.Conn
 	r     *bufio.Reader
@@ -86,6 +87,10 @@ func resultOf(err error, h host) Result {
 // noAnswer says why nobody answered.
 func noAnswer(err *net.OpError) string {
 	switch {
+	case errors.Is(err, syscall.ENOENT):
+		return "No such socket"
+	case errors.Is(err, syscall.EACCES):
+		return "Not allowed to connect"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "Connection refused"
 	case errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH):
@@ -129,11 +134,12 @@ func (e *handshakeError) reason() string {
 func (c *Client) open(ctx context.Context, job *Job, h host, mayTLS bool) (*conn, error) {
 	dctx, cancel := context.WithTimeout(ctx, c.cfg.Timeouts.Connect)
 	defer cancel()
-	nc, err := c.cfg.Dial(dctx, "tcp", h.addr.String())
+	network, addr := h.network()
+	nc, err := c.cfg.Dial(dctx, network, addr)
 	if err != nil {
 		return nil, fmt.Errorf("relay: connect to %s: %w", h, err)
 	}
-	cn := &conn{cfg: &c.cfg, ctx: ctx, host: h, key: h.key(&job.Route), net: nc}
+	cn := &conn{cfg: &c.cfg, ctx: ctx, host: h, lmtp: job.Route.LMTP, key: h.key(&job.Route), net: nc}
 	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if err := cn.start(ctx, job, mayTLS); err != nil {
@@ -179,7 +185,7 @@ func (cn *conn) startTLS(ctx context.Context, job *Job, may bool) error {
 	must := rt.Security == Encrypt || rt.Security == Verify || job.Params.RequireTLS
 	_, offered := cn.ext["STARTTLS"]
 	switch {
-	case cn.tls != "" || rt.Security == Plain && !must:
+	case cn.tls != "" || rt.Security == Plain && !must || cn.host.path != "":
 		return nil
 	case must && !offered:
 		return errTLS
@@ -224,10 +230,15 @@ func (cn *conn) handshake(ctx context.Context, rt *Route) error {
 	return nil
 }
 
-// ehlo says EHLO, or HELO to a host that knows no better (RFC 5321, 3.2).
+// ehlo says EHLO, or HELO to a host that knows no better (RFC 5321, 3.2). By LMTP
+// there is LHLO alone (RFC 2033, 4.1).
 func (cn *conn) ehlo() error {
 	cn.ext = map[string]string{}
-	reply, err := cn.cmd(cn.cfg.Timeouts.Mail, "EHLO "+cn.cfg.Hostname)
+	hello := "EHLO"
+	if cn.lmtp {
+		hello = "LHLO"
+	}
+	reply, err := cn.cmd(cn.cfg.Timeouts.Mail, hello+" "+cn.cfg.Hostname)
 	if err != nil {
 		return err
 	}
@@ -238,8 +249,8 @@ func (cn *conn) ehlo() error {
 		}
 		return nil
 	}
-	if reply.Temporary() {
-		return &refused{reply, "EHLO"}
+	if cn.lmtp || reply.Temporary() {
+		return &refused{reply, hello}
 	}
 	if reply, err = cn.cmd(cn.cfg.Timeouts.Mail, "HELO "+cn.cfg.Hostname); err != nil {
 		return err
@@ -259,7 +270,7 @@ func (cn *conn) login(rt *Route) error {
 	for _, m := range strings.Fields(cn.ext["AUTH"]) {
 		plain = plain || strings.EqualFold(m, "PLAIN")
 	}
-	if !plain || cn.tls == "" && !cn.host.addr.Addr().IsLoopback() {
+	if !plain || cn.tls == "" && !cn.host.local() {
 		return errNoAuth
 	}
 	secret := base64.StdEncoding.EncodeToString([]byte("\x00" + rt.Username + "\x00" + rt.Password))

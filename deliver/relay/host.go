@@ -22,6 +22,7 @@ type host struct {
 	name string // as the MX record or the route has it
 	addr netip.AddrPort
 	pref uint16 // of its MX record
+	path string // of a socket that LMTP is spoken on, instead of addr
 }
 
 // name is a host to resolve.
@@ -31,13 +32,28 @@ type name struct {
 }
 
 func (h host) String() string {
+	if h.path != "" {
+		return "unix:" + h.path
+	}
 	return h.name + " [" + h.addr.Addr().String() + "]:" + strconv.Itoa(int(h.addr.Port()))
 }
+
+// network is how the host is dialled.
+func (h host) network() (network, addr string) {
+	if h.path != "" {
+		return "unix", h.path
+	}
+	return "tcp", h.addr.String()
+}
+
+// local reports whether the host is on this machine.
+func (h host) local() bool { return h.path != "" || h.addr.Addr().IsLoopback() }
 
 // key names what a connection can be used for again: a reload may have changed
 // what the route demands, and who logs in.
 func (h host) key(r *Route) string {
-	return strings.Join([]string{r.Key(), h.addr.String(), string(r.Security), r.Username, r.Password}, " ")
+	_, addr := h.network()
+	return strings.Join([]string{r.Key(), addr, string(r.Security), r.Username, r.Password}, " ")
 }
 
 // Replies for destinations that no host takes mail for.
@@ -55,7 +71,7 @@ func (c *Client) hosts(ctx context.Context, r *Route) ([]host, smtp.Reply) {
 		return c.routeHosts(ctx, r.Hosts)
 	}
 	if a, ok := smtp.ParseLiteral(r.Domain); ok {
-		return c.refuseSelf([]host{{a.String(), c.withPort(a), 0}})
+		return c.refuseSelf([]host{{name: a.String(), addr: c.withPort(a)}})
 	}
 	names, reply := c.mx(ctx, r.Domain)
 	if !reply.IsZero() {
@@ -64,11 +80,15 @@ func (c *Client) hosts(ctx context.Context, r *Route) ([]host, smtp.Reply) {
 	return c.addresses(ctx, names, cmp.Or(r.Port, c.cfg.Port))
 }
 
-// routeHosts resolves host:port pairs.
+// routeHosts resolves host:port pairs, and takes sockets as they are.
 func (c *Client) routeHosts(ctx context.Context, pairs []string) ([]host, smtp.Reply) {
 	var out []host
 	last := replyNoHost
 	for _, p := range pairs {
+		if path, unix := strings.CutPrefix(p, "unix:"); unix {
+			out = append(out, host{name: "localhost", path: path})
+			continue
+		}
 		at, port, err := net.SplitHostPort(p)
 		if err != nil {
 			at, port = p, c.cfg.Port
@@ -76,7 +96,7 @@ func (c *Client) routeHosts(ctx context.Context, pairs []string) ([]host, smtp.R
 		if a, err := netip.ParseAddr(strings.Trim(at, "[]")); err == nil {
 			ap, err := netip.ParseAddrPort(net.JoinHostPort(a.String(), port))
 			if err == nil {
-				out = append(out, host{at, ap, 0})
+				out = append(out, host{name: at, addr: ap})
 			}
 			continue
 		}
@@ -137,7 +157,7 @@ func (c *Client) addresses(ctx context.Context, names []name, port string) ([]ho
 			for _, rec := range ans.Records {
 				ap, err := netip.ParseAddrPort(net.JoinHostPort(rec.Text, port))
 				if err == nil && len(out) < c.cfg.MaxHosts {
-					out = append(out, host{n.name, ap, n.pref})
+					out = append(out, host{name: n.name, addr: ap, pref: n.pref})
 				}
 			}
 		}

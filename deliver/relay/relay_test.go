@@ -35,7 +35,12 @@ type remote struct {
 
 func startRemote(t testing.TB, script map[string][]string) *remote {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return startRemoteOn(t, "tcp", "127.0.0.1:0", script)
+}
+
+func startRemoteOn(t testing.TB, network, addr string, script map[string][]string) *remote {
+	t.Helper()
+	l, err := net.Listen(network, addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,7 +294,7 @@ func TestUnfit(t *testing.T) {
 		body, rcpt, want string
 	}{
 		{"Subject: x\r\n\r\n\xc3\xa4\r\n", "x@there.test", "554 5.6.3 Host does not take 8-bit content"},
-		{text, "ä@there.test", "553 5.6.7 Host does not take internationalized addresses"},
+		{text, "ä@there.test", "553 5.6.7 Host does not take internationalized mail"},
 	} {
 		j := newJob(c.body, c.rcpt)
 		j.Route.Hosts = []string{r.addr()}
@@ -311,7 +316,7 @@ func TestParameters(t *testing.T) {
 		t.Errorf("%+v", res)
 	}
 	want := "MAIL FROM:<a@here.test> SIZE=18 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=a+20b+2Bc\n" +
-		"RCPT TO:<ä@there.test> NOTIFY=SUCCESS,FAILURE ORCPT=RFC822;x+3Dy@there.test\nDATA"
+		"RCPT TO:<ä@there.test> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;x+3Dy@there.test\nDATA"
 	if got := r.got(); !strings.Contains(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

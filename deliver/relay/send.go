@@ -18,10 +18,8 @@ import (
 	"mtad/smtp"
 )
 
-// send carries one message over the connection. Without results the host never
-// judged a recipient; with results and an error the connection is of no more
-// use.
-func (cn *conn) send(ctx context.Context, job *Job) ([]Result, error) {
+// transact is send for what the host can take by its extensions.
+func (cn *conn) transact(ctx context.Context, job *Job) ([]Result, error) {
 	cn.ctx = ctx
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
@@ -40,6 +38,10 @@ func (cn *conn) send(ctx context.Context, job *Job) ([]Result, error) {
 	switch {
 	case accepted == nil: // MAIL was refused
 		return results, cn.reset()
+	case len(accepted) == 0 && data.Code == 354 && cn.lmtp:
+		// It breaks RFC 2033, 4.2, and would answer a message nobody is to get
+		// with silence.
+		return results, fmt.Errorf("%w: 354 without recipients", errReply)
 	case len(accepted) == 0 && data.Code == 354:
 		// The host waits for a message nobody is to get.
 		_, err := cn.cmd(cn.cfg.Timeouts.FinalDot, ".")
@@ -54,25 +56,45 @@ func (cn *conn) send(ctx context.Context, job *Job) ([]Result, error) {
 		cn.settle(results, accepted, data)
 		return results, cn.reset()
 	}
-	err = cn.body(job.Message)
-	var final smtp.Reply
-	if err == nil {
-		if !stop() {
-			<-ended
+	if err = cn.body(job.Message); err != nil {
+		final := resultOf(err, cn.host).Reply
+		if word, werr := cn.read(lastWord); werr == nil && !word.OK() {
+			final = word // a host that hangs up in the middle may have said why
 		}
-		final, err = cn.final(ctx)
-	} else if word, werr := cn.read(lastWord); werr == nil && !word.OK() {
-		final, err = word, nil // a host that hangs up in the middle may have said why
+		cn.settle(results, accepted, final)
+		return results, err
 	}
-	crash.Point(crash.Relaying)
-	switch {
-	case err != nil:
-		final = resultOf(err, cn.host).Reply
-	case final.OK() && !accepts(final):
-		final, err = replyNonsense, fmt.Errorf("%w: %d to the message", errReply, final.Code)
+	if !stop() {
+		<-ended
 	}
-	cn.settle(results, accepted, final)
-	return results, err
+	return results, cn.finals(ctx, results, accepted)
+}
+
+// finals gives the accepted recipients the reply that the message came to: by LMTP
+// one after the other (RFC 2033, 4.2). If the connection breaks in between, those
+// who were answered are done, and the others are not.
+func (cn *conn) finals(ctx context.Context, results []Result, accepted []int) error {
+	groups := [][]int{accepted}
+	if cn.lmtp {
+		groups = slices.Collect(slices.Chunk(accepted, 1))
+	}
+	for n, group := range groups {
+		reply, err := cn.final(ctx)
+		if n == 0 {
+			crash.Point(crash.Relaying)
+		}
+		if err == nil && reply.OK() && !accepts(reply) {
+			reply, err = replyNonsense, fmt.Errorf("%w: %d to the message", errReply, reply.Code)
+			cn.settle(results, slices.Concat(groups[n:]...), reply)
+			return err
+		}
+		if err != nil {
+			cn.settle(results, slices.Concat(groups[n:]...), resultOf(err, cn.host).Reply)
+			return err
+		}
+		cn.settle(results, group, reply)
+	}
+	return nil
 }
 
 var replyNonsense = smtp.NewReply(450, 5, 0, "Host does not speak SMTP")
@@ -84,25 +106,10 @@ func (cn *conn) unfit(job *Job) smtp.Reply {
 			return smtp.NewReply(552, 3, 4, "Message is larger than the host takes")
 		}
 	}
-	if _, ok := cn.ext["SMTPUTF8"]; !ok && needsUTF8(job) {
-		return smtp.NewReply(553, 6, 7, "Host does not take internationalized addresses") // RFC 6531, 3.5
-	}
 	if _, ok := cn.ext["8BITMIME"]; !ok && eightBit(job.Message) {
 		return smtp.NewReply(554, 6, 3, "Host does not take 8-bit content") // RFC 6152, 3
 	}
 	return smtp.Reply{}
-}
-
-func needsUTF8(job *Job) bool {
-	if job.Params.UTF8 || !job.Sender.ASCII() {
-		return true
-	}
-	for _, r := range job.Rcpts {
-		if !r.Addr.ASCII() {
-			return true
-		}
-	}
-	return false
 }
 
 // eightBit reports whether any octet has its eighth bit set.
@@ -230,6 +237,9 @@ func (cn *conn) skipReplies(rcpts int) error {
 	}
 	data, err := cn.read(cn.cfg.Timeouts.DataStart)
 	if err == nil && data.Code == 354 {
+		if cn.lmtp {
+			return fmt.Errorf("%w: 354 without recipients", errReply)
+		}
 		_, err = cn.cmd(cn.cfg.Timeouts.FinalDot, ".")
 	}
 	return err
@@ -296,7 +306,7 @@ func (cn *conn) rcptLine(r Rcpt) string {
 		line += " NOTIFY=" + joinNotify(r.Params.Notify)
 	}
 	if r.Params.OriginalRecipient != "" {
-		line += " ORCPT=" + string(r.Params.OriginalRecipientType) + ";" + smtp.EncodeXtext(r.Params.OriginalRecipient)
+		line += " ORCPT=" + strings.ToLower(string(r.Params.OriginalRecipientType)) + ";" + smtp.EncodeORCPT(r.Params.OriginalRecipientType, r.Params.OriginalRecipient)
 	}
 	return line
 }
@@ -309,7 +319,7 @@ func joinNotify(list []gosmtp.DSNNotify) string {
 	return strings.Join(words, ",")
 }
 
-// final reads the reply to the end of data. The message is the host's now, whatever
+// final reads a reply to the end of data. The message is the host's now, whatever
 // becomes of the context: to leave without the answer is to send it twice. So a
 // context that ends still grants it Config.Parting.
 func (cn *conn) final(ctx context.Context) (smtp.Reply, error) {

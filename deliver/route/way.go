@@ -89,6 +89,37 @@ func (r *Router) Way(ctx context.Context, sender, rcpt smtp.Address) (Way, error
 	return w, err
 }
 
+// WayBy is Way for mail that has a transport of its own, chosen by an administrator:
+// the name of a route block, transport:nexthop, or a nexthop. "" is none.
+func (r *Router) WayBy(ctx context.Context, sender, rcpt smtp.Address, transport string) (Way, error) {
+	if transport == "" {
+		return r.Way(ctx, sender, rcpt)
+	}
+	q := quest{router: r, c: r.config.Load(), ctx: ctx, sender: sender, rcpt: rcpt, domain: canonical(rcpt.Domain)}
+	name, next := transport, ""
+	if !slices.ContainsFunc(q.c.Routes, func(n Named) bool { return n.Name == transport }) {
+		name, next = splitTransport(transport)
+	}
+	way, err := q.named(name, next)
+	if err != nil {
+		return Way{}, fmt.Errorf("route: way to %s by %s: %w", rcpt, transport, err)
+	}
+	return way, nil
+}
+
+// CheckTransport says what is wrong with a transport for WayBy.
+func (r *Router) CheckTransport(transport string) error {
+	c := r.config.Load()
+	names := make([]string, len(c.Routes))
+	for i, n := range c.Routes {
+		names[i] = n.Name
+	}
+	if slices.Contains(names, transport) {
+		return nil
+	}
+	return CheckTransport(transport, names)
+}
+
 // ExplainWay is Way with its steps.
 func (r *Router) ExplainWay(ctx context.Context, sender, rcpt smtp.Address) (Way, []Step, error) {
 	return r.way(ctx, sender, rcpt)

@@ -27,7 +27,7 @@ func TestQueueSurvives(t *testing.T) {
 	s.start()
 	mustSay(t, list(), "deferred", "<x@far.test>", "<alice@example.test>", "Connection refused")
 	mustSay(t, s.do("queue", "show", id), "x@far.test")
-	if got := s.do("queue", "cat", id); !strings.HasSuffix(got, data) {
+	if got := s.do("queue", "cat", id, "--header", "--body"); !strings.HasSuffix(got, data) {
 		t.Errorf("queue cat:\n%s", got)
 	}
 	hop := mtatest.StartHop(t, local(port), nil)
@@ -38,7 +38,7 @@ func TestQueueSurvives(t *testing.T) {
 	}
 	eventually(t, "an empty queue", timeLimit, func() bool { return !strings.Contains(list(), id) })
 	mustSay(t, s.do("trace", id), "deferred", "far.test", "250")
-	if out, code := s.mtad("queue", "delete", "--all"); code != 1 {
+	if out, code := s.mtad("queue", "delete", "ALL"); code != 1 {
 		t.Errorf("queue delete of nothing: exit %d\n%s", code, out)
 	}
 }

@@ -39,15 +39,15 @@ func DependOn(t testing.TB, root string) {
 
 // Ports are those of mtad's dev mode.
 type Ports struct {
-	Base                                                                int
-	SMTP, Submission, Submissions, IMAP, IMAPS, ManageSieve, HTTP, Sink int
-	DKIM                                                                string
+	Base                                                                      int
+	SMTP, LMTP, Submission, Submissions, IMAP, IMAPS, ManageSieve, HTTP, Sink int
+	DKIM                                                                      string
 }
 
 // PortsFrom are the ports above a base.
 func PortsFrom(base int) Ports {
 	return Ports{
-		Base: base, SMTP: base + 25, Submission: base + 587, Submissions: base + 465,
+		Base: base, SMTP: base + 25, LMTP: base + 24, Submission: base + 587, Submissions: base + 465,
 		IMAP: base + 143, IMAPS: base + 993, ManageSieve: base + 4190, HTTP: base + 80, Sink: base + 2525,
 	}
 }
@@ -55,7 +55,7 @@ func PortsFrom(base int) Ports {
 // DevPorts are ports of dev mode that nobody has.
 func DevPorts(t testing.TB) Ports {
 	t.Helper()
-	return PortsFrom(FreeBase(t, 25, 80, 143, 465, 587, 993, 2525, 4190))
+	return PortsFrom(FreeBase(t, 24, 25, 80, 143, 465, 587, 993, 2525, 4190))
 }
 
 // DevConfig is the configuration that dev mode would write for the ports.

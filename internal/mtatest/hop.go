@@ -1,6 +1,7 @@
 package mtatest
 
 import (
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -17,6 +18,9 @@ type Delivery struct {
 	From string
 	To   []string
 	Data string
+	// Asked is what MAIL and each RCPT said of reports: "RET=HDRS ENVID=x",
+	// "to NOTIFY=[NEVER] ORCPT=rfc822;to".
+	Asked []string
 }
 
 // Hop is another mail server, go-smtp's: it takes mail and keeps it.
@@ -32,13 +36,19 @@ type Hop struct {
 // which recipients it does not want.
 func StartHop(t testing.TB, addr string, refuse func(rcpt string) *gosmtp.SMTPError) *Hop {
 	t.Helper()
+	return StartHopWith(t, addr, refuse, func(srv *gosmtp.Server) { srv.EnableDSN = true })
+}
+
+// StartHopWith is StartHop with extensions of choice.
+func StartHopWith(t testing.TB, addr string, refuse func(rcpt string) *gosmtp.SMTPError, extend func(*gosmtp.Server)) *Hop {
+	t.Helper()
 	l, err := net.Listen("tcp", addr)
 	Check(t, err)
 	h := &Hop{Addr: l.Addr().String(), refuse: refuse}
 	srv := gosmtp.NewServer(gosmtp.BackendFunc(func(*gosmtp.Conn) (gosmtp.Session, error) { return &hopSession{hop: h}, nil }))
 	srv.Domain = "hop.test"
 	srv.ErrorLog = log.New(io.Discard, "", 0) // clients of tests are killed
-	srv.EnableDSN = true
+	extend(srv)
 	srv.MaxLineLength = 1 << 20 // its default refuses what others take
 	srv.ReadTimeout = time.Minute
 	go srv.Serve(l)
@@ -74,18 +84,19 @@ type hopSession struct {
 	d   Delivery
 }
 
-func (s *hopSession) Mail(from string, _ *gosmtp.MailOptions) error {
-	s.d = Delivery{From: from}
+func (s *hopSession) Mail(from string, o *gosmtp.MailOptions) error {
+	s.d = Delivery{From: from, Asked: []string{fmt.Sprintf("RET=%s ENVID=%s", o.Return, o.EnvelopeID)}}
 	return nil
 }
 
-func (s *hopSession) Rcpt(to string, _ *gosmtp.RcptOptions) error {
+func (s *hopSession) Rcpt(to string, o *gosmtp.RcptOptions) error {
 	if s.hop.refuse != nil {
 		if err := s.hop.refuse(to); err != nil {
 			return err
 		}
 	}
 	s.d.To = append(s.d.To, to)
+	s.d.Asked = append(s.d.Asked, fmt.Sprintf("%s NOTIFY=%v ORCPT=%s;%s", to, o.Notify, o.OriginalRecipientType, o.OriginalRecipient))
 	return nil
 }
 

@@ -48,8 +48,10 @@ defer unix - - n - 0 bounce
 trace unix - - n - 0 bounce
 verify unix - - n - 1 verify
 flush unix n - n 1000? 0 flush
+showq unix n - n - - showq
 proxymap unix - - n - - proxymap
 smtp unix - - n - - smtp
+lmtp unix - - n - - lmtp
 local unix - n n - - local
 error unix - - n - - error
 retry unix - - n - - error

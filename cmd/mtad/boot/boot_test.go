@@ -131,3 +131,24 @@ func TestOwnDir(t *testing.T) {
 		t.Error("made a folder within what is not there")
 	}
 }
+
+// TestListenUnix checks that a socket which a crash left is replaced, and one in
+// use, or another file, is not.
+func TestListenUnix(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "s")
+	l, err := ListenUnix(path, 0o600)
+	mtatest.Check(t, err)
+	if _, err := ListenUnix(path, 0o600); err == nil {
+		t.Error("a socket in use was taken over")
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	l.Close()
+	l, err = ListenUnix(path, 0o600)
+	mtatest.Check(t, err)
+	l.Close()
+	mtatest.Write(t, path, "a file")
+	if _, err := ListenUnix(path, 0o600); err == nil || errors.Is(err, net.ErrClosed) {
+		t.Errorf("a file was replaced: %v", err)
+	}
+}

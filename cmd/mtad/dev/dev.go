@@ -30,14 +30,14 @@ var files embed.FS
 
 // Ports are the ports of dev mode: the well-known ones above a base.
 type Ports struct {
-	SMTP, Submission, Submissions, IMAP, IMAPS, ManageSieve, HTTP, Sink int
-	DKIM                                                                string
+	SMTP, LMTP, Submission, Submissions, IMAP, IMAPS, ManageSieve, HTTP, Sink int
+	DKIM                                                                      string
 }
 
 // PortsFrom adds a base to the well-known ports.
 func PortsFrom(base int) Ports {
 	return Ports{
-		SMTP: base + 25, Submission: base + 587, Submissions: base + 465,
+		SMTP: base + 25, LMTP: base + 24, Submission: base + 587, Submissions: base + 465,
 		IMAP: base + 143, IMAPS: base + 993, ManageSieve: base + 4190, HTTP: base + 80, Sink: base + 2525,
 	}
 }
@@ -192,7 +192,7 @@ func (d *Dir) Screen(w io.Writer, program, config string) error {
 	return t.Execute(w, map[string]any{"P": d.Ports, "Dir": d.Path, "Mtad": program, "Config": config})
 }
 
-const screenText = `mtad runs. SMTP {{.P.SMTP}}, submission {{.P.Submission}} and {{.P.Submissions}} (TLS), IMAP {{.P.IMAP}} and {{.P.IMAPS}} (TLS), ManageSieve {{.P.ManageSieve}}, HTTP {{.P.HTTP}}.
+const screenText = `mtad runs. SMTP {{.P.SMTP}}, LMTP {{.P.LMTP}}, submission {{.P.Submission}} and {{.P.Submissions}} (TLS), IMAP {{.P.IMAP}} and {{.P.IMAPS}} (TLS), ManageSieve {{.P.ManageSieve}}, HTTP {{.P.HTTP}}.
 Accounts alice, bob, carol at example.test; each password is the name. Ctrl-C stops.
 In a second shell:
 

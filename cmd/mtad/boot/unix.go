@@ -1,4 +1,4 @@
-package milterd
+package boot
 
 import (
 	"errors"
@@ -23,10 +23,10 @@ func ListenUnix(path string, mode fs.FileMode) (net.Listener, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("milterd: %w", err)
+		return nil, fmt.Errorf("boot: %w", err)
 	}
 	if err := os.Chmod(path, mode); err != nil {
-		return nil, errors.Join(fmt.Errorf("milterd: %w", err), l.Close())
+		return nil, errors.Join(fmt.Errorf("boot: %w", err), l.Close())
 	}
 	return l, nil
 }
