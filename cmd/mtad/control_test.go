@@ -85,7 +85,7 @@ func TestMetricsOfARunningHouse(t *testing.T) {
 	out := r.want(t, "mx", "status", "-o", "json")
 	var st admin.Status
 	check(t, json.Unmarshal([]byte(out), &st))
-	if st.PID != os.Getpid() || !filepath.IsAbs(st.Config) || len(st.Listeners) != 6 || len(st.Steps) < 6 {
+	if st.PID != os.Getpid() || !filepath.IsAbs(st.Config) || len(st.Listeners) != 7 || len(st.Steps) < 6 {
 		t.Errorf("got %+v", st)
 	}
 }
