@@ -5,14 +5,15 @@
 //
 // [Run] is the monitor: it hands the child the sockets it bound, passes signals
 // on, ends with the child's exit status, and answers calls of the child's
-// [Client] over a private socket pair: run a command, append to a file, read a
-// .forward file, each as the user that mail is for. The child is not trusted: a
-// call is bounded in size and time, and granted only if [Policy] has it; never
-// as root, as a system account, or as the child's own user.
+// [Client] over a private socket pair: run a program, add mail to a file or a
+// Maildir, read a .forward file, each as the user that mail is for. The child is
+// not trusted: a call is bounded in size and time, and a [Policy], which is root's,
+// says what it means; it is done never as root, nor as the child's own user. The
+// child gives the envelope; arguments, environment and names are made here.
 //
-// What is run has an empty environment, no descriptors but standard input and
-// output, the user's home directory, umask 077, a session of its own, and may
-// gain no privileges (no_new_privs). When its time is up, the caller is gone, or
+// What is run has the environment of Postfix's local(8), no descriptors but
+// standard input and output, the user's home directory, umask 077, a session of its
+// own, and may gain no privileges (no_new_privs). When its time is up, the caller is gone, or
 // it has ended itself, what is left of its process group is killed; so it is
 // when the monitor ends.
 //

@@ -72,7 +72,7 @@ func stampOf(st fs.FileInfo, err error) stamp {
 	if !ok {
 		return stamp{}
 	}
-	return stamp{uint64(s.Dev), s.Ino, s.Size, time.Unix(s.Ctim.Unix())}
+	return stamp{s.Dev, s.Ino, s.Size, time.Unix(s.Ctim.Unix())}
 }
 
 func (l *lists) reread(paths []string) {
