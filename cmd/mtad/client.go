@@ -15,6 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"mtad/admin"
+	"mtad/config"
 )
 
 // client is a client of the server that runs on the configuration which the
@@ -43,8 +44,10 @@ func dataDir(path string) (string, error) {
 	case err != nil:
 		return "", &exitError{exitConfig, err}
 	}
-	if c, err := loadConfig(path); err == nil {
-		return c.top.DataDir, nil
+	if file, diags := config.Load(path, schema(), config.Options{}); diags == nil {
+		var top topSettings
+		err := file.Root().Decode(&top)
+		return top.DataDir, err
 	}
 	dir := "/var/lib/mtad"
 	if m := dataDirLine.FindSubmatch(text); m != nil {

@@ -73,6 +73,7 @@ type house struct {
 func open(ctx context.Context, from source, c *loaded, start *boot.Start, log *slog.Logger, level *slog.LevelVar) (*house, error) {
 	h := &house{from: from, start: start, log: log, level: level, began: c}
 	h.config.Store(c)
+	c.log.target.Store(log)
 	h.useMonitor(c)
 	if err := h.useCertificate(c); err != nil {
 		return nil, err

@@ -100,6 +100,15 @@ mydestination =`)(s, text)
 	// what was there.
 	write(t, s.dir+"/virtual", "sales@shop.test carol@example.test\n")
 	s.lastUntil("sales@shop.test", "carol@example.test")
+	write(t, s.dir+"/patterns", "/(/ broken\n")
+	eventually(t, "the broken file is told of", timeLimit, func() bool {
+		mustSay(t, s.do("alias", "expand", "bob-owner@lists.test"), "bob@example.test") // as before
+		return strings.Contains(s.proc.Out.String(), "lookup table changed, and can not be used") && strings.Contains(s.proc.Out.String(), "patterns:1:")
+	})
+	if out, code := s.mtad("reload"); code != 78 || !strings.Contains(out, "patterns:1:") {
+		t.Errorf("reload: exit %d %s", code, out)
+	}
+	s.do("status")
 }
 
 // lastUntil waits until an address leads to another.
