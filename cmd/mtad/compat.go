@@ -12,12 +12,13 @@ import (
 
 	"mtad/admin"
 	"mtad/cmd/mtad/compat"
+	"mtad/config"
 )
 
 // compatEnv is what commands under other servers' names are run in. Their -c may
 // name a folder, as Postfix's does.
 func compatEnv(g *global, in io.Reader, out, errs io.Writer) *compat.Env {
-	return &compat.Env{In: in, Out: out, Err: errs, Now: time.Now, Connect: func(config string) (*admin.Client, error) {
+	of := func(config string) *global {
 		named := *g
 		if config != "" {
 			named.config = config
@@ -25,8 +26,34 @@ func compatEnv(g *global, in io.Reader, out, errs io.Writer) *compat.Env {
 		if info, err := os.Stat(config); err == nil && info.IsDir() {
 			named.config = filepath.Join(config, configName)
 		}
-		return named.client()
-	}}
+		return &named
+	}
+	return &compat.Env{
+		In: in, Out: out, Err: errs, Now: time.Now,
+		Connect: func(config string) (*admin.Client, error) { return of(config).client() },
+		Settings: func(file string, dovecot bool) ([]config.Setting, error) {
+			c, err := of(file).load()
+			if err != nil {
+				return nil, err
+			}
+			return config.Foreign(c.file, dovecot), nil
+		},
+		Aliases: func(file string) ([]string, error) {
+			path, err := of(file).configPath()
+			if err != nil {
+				return nil, err
+			}
+			top, err := readTop(path)
+			return top.Aliases.Tables(), err
+		},
+		Set: func(file, key, value string) error {
+			path, err := of(file).configPath()
+			if err == nil {
+				_, err = editEnv().Set(path, key, value, false)
+			}
+			return err
+		},
+	}
 }
 
 func newCompat(g *global) *cobra.Command {

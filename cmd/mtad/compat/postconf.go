@@ -1,0 +1,123 @@
+package compat
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"mtad/config"
+)
+
+// postconf shows, and with -e changes, the settings that have Postfix's names.
+func postconf(_ context.Context, e *Env, args []string) int {
+	opts, names, err := getopt(args, "c:dehnvxopqC:H")
+	f := confFlags{}
+	for _, o := range opts {
+		switch o.flag {
+		case 'c':
+			f.config = o.arg
+		case 'd':
+			f.defaults = true
+		case 'e':
+			f.edit = true
+		case 'h':
+			f.bare = true
+		case 'n':
+			f.written = true
+		case 'v', 'x', 'o', 'p', 'q', 'C', 'H': // nothing here
+		}
+	}
+	if err == nil && f.edit {
+		err = e.postconfEdit(f.config, names)
+	} else if err == nil {
+		err = e.conf("postconf", f, false, names)
+	}
+	return e.ended("postconf", exitFatal, err)
+}
+
+// doveconf shows the settings that have Dovecot's names.
+func doveconf(_ context.Context, e *Env, args []string) int {
+	opts, names, err := getopt(args, "c:adhnm:NSxf:")
+	f := confFlags{}
+	for _, o := range opts {
+		switch o.flag {
+		case 'c':
+			f.config = o.arg
+		case 'd':
+			f.defaults = true
+		case 'h':
+			f.bare = true
+		case 'n', 'N':
+			f.written = true
+		}
+	}
+	if err == nil {
+		err = e.conf("doveconf", f, true, names)
+	}
+	return e.ended("doveconf", exitFatal, err)
+}
+
+// confFlags are what both have in common.
+type confFlags struct {
+	config                        string
+	defaults, edit, bare, written bool
+}
+
+// conf prints settings: all, those that are written, or those that are named.
+func (e *Env) conf(program string, f confFlags, dovecot bool, names []string) error {
+	all, err := e.Settings(f.config, dovecot)
+	if err != nil {
+		return err
+	}
+	chosen := all
+	if len(names) > 0 {
+		chosen = nil
+	}
+	for _, name := range names { // in the order that they are asked for in
+		i := slices.IndexFunc(all, func(s config.Setting) bool { return s.Name == name })
+		if i < 0 {
+			fmt.Fprintf(e.Err, "%s: warning: %s: unknown parameter\n", program, Clean(name))
+			continue
+		}
+		chosen = append(chosen, all[i])
+	}
+	for _, s := range chosen {
+		if f.written && !s.Written {
+			continue
+		}
+		value := s.Value
+		if f.defaults {
+			value = s.Default
+		}
+		if f.bare {
+			fmt.Fprintln(e.Out, Clean(value))
+			continue
+		}
+		fmt.Fprintln(e.Out, strings.TrimSpace(s.Name+" = "+Clean(value)))
+	}
+	return nil
+}
+
+// postconfEdit writes "name = value" into the configuration.
+func (e *Env) postconfEdit(file string, edits []string) error {
+	all, err := e.Settings(file, false)
+	if err != nil {
+		return err
+	}
+	for _, edit := range edits {
+		name, value, ok := strings.Cut(edit, "=")
+		name = strings.TrimSpace(name)
+		i := slices.IndexFunc(all, func(s config.Setting) bool { return s.Name == name })
+		switch {
+		case !ok:
+			return fatalf("missing '=' after attribute name: %q", edit)
+		case i < 0:
+			return fatalf("%s: unknown parameter", name)
+		}
+		if err := e.Set(file, all[i].Key, strings.TrimSpace(value)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
