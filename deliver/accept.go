@@ -228,6 +228,8 @@ func (a *Agent) keep(ctx context.Context, v *pipeline.View, acts []act, note fun
 	if invariants.Enabled {
 		checkStored(v.ID(), place, a.cfg.DB.Journal().End())
 	}
+	mid, _ := v.Message().Header().Get("Message-Id")
+	note(pipeline.Event{Kind: pipeline.EventTaken, Size: v.Message().Size(), Note: strings.TrimSpace(mid)})
 	return a.accepted(v, acts, place), smtp.Reply{}
 }
 

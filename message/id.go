@@ -3,6 +3,7 @@ package message
 import (
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -46,8 +47,15 @@ func (id ID) String() string {
 	return string(b[:])
 }
 
-// ParseID reads what String wrote, in either case.
+// hexLength is how long an ID is in logs of Postfix's shape.
+const hexLength = 16
+
+// ParseID reads what String wrote, in either case, or the 16 hexadecimal digits
+// that logs of Postfix's shape have.
 func ParseID(s string) (ID, error) {
+	if n, err := strconv.ParseUint(s, 16, 64); err == nil && n > 0 && len(s) == hexLength {
+		return ID(n), nil
+	}
 	if len(s) != idLength {
 		return 0, fmt.Errorf("message: %q is not an ID: it has %d characters, not %d", s, len(s), idLength)
 	}

@@ -32,6 +32,7 @@ type Event struct {
 	Shadow bool          `json:"shadow,omitempty"` // recorded, not obeyed
 	Masked bool          `json:"masked,omitempty"` // a refusal that postmaster's mail is spared
 	Took   time.Duration `json:"took,omitempty"`   // nanoseconds
+	Size   int64         `json:"size,omitempty"`   // of the message, octets
 	DNS    []dns.Asked   `json:"dns,omitempty"`    // what the filter asked, and the answers
 }
 
@@ -55,6 +56,9 @@ func (e *Event) WriteJSON(w *jsonout.Writer) {
 	if e.Took != 0 {
 		w.Int("took", int64(e.Took))
 	}
+	if e.Size != 0 {
+		w.Int("size", e.Size)
+	}
 	if len(e.DNS) > 0 {
 		w.Any("dns", e.DNS)
 	}
@@ -70,6 +74,8 @@ const (
 	EventStep    EventKind = "step"    // a filter was asked
 	EventMail    EventKind = "mail"    // MAIL or RCPT; Rcpt, Reply
 	EventReply   EventKind = "reply"   // what the client was told in the end
+	EventLogin   EventKind = "login"   // Stage has the protocol, Action "ok" or "failed", Note who by which mechanism
+	EventTaken   EventKind = "taken"   // the message is on disk; Size, Note has its Message-ID
 	EventQueue   EventKind = "queue"   // queued, held, released, given up
 	EventDeliver EventKind = "deliver" // stored in a folder
 	EventRelay   EventKind = "relay"   // an attempt at a remote host

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"mtad/message"
 	"mtad/pipeline"
 	"mtad/smtp"
 )
@@ -92,6 +93,7 @@ func (c *conn) login(ctx context.Context, mech, login, password string) error {
 // loginFailed answers slowly, so that guessing is slow, and not for ever.
 func (c *conn) loginFailed(ctx context.Context, mech, login string) error {
 	c.log().Warn("login failed", "mechanism", mech, "login", login)
+	c.traceLogin(mech, login)
 	c.authErrs++
 	t := time.NewTimer(time.Duration(c.authErrs) * 500 * time.Millisecond)
 	defer t.Stop()
@@ -105,6 +107,17 @@ func (c *conn) loginFailed(ctx context.Context, mech, login string) error {
 		return errQuit
 	}
 	return err
+}
+
+// traceLogin hands on that a login failed, under the session's ID.
+func (c *conn) traceLogin(mech, login string) {
+	id, err := message.ParseID(c.flow.Client().Session)
+	if c.cfg.Trace == nil || err != nil {
+		return
+	}
+	c.cfg.Trace(pipeline.Trace{ID: id, Events: []pipeline.Event{{
+		Time: c.cfg.Now(), Kind: pipeline.EventLogin, Stage: "smtp", Host: c.flow.Client().Peer(), Action: "failed", Note: login + " by " + mech,
+	}}})
 }
 
 // saslPlain reads authzid NUL authcid NUL password (RFC 4616, 2). An authzid

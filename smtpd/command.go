@@ -264,8 +264,12 @@ func (c *conn) addRcpt(ctx context.Context, addr smtp.Address, params smtp.RcptP
 	}
 	if !reply.IsZero() {
 		c.flow.DropRcpt()
+		why := string(route.Class)
+		if fate.Refused() {
+			why = ""
+		}
 		reply = c.traced(reply)
-		c.flow.Record(pipeline.Event{Kind: pipeline.EventMail, Rcpt: addr.String(), Reply: reply.String()})
+		c.flow.Record(pipeline.Event{Kind: pipeline.EventMail, Rcpt: addr.String(), Reply: reply.String(), Note: why})
 		return c.refuse(ctx, reply)
 	}
 	c.rcpts++

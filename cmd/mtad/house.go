@@ -32,6 +32,7 @@ import (
 	"mtad/smtpd"
 	"mtad/store"
 	"mtad/trace"
+	"mtad/trace/postfix"
 )
 
 // house is the running server: every room, wired.
@@ -57,6 +58,7 @@ type house struct {
 	queue     *queue.Queue
 	set       *pipeline.Set
 	traces    *trace.Log
+	mailLog   *postfix.Writer // nil unless the log has Postfix's form
 	control   *control
 	listening []listening
 
@@ -206,6 +208,9 @@ func listens(addr string, a netip.AddrPort) bool {
 
 // trace keeps what happened to a message.
 func (h *house) trace(t pipeline.Trace) {
+	if h.mailLog != nil {
+		_ = h.mailLog.Write(t) // a log that can't be written is no reason to stop
+	}
 	h.traces.Add(t)
 	if !h.log.Enabled(context.Background(), slog.LevelDebug) {
 		return

@@ -5,6 +5,8 @@ import (
 	"io"
 	"log/slog"
 	"sync/atomic"
+
+	"mtad/trace/postfix"
 )
 
 // newLogger makes the one logger of the process.
@@ -14,6 +16,14 @@ func newLogger(w io.Writer, format string, level *slog.LevelVar) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(w, opts))
 	}
 	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+// mailLog is where lines of Postfix's form go, nil if the log has another.
+func mailLog(w io.Writer, c *loaded) *postfix.Writer {
+	if c.top.LogFormat != "postfix" {
+		return nil
+	}
+	return postfix.New(w, postfix.Options{Ident: c.top.SyslogName, Host: c.top.Hostname})
 }
 
 // setLevel takes a level that the configuration has checked.

@@ -58,6 +58,7 @@ type topSettings struct {
 	PerDest        int           `mtad:"destination_concurrency_limit"`
 	LogLevel       string        `mtad:"log_level"`
 	LogFormat      string        `mtad:"log_format"`
+	SyslogName     string        `mtad:"syslog_name"`
 }
 
 type listenerSettings struct {
@@ -161,7 +162,8 @@ var ownOptions = []config.Option{
 	{Name: "delay_warning_time", Type: config.TypeDuration, Default: "24h", Min: "1m", Doc: "When other senders are told.", Example: `"24h"`, Postfix: "delay_warning_time"},
 	{Name: "destination_concurrency_limit", Type: config.TypeInt, Default: 20, Min: 1, Unit: "connections", Doc: "Deliveries to one destination at a time.", Example: "20", Postfix: "default_destination_concurrency_limit"},
 	{Name: "log_level", Type: config.TypeString, Default: "info", Values: []string{"debug", "info", "warn", "error"}, Reload: true, Doc: "The least important messages that are logged.", Example: `"debug"`},
-	{Name: "log_format", Type: config.TypeString, Default: "text", Values: []string{"text", "json"}, Doc: "The form of log lines.", Example: `"json"`},
+	{Name: "syslog_name", Type: config.TypeString, Default: "postfix", Doc: "What stands before /smtpd and the like in log lines of Postfix's form.", Example: `"postfix"`, Postfix: "syslog_name"},
+	{Name: "log_format", Type: config.TypeString, Default: "text", Values: []string{"text", "json", "postfix"}, Doc: "The form of log lines. With postfix what happens to mail is logged too, in lines as Postfix and Dovecot write them.", Example: `"json"`},
 }
 
 var listenerOptions = []config.Option{

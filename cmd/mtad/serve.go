@@ -154,7 +154,7 @@ func serve(ctx context.Context, from source, start *boot.Start, logTo io.Writer,
 	if err != nil {
 		return err
 	}
-	h.hup = hup
+	h.hup, h.mailLog = hup, mailLog(logTo, c)
 	defer func() {
 		if err := h.close(); err != nil {
 			log.Error("close", "err", err)
@@ -406,9 +406,12 @@ func (h *house) newIMAP(c *loaded) (*imapd.Server, error) {
 }
 
 // imapLogin checks a password for IMAP.
-func (h *house) imapLogin(ctx context.Context, login, password string, _ netip.AddrPort) (imapd.Account, error) {
+func (h *house) imapLogin(ctx context.Context, login, password string, from netip.AddrPort) (imapd.Account, error) {
 	u, err := h.directory.Authenticate(ctx, login, password)
 	if errors.Is(err, directory.ErrBadPassword) {
+		h.trace(pipeline.Trace{ID: message.NewID(time.Now()), Events: []pipeline.Event{{
+			Time: time.Now(), Kind: pipeline.EventLogin, Stage: "imap", Host: pipeline.Peer(from), Action: "failed", Note: login + " by PLAIN",
+		}}})
 		return imapd.Account{}, imapd.ErrCredentials
 	}
 	return imapd.Account{ID: mailbox.AccountID(u.ID), Name: u.Address}, err

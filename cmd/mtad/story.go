@@ -102,6 +102,12 @@ var tellers = map[pipeline.EventKind]func(*pipeline.Event) line{
 		text := fold(join(e.Reply, by(e.Step), e.Note), pageWidth-wordWidth-1)
 		return line{word: "reply", tone: toneOfReply(e.Reply), what: text[0], more: pad(wordWidth+1, text[1:])}
 	},
+	pipeline.EventLogin: func(e *pipeline.Event) line {
+		return line{word: "login", tone: map[string]string{"failed": colorBad}[e.Action], what: join(e.Stage, e.Action, e.Note), detail: e.Host}
+	},
+	pipeline.EventTaken: func(e *pipeline.Event) line {
+		return line{word: "taken", what: fmt.Sprintf("%d octets", e.Size), detail: e.Note}
+	},
 	pipeline.EventQueue: func(e *pipeline.Event) line {
 		return line{word: "queue", what: e.Note, detail: e.Host, more: below("", e.Reply)}
 	},
