@@ -42,8 +42,11 @@ func TestPostfixLog(t *testing.T) {
 			t.Errorf("not %d %s in\n%s", n, what, report)
 		}
 	}
-	fmtOut := must(t, "mailgraph", "--cat", "--verbose", "--logfile", path, "--daemon-rrd", s.dir, "--rrd-name", filepath.Join(s.dir, "mailgraph"))
-	t.Logf("mailgraph: %s", fmtOut)
+	out := must(t, "mailgraph", "--cat", "--verbose", "--logfile", path, "--daemon-rrd", s.dir, "--rrd-name", filepath.Join(s.dir, "mailgraph"))
+	rrd, err := filepath.Glob(filepath.Join(s.dir, "mailgraph*.rrd"))
+	if err != nil || len(rrd) == 0 {
+		t.Errorf("mailgraph wrote no database: %v\n%s", err, out)
+	}
 	for filter, wanted := range map[string]int{"postfix[mode=auth]": 1, "postfix[mode=normal]": 2, "postfix[mode=aggressive]": 3, "dovecot": 1} {
 		out, _ := run(t, "", s.dir, "fail2ban-regex", path, filter)
 		if !regexp.MustCompile(fmt.Sprintf(`, %d matched,`, wanted)).MatchString(out) {
