@@ -174,8 +174,7 @@ func (q *quest) run() (Way, error) {
 
 // transportKeys are those of transport(5).
 func (q *quest) transportKeys() []string {
-	keys, _ := q.c.addressKeys(q.rcpt, q.domain, false)
-	keys = append(keys[:len(keys)-1], q.domain) // without @domain
+	keys := append(lookup.AddressQuery{Separator: q.c.Separator, Name: q.domain == q.c.Origin}.Keys(in(q.rcpt, q.domain)), q.domain)
 	for parent := q.domain; ; {
 		_, rest, ok := strings.Cut(parent, ".")
 		if !ok {
@@ -255,7 +254,8 @@ func (q *quest) bySender(name string, tables lookup.Tables) (value string, ok bo
 	}
 	keys := []string{"<>"}
 	if !q.sender.IsZero() {
-		keys, _ = q.c.addressKeys(q.sender, canonical(q.sender.Domain), false)
+		domain := canonical(q.sender.Domain)
+		keys = q.c.query(domain, false).Keys(in(q.sender, domain))
 	}
 	value, key, ok, err := tables.Find(q.ctx, keys...)
 	if ok {

@@ -99,6 +99,7 @@ var siblings = map[string]bool{
 	"journal -> message":   true,
 	"autoreply -> message": true, "autoreply -> smtp": true,
 	"monitor -> aliases":    true,
+	"lookup -> smtp":        true,
 	"sieve/mail -> message": true, "sieve/mail -> sieve": true,
 	"plugins -> plugins/*": true,
 }
