@@ -307,6 +307,9 @@ func (h *house) authenticate(ctx context.Context, login, password string, _ neti
 // the account and nowhere else, and those that are granted.
 func (h *house) standing(ctx context.Context, user string, a smtp.Address) (smtpd.Standing, error) {
 	u, err := h.directory.User(ctx, user)
+	if errors.Is(err, directory.ErrNoUser) || errors.Is(err, directory.ErrBadAddress) {
+		return smtpd.Foreign, nil // of another server, by XCLIENT, or removed since
+	}
 	if err != nil {
 		return smtpd.Foreign, err
 	}

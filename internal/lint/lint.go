@@ -83,7 +83,7 @@ var levels = map[string]int{
 	// Empty in every release too: checks that tests have.
 	"internal/invariants": -1,
 	// How SQLite is opened, by whoever keeps a database.
-	"internal/pagepool": 0, "internal/command": 0,
+	"internal/pagepool": 0, "internal/command": 0, "internal/logical": -1,
 	// What servers that users log in to have in common.
 	"internal/endpoint": 0,
 	"smtp":              0, "message": 0, "dns": 0, "config": 0, "sieve": 0, "journal": 0, "monitor": 0,
@@ -99,6 +99,7 @@ var siblings = map[string]bool{
 	"journal -> message":   true,
 	"autoreply -> message": true, "autoreply -> smtp": true,
 	"monitor -> aliases":    true,
+	"lookup -> smtp":        true,
 	"sieve/mail -> message": true, "sieve/mail -> sieve": true,
 	"plugins -> plugins/*": true,
 }

@@ -11,7 +11,23 @@ import (
 
 // postconf shows, and with -e changes, the settings that have Postfix's names.
 func postconf(_ context.Context, e *Env, args []string) int {
-	opts, names, err := getopt(args, "c:dehnvxopqC:H")
+	return e.configuration("postconf", "c:dehnvxopqC:H", false, args)
+}
+
+// doveconf shows the settings that have Dovecot's names.
+func doveconf(_ context.Context, e *Env, args []string) int {
+	return e.configuration("doveconf", "c:adhnm:NSxf:", true, args)
+}
+
+// confFlags are what both have in common; other flags change nothing here.
+type confFlags struct {
+	config                        string
+	defaults, edit, bare, written bool
+}
+
+// configuration is postconf(1) and doveconf(1).
+func (e *Env) configuration(program, spec string, dovecot bool, args []string) int {
+	opts, names, err := getopt(args, spec)
 	f := confFlags{}
 	for _, o := range opts {
 		switch o.flag {
@@ -23,45 +39,18 @@ func postconf(_ context.Context, e *Env, args []string) int {
 			f.edit = true
 		case 'h':
 			f.bare = true
-		case 'n':
-			f.written = true
-		case 'v', 'x', 'o', 'p', 'q', 'C', 'H': // nothing here
-		}
-	}
-	if err == nil && f.edit {
-		err = e.postconfEdit(f.config, names)
-	} else if err == nil {
-		err = e.conf("postconf", f, false, names)
-	}
-	return e.ended("postconf", exitFatal, err)
-}
-
-// doveconf shows the settings that have Dovecot's names.
-func doveconf(_ context.Context, e *Env, args []string) int {
-	opts, names, err := getopt(args, "c:adhnm:NSxf:")
-	f := confFlags{}
-	for _, o := range opts {
-		switch o.flag {
-		case 'c':
-			f.config = o.arg
-		case 'd':
-			f.defaults = true
-		case 'h':
-			f.bare = true
 		case 'n', 'N':
 			f.written = true
 		}
 	}
-	if err == nil {
-		err = e.conf("doveconf", f, true, names)
+	switch {
+	case err != nil:
+	case f.edit:
+		err = e.postconfEdit(f.config, names)
+	default:
+		err = e.conf(program, f, dovecot, names)
 	}
-	return e.ended("doveconf", exitFatal, err)
-}
-
-// confFlags are what both have in common.
-type confFlags struct {
-	config                        string
-	defaults, edit, bare, written bool
+	return e.ended(program, exitFatal, err)
 }
 
 // conf prints settings: all, those that are written, or those that are named.
