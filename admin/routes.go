@@ -30,6 +30,8 @@ func routes() []handler {
 		{"GET", "/v1/traces", get((*Server).lastTraces), false},
 		{"GET", "/v1/traces/one", get((*Server).oneTrace), false},
 		{"GET", "/v1/traces/live", (*Server).liveTraces, true},
+		{"GET", "/v1/report", get((*Server).report), false},
+		{"GET", "/v1/log", get((*Server).log), false},
 
 		{"POST", "/v1/queue/list", (*Server).queueItems, true},
 		{"GET", "/v1/queue/message", (*Server).queueMessage, false},

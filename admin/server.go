@@ -31,7 +31,7 @@ const (
 	writeTime      = 30 * time.Second // of one piece of an answer that streams
 )
 
-// Config is what a Server stands on. All but CheckScript, Listeners, Plugins and Log are
+// Config is what a Server stands on. All but CheckScript, Listeners, LogLines, Plugins and Log are
 // needed.
 type Config struct {
 	Info      Info
@@ -55,7 +55,10 @@ type Config struct {
 	CheckScript func(ctx context.Context, language, user, name, text string) string
 	// Plugins are the filters that are programs; nil is none.
 	Plugins Plugins
-	Log     *slog.Logger
+	// LogLines says where the log goes, and which of its newest lines stand behind
+	// one; nil is none.
+	LogLines func(after uint64) (to string, lines []LogLine)
+	Log      *slog.Logger
 }
 
 // Server answers on the control socket and on the HTTP listener.

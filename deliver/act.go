@@ -235,10 +235,14 @@ func (a *Agent) store(tx *store.Tx, v *pipeline.View, act *act) ([]pipeline.Even
 		})
 	}
 	if len(events) == 0 {
-		events = append(events, pipeline.Event{
+		e := pipeline.Event{
 			Time: a.cfg.Now(), Kind: pipeline.EventDeliver, Rcpt: act.Rcpt.String(), Host: act.Mailbox.String(),
-			Note: "not stored: a rule discarded or redirected it",
-		})
+			Action: "discarded", Note: "not stored: a rule discarded it",
+		}
+		if len(act.Plan.Redirects) > 0 {
+			e.Action, e.Note = "redirected", "not stored: a rule redirected it"
+		}
+		events = append(events, e)
 	}
 	return events, nil
 }
@@ -375,7 +379,7 @@ func (a *Agent) sendOn(ctx context.Context, r *accepted, of *act) (unsent []act)
 		re.Once = "" // the mark is set
 		m, err := a.parse(message.FromBytes(re.Data))
 		if err == nil {
-			err = a.made(ctx, r.view, pipeline.Mailing{}, pipeline.Recipient{Addr: re.To}, m, re.Why)
+			err = a.made(ctx, r.view, pipeline.Mailing{}, pipeline.Recipient{Addr: re.To}, m, reason{why: re.Why})
 		}
 		if err == nil && re.Fcc != nil {
 			a.fileCopy(ctx, r.view, of, m, *re.Fcc)
@@ -486,19 +490,26 @@ func (a *Agent) redirect(ctx context.Context, r *accepted, act *act, to pipeline
 	rcpt.Params = withOriginal(rcpt.Params, act.Rcpt, to.Addr)
 	rcpt.Params.Raw = nil
 	mailing := pipeline.Mailing{Sender: r.view.Sender(), Params: passed(r.view.SenderParams())}
-	return a.made(ctx, r.view, mailing, rcpt, m.WithHeader(h), "redirect")
+	return a.made(ctx, r.view, mailing, rcpt, m.WithHeader(h), reason{why: "redirect", of: act.Mailbox.String()})
+}
+
+// reason is why a message is made.
+type reason struct {
+	why    string    // a word
+	of     string    // the mailbox whose rule wants it
+	action dsnAction // what a report tells
 }
 
 // made submits a message that another gave rise to, from the sender in its mailing.
 // A refusal (errRefused) is noted; trying again would not change it.
-func (a *Agent) made(ctx context.Context, v *pipeline.View, mailing pipeline.Mailing, rcpt pipeline.Recipient, m *message.Message, why string) error {
+func (a *Agent) made(ctx context.Context, v *pipeline.View, mailing pipeline.Mailing, rcpt pipeline.Recipient, m *message.Message, why reason) error {
 	id := message.NewID(a.cfg.Now())
 	rcpt.ID = 1
 	from, to := mailing.Sender, rcpt.Addr
 	mailing.ID, mailing.Time, mailing.Rcpts = id, a.cfg.Now(), []pipeline.Recipient{rcpt}
 	client := pipeline.Client{Session: id.String(), Protocol: "local", Hostname: a.cfg.Hostname, Trusted: true}
-	err := a.submit(ctx, pipeline.NewView(client, mailing, m), fmt.Sprintf("made here: %s of %s, from %s to %s", why, v.ID(), from.Path(), to.Path()))
-	e := pipeline.Event{Time: a.cfg.Now(), Kind: pipeline.EventMade, Rcpt: to.String(), Note: why + " " + id.String()}
+	err := a.submit(ctx, pipeline.NewView(client, mailing, m), fmt.Sprintf("made here: %s of %s, from %s to %s", why.why, v.ID(), from.Path(), to.Path()))
+	e := pipeline.Event{Time: a.cfg.Now(), Kind: pipeline.EventMade, Rcpt: to.String(), Host: why.of, Action: string(why.action), Note: why.why + " " + id.String()}
 	if err != nil {
 		e.Err = err.Error()
 	}

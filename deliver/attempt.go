@@ -114,15 +114,26 @@ func (a *Agent) errand(ctx context.Context, job *queue.Job, data []queued, e err
 		reply = smtp.NewReply(250, 0, 0, "Discarded")
 	}
 	for _, i := range e.idx {
-		out[i] = a.told(job, &data[i], string(e.way.Via), reply)
+		out[i] = a.told(job, &data[i], string(e.way.Via), programOf(e.way.Via), reply)
 	}
 }
 
-// told notes what was done for one recipient, and makes its result.
-func (a *Agent) told(job *queue.Job, d *queued, host string, r smtp.Reply) queue.Result {
+// programOf is what a way that leads to no host is in a trace.
+func programOf(v route.Via) string {
+	switch v {
+	case route.ViaPipe, route.ViaDiscard:
+		return string(v)
+	case route.ViaMaildir, route.ViaMbox:
+		return "virtual"
+	}
+	return "error"
+}
+
+// told notes what was done for one recipient, and by what, and makes its result.
+func (a *Agent) told(job *queue.Job, d *queued, host, by string, r smtp.Reply) queue.Result {
 	res := queue.Result{Status: statusOf(r), Reply: r.String(), Host: host}
 	a.cfg.Trace(pipeline.Trace{ID: job.Message, Events: []pipeline.Event{{
-		Time: a.cfg.Now(), Kind: pipeline.EventRelay, Rcpt: d.Act.Mailbox.String(), Host: host,
+		Time: a.cfg.Now(), Kind: pipeline.EventRelay, Stage: by, Rcpt: d.Act.Mailbox.String(), Host: host,
 		Action: statusWords[res.Status], Reply: res.Reply,
 	}}})
 	return res
@@ -142,6 +153,10 @@ func (a *Agent) relay(ctx context.Context, job *queue.Job, data []queued, e erra
 	results := a.cfg.Router.Relay().Deliver(ctx, rj)
 	took := a.cfg.Now().Sub(begin)
 	events := make([]pipeline.Event, len(results))
+	by := "" // SMTP
+	if e.way.Route.LMTP {
+		by = "lmtp"
+	}
 	for k, r := range results {
 		res := queue.Result{Status: statusOf(r.Reply), Reply: r.Reply.String(), Host: r.Host, Dead: r.Dead, Info: r.DSN}
 		if e.way.Route.LMTP && !r.DSN {
@@ -152,7 +167,7 @@ func (a *Agent) relay(ctx context.Context, job *queue.Job, data []queued, e erra
 		}
 		out[idx[k]] = res
 		events[k] = pipeline.Event{
-			Time: begin, Kind: pipeline.EventRelay, Rcpt: rj.Rcpts[k].Addr.String(), Host: r.Host,
+			Time: begin, Kind: pipeline.EventRelay, Stage: by, Rcpt: rj.Rcpts[k].Addr.String(), Host: r.Host,
 			Action: statusWords[res.Status], Reply: r.Reply.String(), Note: r.TLS, Took: took,
 		}
 	}
@@ -192,7 +207,7 @@ func (a *Agent) attemptLocal(ctx context.Context, job *queue.Job, data []queued,
 		case reply.IsZero():
 			out[i] = queue.Result{Status: queue.Delivered, Reply: "250 2.0.0 Ok"}
 		default:
-			out[i] = queue.Result{Status: statusOf(reply), Reply: reply.String()}
+			out[i] = a.told(job, &data[i], "", "virtual", reply)
 		}
 	}
 	return out
@@ -313,6 +328,7 @@ func (a *Agent) storeLater(ctx context.Context, it *queue.Item, v *pipeline.View
 		return a.queue.Finish(tx, it)
 	})
 	for _, e := range stored {
+		e.Stage = "queue"
 		note(e)
 	}
 	if err == nil {
@@ -342,6 +358,35 @@ func (a *Agent) quarantine(ctx context.Context, old *queue.Item, v *pipeline.Vie
 // Report tells the sender what became of a job's items: failures, delays, and
 // successes where that was asked for. It is the queue's Report function.
 func (a *Agent) Report(ctx context.Context, job *queue.Job, outcomes []queue.Outcome) error {
+	if err := a.reportAll(ctx, job, outcomes); err != nil {
+		return err
+	}
+	var given []pipeline.Event
+	for _, o := range outcomes {
+		if o.Expired || o.Item.Ended != "" {
+			given = append(given, pipeline.Event{
+				Time: a.cfg.Now(), Kind: pipeline.EventQueue, Action: "expired", Rcpt: o.Item.Rcpt, Host: o.Item.Sender,
+				Note: "given up for " + o.Item.Rcpt, Reply: o.Result.Reply,
+			})
+		}
+	}
+	if len(given) > 0 {
+		a.cfg.Trace(pipeline.Trace{ID: job.Message, Events: given})
+	}
+	return nil
+}
+
+// Changed notes what an administrator has done to recipients of a message that
+// waits. It is the queue's Changed function.
+func (a *Agent) Changed(id message.ID, items int, what string) {
+	a.cfg.Trace(pipeline.Trace{ID: id, Events: []pipeline.Event{{
+		Time: a.cfg.Now(), Kind: pipeline.EventQueue, Action: what, Size: int64(items),
+		Note: fmt.Sprintf("%s by an administrator, recipients: %d", what, items),
+	}}})
+}
+
+// reportAll tells everybody who is to be told.
+func (a *Agent) reportAll(ctx context.Context, job *queue.Job, outcomes []queue.Outcome) error {
 	var out reports
 	for i, o := range outcomes {
 		action, ok := reportOf(o)
@@ -439,7 +484,7 @@ func (a *Agent) report(ctx context.Context, v *pipeline.View, body message.Bytes
 	if err != nil {
 		return err
 	}
-	err = a.made(ctx, v, pipeline.Mailing{}, pipeline.Recipient{Addr: v.Sender()}, m, "report")
+	err = a.made(ctx, v, pipeline.Mailing{}, pipeline.Recipient{Addr: v.Sender()}, m, reason{why: "report", action: rcpts[0].action})
 	if errors.Is(err, errRefused) {
 		return nil
 	}

@@ -109,7 +109,7 @@ func (a *Agent) attemptSystem(ctx context.Context, job *queue.Job, data []queued
 		} else {
 			h.Path = d.Act.Hand.Text
 		}
-		out[i] = a.hand(ctx, job, d, where, h)
+		out[i] = a.hand(ctx, job, []*queued{d}, where, "local", h)
 	}
 	return out
 }
@@ -129,7 +129,7 @@ func (a *Agent) handLocal(ctx context.Context, job *queue.Job, data []queued, e 
 		return strings.Compare(strings.ToLower(data[i].Act.Mailbox.Domain), strings.ToLower(data[k].Act.Mailbox.Domain))
 	})
 	for len(byDomain) > 0 {
-		first := &data[byDomain[0]]
+		first, together := &data[byDomain[0]], []*queued(nil)
 		n := 1
 		for n < len(byDomain) && n < size && strings.EqualFold(data[byDomain[n]].Act.Mailbox.Domain, first.Act.Mailbox.Domain) {
 			n++
@@ -138,9 +138,9 @@ func (a *Agent) handLocal(ctx context.Context, job *queue.Job, data []queued, e 
 			ID: job.Message, Sender: first.Sender, Message: e.body, Client: first.client(), Route: &l, Via: e.way.Via, Timeout: l.Timeout,
 		}
 		for _, i := range byDomain[:n] {
-			h.Rcpts = append(h.Rcpts, a.handed(&data[i]))
+			h.Rcpts, together = append(h.Rcpts, a.handed(&data[i])), append(together, &data[i])
 		}
-		res := a.hand(ctx, job, first, "route "+l.Name, h)
+		res := a.hand(ctx, job, together, "route "+l.Name, programOf(e.way.Via), h)
 		for _, i := range byDomain[:n] {
 			out[i] = res
 		}
@@ -148,8 +148,8 @@ func (a *Agent) handLocal(ctx context.Context, job *queue.Job, data []queued, e 
 	}
 }
 
-// hand hands a message over and makes the result.
-func (a *Agent) hand(ctx context.Context, job *queue.Job, d *queued, where string, h Handing) queue.Result {
+// hand hands a message over for some recipients, and makes the result of each.
+func (a *Agent) hand(ctx context.Context, job *queue.Job, to []*queued, where, by string, h Handing) (res queue.Result) {
 	reply := replyNoSystem
 	if a.cfg.Hand != nil {
 		reply = a.cfg.Hand(ctx, h)
@@ -157,5 +157,8 @@ func (a *Agent) hand(ctx context.Context, job *queue.Job, d *queued, where strin
 	if errors.Is(ctx.Err(), context.Canceled) && reply.Temporary() {
 		return queue.Result{Status: queue.Postponed}
 	}
-	return a.told(job, d, where, reply)
+	for _, d := range to {
+		res = a.told(job, d, where, by, reply)
+	}
+	return res
 }

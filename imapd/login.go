@@ -164,6 +164,7 @@ func (s *session) challenge() (string, error) {
 
 // check asks whether a login is good, and makes failing slow.
 func (s *session) check(name, password string) (reply, error) {
+	s.tried.Login = name
 	account, err := s.server.config.Authenticate(s.ctx, name, password, s.remote)
 	if err == nil {
 		err = s.ensureInbox(account)
@@ -172,12 +173,14 @@ func (s *session) check(name, password string) (reply, error) {
 		s.account, s.state = account, authenticated
 		s.conn.LoggedIn()
 		s.log.Info("imapd: login", "account", account.Name, "tls", s.tls)
+		s.watch()
 		return okCode("CAPABILITY "+s.capabilities(), "Logged in"), nil
 	}
 	if !errors.Is(err, ErrCredentials) {
 		s.log.Error("imapd: login", "login", name, "err", err)
 		return no("UNAVAILABLE", "Temporary failure, try again later"), nil
 	}
+	s.tried.Failures++
 	failures, more, err := s.conn.LoginFailed(s.ctx)
 	s.log.Info("imapd: login failed", "login", name, "failures", failures)
 	if err != nil {

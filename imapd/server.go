@@ -20,6 +20,17 @@ type Account struct {
 	Name string // for logs
 }
 
+// Attempt is what a connection has come to, as far as logging in goes.
+type Attempt struct {
+	OK            bool   // logged in; else gone without
+	Login         string // the last name that was tried
+	Mechanism     string // LOGIN's is PLAIN too: the password as it is
+	Remote, Local netip.AddrPort
+	TLS           bool
+	Failures      int
+	Took          time.Duration // since the connection began
+}
+
 // ErrCredentials is what Config.Authenticate returns for a login name or
 // password that is wrong. Any other error of it means that nobody can tell now.
 var ErrCredentials = errors.New("imapd: wrong login name or password")
@@ -32,6 +43,10 @@ type Config struct {
 	// Authenticate checks a password. It should take the same time whether or
 	// not the login name exists.
 	Authenticate func(ctx context.Context, login, password string, remote netip.AddrPort) (Account, error)
+
+	// Watch is told of each login, and of each connection that ended without one
+	// after logins that failed. nil: nobody wants to know.
+	Watch func(Attempt)
 
 	TLS    *tls.Config  // nil: no STARTTLS
 	Logger *slog.Logger // nil: silence

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"time"
 
 	"mtad/imapd/wire"
 	"mtad/internal/endpoint"
@@ -46,12 +47,15 @@ type session struct {
 	account  Account
 	selected *selected // in isSelected only
 	bad      int       // commands in a row
+	tried    Attempt   // what Config.Watch is told
+	began    time.Time
 }
 
 func newSession(ctx context.Context, s *Server, c *endpoint.Conn, implicitTLS bool) *session {
 	ses := &session{
 		server: s, store: s.config.Mailbox, ctx: ctx, remote: c.Remote, conn: c, state: notAuthenticated,
-		log: s.config.Logger.With("remote", c.Remote),
+		log: s.config.Logger.With("remote", c.Remote), began: s.config.Now(),
+		tried: Attempt{Mechanism: "PLAIN", Remote: c.Remote, Local: localOf(c)},
 	}
 	ses.over(c)
 	if implicitTLS {
@@ -74,6 +78,7 @@ func (s *session) over(nc net.Conn) {
 // serve runs the session to its end.
 func (s *session) serve() {
 	defer func() { s.net.Close() }() // with TLS's farewell, after STARTTLS too
+	defer s.watch()
 	if s.tls && !s.handshake() {
 		return
 	}
@@ -85,6 +90,28 @@ func (s *session) serve() {
 		}
 	}
 	_ = s.w.Flush() // the last words; nothing is left to do if they are lost
+}
+
+// localOf is our end of a connection, if that has an address.
+func localOf(c net.Conn) netip.AddrPort {
+	a, ok := c.LocalAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	return a.AddrPort()
+}
+
+// watch tells of what logging in has come to, once.
+func (s *session) watch() {
+	if s.server.config.Watch == nil || s.tried.OK {
+		return
+	}
+	s.tried.OK = s.state&(authenticated|isSelected) != 0
+	if !s.tried.OK && s.tried.Failures == 0 {
+		return
+	}
+	s.tried.TLS, s.tried.Took = s.tls, s.server.config.Now().Sub(s.began)
+	s.server.config.Watch(s.tried)
 }
 
 func (s *session) handshake() bool {

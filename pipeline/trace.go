@@ -76,11 +76,15 @@ const (
 	EventReply   EventKind = "reply"   // what the client was told in the end
 	EventLogin   EventKind = "login"   // Stage has the protocol, Action "ok" or "failed", Note who by which mechanism
 	EventTaken   EventKind = "taken"   // the message is on disk; Size, Note has its Message-ID
-	EventQueue   EventKind = "queue"   // queued, held, released, given up
-	EventDeliver EventKind = "deliver" // stored in a folder
-	EventRelay   EventKind = "relay"   // an attempt at a remote host
-	EventMade    EventKind = "made"    // another message was made of it; Note has its ID
+	EventQueue   EventKind = "queue"   // queued; with an Action held, released, requeued, deleted (Size recipients), expired
+	EventDeliver EventKind = "deliver" // stored in a folder; with an Action redirected or discarded instead
+	EventRelay   EventKind = "relay"   // an attempt at a remote host, or by what Stage names: lmtp, pipe, local, virtual, error, discard
+	EventMade    EventKind = "made"    // another message was made of it; Note has its ID, Action what a report tells
 )
+
+// VerifiedName stands in the Note of a session's first event before the client's
+// name, where its address and the name lead to each other.
+const VerifiedName = ", which is "
 
 // maxEvents bounds one transaction's trace; maxSessionEvents the session's part.
 const (
@@ -95,8 +99,10 @@ type log struct {
 	dropped int
 }
 
+// add leaves out what is too much, but neither what the client was told nor that the
+// message was taken.
 func (l *log) add(e Event) {
-	if len(l.events) >= l.limit {
+	if len(l.events) >= l.limit && e.Kind != EventTaken && e.Kind != EventReply {
 		l.dropped++
 		return
 	}

@@ -37,16 +37,17 @@ type Action struct {
 	route  bool   // the items' destinations are found anew
 	way    string // by this way
 	delete bool
+	done   string // what is told of it
 }
 
 // Hold keeps items from being tried. What is held already keeps its reason.
 func Hold(reason string) Action {
-	return Action{set: "hold = ?", args: []any{reason}, only: "hold = ''"}
+	return Action{set: "hold = ?", args: []any{reason}, only: "hold = ''", done: "held"}
 }
 
 // Release has held items tried now.
 func (q *Queue) Release() Action {
-	return Action{set: "hold = '', next = ?", args: []any{q.cfg.Now().UnixMilli()}, only: "hold <> ''"}
+	return Action{set: "hold = '', next = ?", args: []any{q.cfg.Now().UnixMilli()}, only: "hold <> ''", done: "released"}
 }
 
 // Retry has items tried now, but for held ones.
@@ -67,10 +68,10 @@ func Reroute(way string) Action {
 
 // Requeue sends items through routing again, and has them tried now; what is held
 // stays so.
-func Requeue() Action { return Action{route: true} }
+func Requeue() Action { return Action{route: true, done: "requeued"} }
 
 // Delete forgets items; nobody is told.
-func Delete() Action { return Action{delete: true} }
+func Delete() Action { return Action{delete: true, done: "deleted"} }
 
 // Match counts what a selector chooses of what an action concerns.
 func (q *Queue) Match(ctx context.Context, sel selector.Selector, a Action) (Counts, error) {
@@ -118,6 +119,7 @@ func (q *Queue) Change(ctx context.Context, sel selector.Selector, a Action) (Co
 			return fmt.Errorf("queue: change: %w", err)
 		}
 		done = append(done, some...)
+		q.tellChanged(some, a.done)
 		if !a.route {
 			q.forget(some)
 		}
@@ -127,6 +129,21 @@ func (q *Queue) Change(ctx context.Context, sel selector.Selector, a Action) (Co
 		err = ErrUnderWay
 	}
 	return count(done), err
+}
+
+// tellChanged tells of what was done to some items, in the order of messages.
+func (q *Queue) tellChanged(some []chosen, what string) {
+	if q.cfg.Changed == nil || what == "" {
+		return
+	}
+	for len(some) > 0 {
+		n := 1
+		for n < len(some) && some[n].message == some[0].message {
+			n++
+		}
+		q.cfg.Changed(some[0].message, n, what)
+		some = some[n:]
+	}
 }
 
 // ErrUnderWay says that all that would get another destination is being tried.

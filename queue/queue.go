@@ -67,6 +67,9 @@ type Config struct {
 	// Dest is the destination that an item has by a way of its own. Reroute needs
 	// it.
 	Dest func(ctx context.Context, it *Item, way string) (string, error)
+	// Changed is told what an administrator has done (held, released, requeued,
+	// deleted) to how many items of a message. May be nil.
+	Changed func(id message.ID, items int, what string)
 	// WarnAfter is when the sender of an item is told of the delay; zero is
 	// never.
 	WarnAfter func(*Item) time.Duration

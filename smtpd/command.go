@@ -55,6 +55,14 @@ func (c *conn) command(ctx context.Context, raw []byte) error {
 	}
 	name, arg, _ := strings.Cut(line, " ")
 	name = strings.ToUpper(name)
+	before := c.errors
+	err := c.obey(ctx, line, name, arg)
+	c.seen.count(name, c.errors > before)
+	return err
+}
+
+// obey runs one command.
+func (c *conn) obey(ctx context.Context, line, name, arg string) error {
 	switch {
 	case webVerbs[name]:
 		c.reply(smtp.NewReply(421, 7, 0, c.cfg.Hostname+" This is not a web server"))
@@ -329,7 +337,7 @@ func (c *conn) refusal(ctx context.Context, fate pipeline.Fate) error {
 	r := c.traced(fate.Reply)
 	c.flow.Record(pipeline.Event{Kind: pipeline.EventReply, Step: fate.Step, Reply: r.String()})
 	if !c.mail && c.flow.View().ID() == 0 {
-		c.traceSession(r)
+		c.traceSession()
 	}
 	return c.refuse(ctx, r)
 }
@@ -348,14 +356,13 @@ func (c *conn) endTransaction(o pipeline.Outcome) {
 }
 
 // traceSession hands on the trace of a session that never got to MAIL.
-func (c *conn) traceSession(r smtp.Reply) {
+func (c *conn) traceSession() {
 	if c.cfg.Trace == nil {
 		return
 	}
 	t := c.flow.Trace()
 	if id, err := message.ParseID(c.flow.Client().Session); err == nil {
 		t.ID = id
-		t.Events = append(t.Events, pipeline.Event{Time: c.cfg.Now(), Kind: pipeline.EventReply, Reply: r.String()})
 		c.cfg.Trace(t)
 	}
 }

@@ -109,6 +109,11 @@ type Config struct {
 	// session that was refused before one. It may be nil.
 	Trace func(pipeline.Trace)
 
+	// Watch is told when a connection has begun, as its trace begins, and when it
+	// has ended: then Action says how ("quit", "lost connection after DATA"), Note
+	// how often each command came, and Took how long it was. nil: nobody wants to know.
+	Watch func(pipeline.Event)
+
 	Log *slog.Logger
 	Now func() time.Time
 }

@@ -61,6 +61,7 @@ type conn struct {
 	chunk    *chunked // a BDAT transfer under way
 	errors   int
 	authErrs int
+	seen     *seen // nil unless somebody watches connections
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
@@ -186,6 +187,7 @@ func (c *conn) serve(ctx context.Context) {
 	if c.greet(ctx) {
 		err := c.loop(ctx)
 		c.farewell(err)
+		c.seen.end(err)
 	}
 	c.flush()
 }
@@ -212,6 +214,7 @@ func (c *conn) guard() {
 // close ends the flow. What an unfinished transaction came to is traced.
 func (c *conn) close() {
 	c.endTransaction(pipeline.Aborted)
+	c.seen.tell(c)
 	c.flow.Close()
 	c.release()
 }
@@ -242,7 +245,13 @@ func (c *conn) start(ctx context.Context) error {
 func (c *conn) enter(client pipeline.Client) {
 	p, release := c.cfg.Pipeline()
 	c.flow, c.release = p.Open(client), release
-	c.flow.Record(pipeline.Event{Kind: pipeline.EventSession, Host: client.Peer(), Note: "connected to " + c.cfg.Name})
+	note := "connected to " + c.cfg.Name
+	if client.Name != "" && client.Name != "localhost" {
+		note += pipeline.VerifiedName + client.Name
+	}
+	e := pipeline.Event{Time: c.cfg.Now(), Kind: pipeline.EventSession, Host: client.Peer(), Note: note}
+	c.flow.Record(e)
+	c.seen = c.watch(e)
 }
 
 // greet asks the filters about the connection and sends the banner. It reports
@@ -261,8 +270,10 @@ func (c *conn) greet(ctx context.Context) bool {
 			reply.Code = 421
 			reply.Enhanced[0] = 4
 		}
-		c.reply(c.traced(reply))
-		c.traceSession(reply)
+		reply = c.traced(reply)
+		c.reply(reply)
+		c.flow.Record(pipeline.Event{Kind: pipeline.EventReply, Step: fate.Step, Reply: reply.String()})
+		c.traceSession()
 		return false
 	}
 	c.reply(smtp.Reply{Code: 220, Text: c.cfg.Hostname + map[bool]string{false: " ESMTP mtad", true: " LMTP mtad"}[c.cfg.LMTP]})

@@ -279,6 +279,56 @@ func (f *file) query(query string, arg int64) (out []pipeline.Trace, err error) 
 	}
 }
 
+// Bounds of a page.
+const (
+	pageRows   = 200
+	pageOctets = 4 << 20 // give or take a row
+)
+
+// row is a trace as it is stored.
+type row struct {
+	id     message.ID
+	events string
+}
+
+// page reads the rows behind an ID.
+func (f *file) page(after message.ID) (out []row, err error) {
+	st, err := f.conn.Prepare("SELECT id, events FROM trace WHERE id > ? ORDER BY id LIMIT ?")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, st.Reset()) }()
+	st.BindInt64(1, int64(after))
+	st.BindInt64(2, pageRows)
+	for size := 0; size < pageOctets; {
+		more, err := st.Step()
+		if err != nil || !more {
+			return out, err
+		}
+		r := row{message.ID(st.ColumnInt64(0)), st.ColumnText(1)}
+		size += len(r.events)
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// since reports whether something may have happened since a time: what was
+// written last was the newest, give or take a little.
+func (r *row) since(t time.Time) bool {
+	if !r.id.Time().Before(t) {
+		return true
+	}
+	line := strings.TrimSuffix(r.events, "\n")
+	line = line[strings.LastIndexByte(line, '\n')+1:]
+	var e struct {
+		Time time.Time `json:"time"`
+	}
+	return json.Unmarshal([]byte(line), &e) != nil || !e.Time.Before(t.Add(-slack))
+}
+
+// slack is by how much events may be written out of order.
+const slack = time.Minute
+
 // decode reads the lines of a row in the order of time. A line that is no event
 // is left out.
 func decode(text string) []pipeline.Event {

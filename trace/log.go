@@ -268,6 +268,38 @@ func (l *Log) Last(ctx context.Context, n int) ([]pipeline.Trace, error) {
 	return out, nil
 }
 
+// Each calls fn with every trace of which something may have happened since then,
+// in the order of IDs, until fn fails or ctx ends. It reads a page at a time, so
+// that what comes meanwhile is written between.
+func (l *Log) Each(ctx context.Context, since time.Time, fn func(pipeline.Trace) error) error {
+	var after message.ID
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		var page []row
+		err := l.ask(ctx, func(f *file) (err error) {
+			page, err = f.page(after)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("trace: read: %w", err)
+		}
+		if len(page) == 0 {
+			return nil
+		}
+		for _, r := range page {
+			after = r.id
+			if !r.since(since) {
+				continue
+			}
+			if err := fn(pipeline.Trace{ID: r.id, Events: decode(r.events)}); err != nil {
+				return err
+			}
+		}
+	}
+}
+
 // Subscribe returns a channel of what is added from now on, and a function that
 // ends it. Traces are shared: they are to be read only. A reader that lags
 // misses some. The channel is closed by the function and by Close.

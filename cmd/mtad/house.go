@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"mtad/cmd/mtad/boot"
+	"mtad/cmd/mtad/logs"
 	"mtad/cmd/mtad/users"
 	"mtad/deliver"
 	"mtad/deliver/relay"
@@ -32,7 +33,6 @@ import (
 	"mtad/smtpd"
 	"mtad/store"
 	"mtad/trace"
-	"mtad/trace/postfix"
 )
 
 // house is the running server: every room, wired.
@@ -40,8 +40,8 @@ type house struct {
 	from   source // of the configuration
 	start  *boot.Start
 	hup    <-chan os.Signal // SIGHUP
-	log    *slog.Logger
-	level  *slog.LevelVar
+	out    *logs.Log
+	log    *slog.Logger // into out
 	config atomic.Pointer[loaded]
 	began  *loaded // the configuration that was started with
 	cert   atomic.Pointer[tls.Certificate]
@@ -58,7 +58,6 @@ type house struct {
 	queue     *queue.Queue
 	set       *pipeline.Set
 	traces    *trace.Log
-	mailLog   *postfix.Writer // nil unless the log has Postfix's form
 	control   *control
 	listening []listening
 
@@ -72,10 +71,10 @@ type house struct {
 }
 
 // open opens the store and everything that stands on it; nothing listens yet.
-func open(ctx context.Context, from source, c *loaded, start *boot.Start, log *slog.Logger, level *slog.LevelVar) (*house, error) {
-	h := &house{from: from, start: start, log: log, level: level, began: c}
+func open(ctx context.Context, from source, c *loaded, start *boot.Start, out *logs.Log) (*house, error) {
+	h := &house{from: from, start: start, out: out, log: out.Logger, began: c}
 	h.config.Store(c)
-	c.log.target.Store(log)
+	c.log.target.Store(h.log)
 	h.useMonitor(c)
 	if err := h.useCertificate(c); err != nil {
 		return nil, err
@@ -143,7 +142,7 @@ func (h *house) openRest(ctx context.Context, c *loaded) error {
 	})
 	h.queue = queue.New(queue.Config{
 		DB: h.db, Attempt: h.agent.Attempt, Report: h.agent.Report, WarnAfter: h.agent.WarnAfter,
-		Again: h.agent.Again, Dest: h.agent.Dest,
+		Again: h.agent.Again, Dest: h.agent.Dest, Changed: h.agent.Changed,
 		PerDest: c.top.PerDest, Backoff: c.retries, Log: h.log,
 	})
 	h.agent.SetQueue(h.queue)
@@ -208,9 +207,7 @@ func listens(addr string, a netip.AddrPort) bool {
 
 // trace keeps what happened to a message.
 func (h *house) trace(t pipeline.Trace) {
-	if h.mailLog != nil {
-		_ = h.mailLog.Write(t) // a log that can't be written is no reason to stop
-	}
+	h.out.Trace(t)
 	h.traces.Add(t)
 	if !h.log.Enabled(context.Background(), slog.LevelDebug) {
 		return

@@ -2,37 +2,9 @@ package main
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"sync/atomic"
-
-	"mtad/trace/postfix"
 )
-
-// newLogger makes the one logger of the process.
-func newLogger(w io.Writer, format string, level *slog.LevelVar) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: level}
-	if format == "json" {
-		return slog.New(slog.NewJSONHandler(w, opts))
-	}
-	return slog.New(slog.NewTextHandler(w, opts))
-}
-
-// mailLog is where lines of Postfix's form go, nil if the log has another.
-func mailLog(w io.Writer, c *loaded) *postfix.Writer {
-	if c.top.LogFormat != "postfix" {
-		return nil
-	}
-	return postfix.New(w, postfix.Options{Ident: c.top.SyslogName, Host: c.top.Hostname})
-}
-
-// setLevel takes a level that the configuration has checked.
-func setLevel(v *slog.LevelVar, name string) {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(name)); err == nil {
-		v.Set(l)
-	}
-}
 
 // lateLog is the log of what is made before the log is: nothing until it has a
 // target.

@@ -42,7 +42,7 @@ func (h *house) reload(ctx context.Context) (restart []string, err error) {
 	}
 	changed := changedOnRestart(h.began, c)
 	h.put(c, next, paths)
-	setLevel(h.level, c.top.LogLevel)
+	h.out.SetLevel(c.top.LogLevel)
 	h.warnPostmaster(ctx, c)
 	h.log.Info("configuration reloaded", "file", h.from.path, "needs_restart", changed)
 	return changed, nil

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"mtad/cmd/mtad/logs"
 	"mtad/cmd/mtad/routes"
 	"mtad/config"
 	"mtad/message"
@@ -16,6 +17,7 @@ import (
 
 type topSettings struct {
 	routes.Settings
+	logs.Place
 
 	Hostname       string        `mtad:"hostname"`
 	DataDir        string        `mtad:"data_dir"`
@@ -56,9 +58,6 @@ type topSettings struct {
 	WarnLocal      time.Duration `mtad:"delay_warning_local"`
 	WarnOther      time.Duration `mtad:"delay_warning_time"`
 	PerDest        int           `mtad:"destination_concurrency_limit"`
-	LogLevel       string        `mtad:"log_level"`
-	LogFormat      string        `mtad:"log_format"`
-	SyslogName     string        `mtad:"syslog_name"`
 }
 
 type listenerSettings struct {
@@ -118,7 +117,7 @@ func filterType(label string) (*config.BlockType, []string) {
 	return nil, names
 }
 
-var topOptions = slices.Concat(ownOptions, routes.Options)
+var topOptions = slices.Concat(ownOptions, logs.Options, routes.Options)
 
 // ownOptions are those that no other room has.
 var ownOptions = []config.Option{
@@ -161,9 +160,6 @@ var ownOptions = []config.Option{
 	{Name: "delay_warning_local", Type: config.TypeDuration, Default: "4h", Min: "1m", Doc: "When users of this server are told that their mail is delayed.", Example: `"4h"`},
 	{Name: "delay_warning_time", Type: config.TypeDuration, Default: "24h", Min: "1m", Doc: "When other senders are told.", Example: `"24h"`, Postfix: "delay_warning_time"},
 	{Name: "destination_concurrency_limit", Type: config.TypeInt, Default: 20, Min: 1, Unit: "connections", Doc: "Deliveries to one destination at a time.", Example: "20", Postfix: "default_destination_concurrency_limit"},
-	{Name: "log_level", Type: config.TypeString, Default: "info", Values: []string{"debug", "info", "warn", "error"}, Reload: true, Doc: "The least important messages that are logged.", Example: `"debug"`},
-	{Name: "syslog_name", Type: config.TypeString, Default: "postfix", Doc: "What stands before /smtpd and the like in log lines of Postfix's form.", Example: `"postfix"`, Postfix: "syslog_name"},
-	{Name: "log_format", Type: config.TypeString, Default: "text", Values: []string{"text", "json", "postfix"}, Doc: "The form of log lines. With postfix what happens to mail is logged too, in lines as Postfix and Dovecot write them.", Example: `"json"`},
 }
 
 var listenerOptions = []config.Option{

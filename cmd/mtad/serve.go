@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -18,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mtad/cmd/mtad/boot"
+	"mtad/cmd/mtad/logs"
 	"mtad/config"
 	"mtad/deliver"
 	"mtad/directory"
@@ -32,6 +32,7 @@ import (
 	"mtad/pipeline"
 	"mtad/smtp"
 	"mtad/smtpd"
+	"mtad/trace/postfix"
 )
 
 func newServe(g *global) *cobra.Command {
@@ -109,11 +110,11 @@ func monitorServe(ctx context.Context, path string, start *boot.Start, logTo io.
 	if err != nil {
 		return err
 	}
-	level := new(slog.LevelVar)
-	setLevel(level, c.top.LogLevel)
+	out := logs.Open(logTo, c.top.Place, c.top.Hostname)
+	defer out.Close()
 	root := boot.Root{
 		User: c.top.User, DataDir: c.top.DataDir, Args: os.Args[1:],
-		Log: newLogger(logTo, c.top.LogFormat, level), Policy: grant.New(c.top.Grants(c.names.Routes)),
+		Log: out.Logger, Policy: grant.New(c.top.Grants(c.names.Routes)),
 	}
 	for _, l := range c.listeners {
 		root.Places = append(root.Places, boot.Place{Name: l.name, Addrs: l.network()})
@@ -147,17 +148,16 @@ func serve(ctx context.Context, from source, start *boot.Start, logTo io.Writer,
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	level := new(slog.LevelVar)
-	setLevel(level, c.top.LogLevel)
-	log := newLogger(logTo, c.top.LogFormat, level)
-	h, err := open(ctx, from, c, start, log, level)
+	out := logs.Open(logTo, c.top.Place, c.top.Hostname)
+	defer out.Close()
+	h, err := open(ctx, from, c, start, out)
 	if err != nil {
 		return err
 	}
-	h.hup, h.mailLog = hup, mailLog(logTo, c)
+	h.hup = hup
 	defer func() {
 		if err := h.close(); err != nil {
-			log.Error("close", "err", err)
+			out.Error("close", "err", err)
 		}
 	}()
 	return h.run(ctx, c, ready)
@@ -354,6 +354,7 @@ func (h *house) smtpConfig(c *loaded, l listener) smtpd.Config {
 		Hide:         h.hide(l),
 		Accept:       h.agent.Accept,
 		Trace:        h.trace,
+		Watch:        h.smtpWatch(),
 		Log:          h.log,
 	}
 }
@@ -396,7 +397,7 @@ func (h *house) newIMAP(c *loaded) (*imapd.Server, error) {
 	for _, l := range c.listeners {
 		if l.Protocol == protocolIMAP {
 			return imapd.New(imapd.Config{
-				Mailbox: h.mailboxes, Authenticate: h.imapLogin, TLS: h.tlsConfig(), Logger: h.log,
+				Mailbox: h.mailboxes, Authenticate: h.imapLogin, Watch: h.imapWatch(), TLS: h.tlsConfig(), Logger: h.log,
 				MaxMessageSize: int64(c.top.MessageSize), SpoolDir: filepath.Join(c.top.DataDir, "spool"),
 				MaxPerAddress: c.top.PerAddress, Limits: c.messageLimits(),
 			})
@@ -409,12 +410,34 @@ func (h *house) newIMAP(c *loaded) (*imapd.Server, error) {
 func (h *house) imapLogin(ctx context.Context, login, password string, from netip.AddrPort) (imapd.Account, error) {
 	u, err := h.directory.Authenticate(ctx, login, password)
 	if errors.Is(err, directory.ErrBadPassword) {
-		h.trace(pipeline.Trace{ID: message.NewID(time.Now()), Events: []pipeline.Event{{
+		h.traces.Add(pipeline.Trace{ID: message.NewID(time.Now()), Events: []pipeline.Event{{
 			Time: time.Now(), Kind: pipeline.EventLogin, Stage: "imap", Host: pipeline.Peer(from), Action: "failed", Note: login + " by PLAIN",
 		}}})
 		return imapd.Account{}, imapd.ErrCredentials
 	}
 	return imapd.Account{ID: mailbox.AccountID(u.ID), Name: u.Address}, err
+}
+
+// smtpWatch tells the log of connections, if it has the form for it.
+func (h *house) smtpWatch() func(pipeline.Event) {
+	if mail := h.out.Mail(); mail != nil {
+		return mail.Connection
+	}
+	return nil
+}
+
+// imapWatch tells the log of logins by IMAP, if it has the form for it.
+func (h *house) imapWatch() func(imapd.Attempt) {
+	mail := h.out.Mail()
+	if mail == nil {
+		return nil
+	}
+	return func(a imapd.Attempt) {
+		mail.Login(postfix.Login{
+			Time: time.Now(), OK: a.OK, User: a.Login, Mechanism: a.Mechanism, Remote: a.Remote, Local: a.Local,
+			TLS: a.TLS, Failures: a.Failures, Took: a.Took,
+		})
+	}
 }
 
 // reloadOnHangup reloads the configuration at SIGHUP.

@@ -109,6 +109,9 @@ var tellers = map[pipeline.EventKind]func(*pipeline.Event) line{
 		return line{word: "taken", what: fmt.Sprintf("%d octets", e.Size), detail: e.Note}
 	},
 	pipeline.EventQueue: func(e *pipeline.Event) line {
+		if e.Action != "" {
+			e.Host = "" // a sender
+		}
 		return line{word: "queue", what: e.Note, detail: e.Host, more: below("", e.Reply)}
 	},
 	pipeline.EventDeliver: func(e *pipeline.Event) line {

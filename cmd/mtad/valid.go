@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mtad/cmd/mtad/boot"
+	"mtad/cmd/mtad/logs"
 	"mtad/cmd/mtad/routes"
 	"mtad/config"
 	"mtad/lookup"
@@ -28,6 +29,9 @@ func (c *loaded) checkTop(root config.Block, diags *config.Diagnostics) {
 	}
 	if h := c.top.HTTP; h != "" && !routes.HostPort(h) {
 		diags.Add(root.Errorf("http", "%q is not host:port", h))
+	}
+	if wrong := logs.CheckTo(c.top.LogTo); wrong != "" {
+		diags.Add(root.Errorf("log_to", "%s", wrong))
 	}
 	for _, s := range c.top.Retries {
 		d, err := config.ParseDuration(s)

@@ -17,6 +17,7 @@ type scene struct {
 	w      *Writer
 	id     message.ID
 	peer   string // name[address]
+	key0   string // of the connection
 	pid    uint32
 	helo   string
 	proto  string
@@ -25,6 +26,10 @@ type scene struct {
 	from   string
 	rcpts  int
 	filter string // the kind of the filter that refused
+	drop   string // of the filter that discarded
+	own    bool   // the events are the connection's own, and may have been told of
+	taken  bool
+	early  []*pipeline.Event // deliveries before the message was taken
 	filed  map[string]bool
 	acted  bool // the message was filed, queued or tried
 	last   time.Time
@@ -38,18 +43,17 @@ func (s *scene) event(e *pipeline.Event) {
 	case pipeline.EventLogin:
 		s.login(e)
 	case pipeline.EventStep:
-		if e.Reply != "" && !e.Shadow && !e.Masked {
-			s.filter = e.Filter
-		}
+		s.step(e)
 	case pipeline.EventMail:
+		s.own = false
 		s.mail(e)
 	case pipeline.EventReply:
 		s.reply(e)
 	case pipeline.EventTaken:
-		s.taken(e)
+		s.own = false
+		s.take(e)
 	case pipeline.EventQueue:
-		s.acted = true
-		s.w.wait(s.id, 1)
+		s.queue(e)
 	case pipeline.EventDeliver:
 		s.deliver(e)
 	case pipeline.EventRelay:
@@ -59,21 +63,59 @@ func (s *scene) event(e *pipeline.Event) {
 	}
 }
 
-func (s *scene) smtpd(at time.Time, format string, args ...any) {
-	s.w.line(at, s.w.opts.Ident+"/smtpd", s.pid, format, args...)
+func (s *scene) step(e *pipeline.Event) {
+	switch {
+	case e.Shadow || e.Masked:
+	case e.Reply != "":
+		s.filter = e.Filter
+	case e.Action == pipeline.Discard.String():
+		s.drop = e.Step
+	}
+}
+
+func (s *scene) smtpd(at time.Time, sev Severity, format string, args ...any) {
+	s.w.line(at, sev, s.w.ident+"/smtpd", s.pid, format, args...)
 }
 
 func (s *scene) program(at time.Time, name, format string, args ...any) {
-	s.w.line(at, s.w.opts.Ident+"/"+name, pidOf(name), "%s: %s", ID(s.id), fmt.Sprintf(format, args...))
+	s.w.line(at, Info, s.w.ident+"/"+name, pidOf(name), "%s: %s", ID(s.id), fmt.Sprintf(format, args...))
 }
 
 // connection finds the peer's name and number.
 func (s *scene) connection(e *pipeline.Event) {
-	addr := "127.0.0.1" // a socket with a path
+	addr, name := "127.0.0.1", "localhost" // a socket with a path
 	if a, err := netip.ParseAddrPort(e.Host); err == nil {
 		addr = a.Addr().Unmap().String()
+		if !a.Addr().IsLoopback() {
+			name = "unknown"
+		}
 	}
-	s.peer, s.pid = "unknown["+addr+"]", pidOf(e.Host)
+	if _, verified, ok := strings.Cut(e.Note, pipeline.VerifiedName); ok && verified != "" {
+		name = word(verified)
+	}
+	s.peer, s.pid = name+"["+addr+"]", pidOf(e.Host)
+}
+
+// key names a connection.
+func (s *scene) key(host string, began time.Time) string {
+	return host + " " + strconv.FormatInt(began.UnixNano(), 10)
+}
+
+// fresh reports whether an event of the connection's own is told of for the first
+// time: they stand in the trace of each of its messages.
+func (s *scene) fresh(e *pipeline.Event) bool {
+	if !s.own || s.key0 == "" {
+		return true
+	}
+	at, ok := s.w.told[s.key0]
+	if ok && e.Time.UnixNano() <= at {
+		return false
+	}
+	if !ok {
+		dropOne(s.w.told)
+	}
+	s.w.told[s.key0] = e.Time.UnixNano()
+	return true
 }
 
 func (s *scene) session(e *pipeline.Event) {
@@ -81,8 +123,9 @@ func (s *scene) session(e *pipeline.Event) {
 	switch {
 	case e.Host != "":
 		s.connection(e)
-		if s.w.first(e.Host + e.Time.String()) {
-			s.smtpd(e.Time, "connect from %s", s.peer)
+		s.own, s.key0 = true, s.key(e.Host, e.Time)
+		if s.fresh(e) {
+			s.smtpd(e.Time, Info, "connect from %s", s.peer)
 		}
 	case len(words) == 2 && (words[0] == "EHLO" || words[0] == "HELO" || words[0] == "LHLO"):
 		s.helo = words[1]
@@ -96,19 +139,14 @@ func (s *scene) session(e *pipeline.Event) {
 	}
 }
 
-// login tells of a failed login, or of one by IMAP.
+// login tells of a failed login by SMTP; those by IMAP are told of by Login.
 func (s *scene) login(e *pipeline.Event) {
-	s.connection(e)
-	addr := strings.TrimSuffix(strings.TrimPrefix(s.peer, "unknown["), "]")
-	user, mech := cutLast(e.Note, " by ")
-	switch {
-	case e.Stage == "smtp" && e.Action == "failed":
-		s.smtpd(e.Time, "warning: %s: SASL %s authentication failed: authentication failure, sasl_username=%s", s.peer, word(mech), word(user))
-	case e.Stage == "imap" && e.Action == "failed":
-		s.w.line(e.Time, "dovecot", pidOf("dovecot"), "imap-login: Aborted login (auth failed, 1 attempts in 2 secs): user=<%s>, method=%s, rip=%s", word(user), word(mech), addr)
-	case e.Stage == "imap":
-		s.w.line(e.Time, "dovecot", pidOf("dovecot"), "imap-login: Login: user=<%s>, method=%s, rip=%s", word(user), word(mech), addr)
+	if e.Stage != "smtp" || e.Action != "failed" {
+		return
 	}
+	s.connection(e)
+	user, mech := cutLast(e.Note, " by ")
+	s.smtpd(e.Time, Warning, "warning: %s: SASL %s authentication failed: authentication failure, sasl_username=%s", s.peer, word(mech), word(user))
 }
 
 func (s *scene) mail(e *pipeline.Event) {
@@ -118,7 +156,7 @@ func (s *scene) mail(e *pipeline.Event) {
 	case e.Reply == "250":
 		s.rcpts++
 	default:
-		s.reject(e, "NOQUEUE", "reject", "RCPT", s.why(e))
+		s.reject(e, "NOQUEUE", "RCPT", s.why(e))
 	}
 }
 
@@ -140,9 +178,16 @@ func (s *scene) why(e *pipeline.Event) string {
 	return code + " " + to + "Recipient address rejected: " + text(rest)
 }
 
-// reply tells of a refusal of anything but a recipient.
+// reply tells of a refusal of anything but a recipient, and of a message that was
+// taken and thrown away.
 func (s *scene) reply(e *pipeline.Event) {
-	if e.Reply == "" || e.Reply[0] == '2' || e.Reply[0] == '3' || s.peer == "" {
+	if e.Reply == "" || s.peer == "" || !s.fresh(e) {
+		return
+	}
+	if e.Reply[0] == '2' || e.Reply[0] == '3' {
+		if s.drop != "" && !s.taken {
+			s.program(e.Time, "cleanup", "discard: END-OF-MESSAGE from %s: %s; %s", s.peer, text(s.drop), s.envelope(""))
+		}
 		return
 	}
 	code, rest := codes(e.Reply)
@@ -151,18 +196,18 @@ func (s *scene) reply(e *pipeline.Event) {
 	case s.rcpts > 0 && s.filter == "milter":
 		s.program(e.Time, "cleanup", "milter-reject: END-OF-MESSAGE from %s: %s; %s", s.peer, said, s.envelope(e.Rcpt))
 	case s.rcpts > 0:
-		s.reject(e, ID(s.id), "reject", "END-OF-MESSAGE", said)
-	case s.from != "":
-		s.reject(e, "NOQUEUE", "reject", "MAIL", said)
+		s.reject(e, ID(s.id), "END-OF-MESSAGE", said)
+	case s.from != "" || !s.own:
+		s.reject(e, "NOQUEUE", "MAIL", said)
 	case s.helo != "":
-		s.reject(e, "NOQUEUE", "reject", "EHLO", said)
+		s.reject(e, "NOQUEUE", "EHLO", said)
 	default:
-		s.reject(e, "NOQUEUE", "reject", "CONNECT", said)
+		s.reject(e, "NOQUEUE", "CONNECT", said)
 	}
 }
 
-func (s *scene) reject(e *pipeline.Event, id, how, where, said string) {
-	s.smtpd(e.Time, "%s: %s: %s from %s: %s; %s", id, how, where, s.peer, said, s.envelope(e.Rcpt))
+func (s *scene) reject(e *pipeline.Event, id, where, said string) {
+	s.smtpd(e.Time, Info, "%s: reject: %s from %s: %s; %s", id, where, s.peer, said, s.envelope(e.Rcpt))
 	s.filter = ""
 }
 
@@ -174,33 +219,88 @@ func (s *scene) envelope(to string) string {
 	return out + " proto=" + s.proto + " helo=<" + word(s.helo) + ">"
 }
 
-// taken tells of an accepted message.
-func (s *scene) taken(e *pipeline.Event) {
+// take tells of an accepted message.
+func (s *scene) take(e *pipeline.Event) {
+	s.taken = true
+	m := s.w.mail(s.id)
+	m.peer, m.envelope = s.peer, s.envelope("")
 	if s.peer != "" {
 		login := ""
 		if s.user != "" {
 			login = ", sasl_method=" + word(s.mech) + ", sasl_username=" + word(s.user)
 		}
-		s.smtpd(e.Time, "%s: client=%s%s", ID(s.id), s.peer, login)
+		s.smtpd(e.Time, Info, "%s: client=%s%s", ID(s.id), s.peer, login)
 	}
 	s.program(e.Time, "cleanup", "message-id=<%s>", word(strings.Trim(e.Note, "<>")))
 	s.program(e.Time, "qmgr", "from=<%s>, size=%d, nrcpt=%d (queue active)", word(s.from), e.Size, max(s.rcpts, 1))
+	for _, early := range s.early {
+		s.deliver(early)
+	}
+}
+
+// queue tells of what is put into the queue, held there, and given up.
+func (s *scene) queue(e *pipeline.Event) {
+	s.acted = true
+	switch e.Action {
+	case "expired":
+		s.leaves(1)
+		s.program(e.Time, "qmgr", "from=<%s>, status=expired, returned to sender", word(e.Host))
+		return
+	case "deleted":
+		s.leaves(max(int(e.Size), 1))
+		return
+	case "held", "released", "requeued":
+		what := map[string]string{"held": "placed on hold", "released": "released from hold", "requeued": "requeued"}[e.Action]
+		s.program(e.Time, "postsuper", "%s", what)
+		return
+	}
+	m := s.w.mail(s.id)
+	m.waiting++
+	if why, ok := strings.CutPrefix(e.Note, "held: "); ok && !m.held {
+		m.held = true
+		peer, envelope := m.peer, m.envelope
+		if peer == "" {
+			peer = "local"
+		}
+		s.program(e.Time, "cleanup", "hold: END-OF-MESSAGE from %s: %s; %s", peer, text(why), envelope)
+	}
+}
+
+// leaves notes that recipients are not in the queue any more.
+func (s *scene) leaves(n int) {
+	if m := s.w.mails[s.id]; m != nil {
+		m.waiting = max(m.waiting-n, 0)
+	}
 }
 
 func (s *scene) deliver(e *pipeline.Event) {
+	if e.Host == "" && !s.taken && s.peer != "" {
+		s.early = append(s.early, e)
+		return
+	}
 	s.acted = true
-	if s.filed[e.Rcpt] {
+	place := e.Rcpt + " " + e.Host
+	if s.filed[place] {
 		return // stored in several folders: one delivery
 	}
 	if s.filed == nil {
 		s.filed = map[string]bool{}
 	}
-	s.filed[e.Rcpt] = true
+	s.filed[place] = true
+	if e.Stage == "queue" {
+		s.leaves(1)
+	}
 	to := e.Host
 	if to == "" {
 		to = e.Rcpt
 	}
-	s.tried(e, "virtual", to, "virtual", "2.0.0", "sent", e.Note)
+	switch {
+	case e.Action == "redirected": // what was made of it is told of
+	case e.Action == "discarded" || e.Host == "":
+		s.tried(e, "discard", to, "none", "2.0.0", "sent", e.Note)
+	default:
+		s.tried(e, "virtual", to, "virtual", "2.0.0", "sent", e.Note)
+	}
 }
 
 func (s *scene) relay(e *pipeline.Event) {
@@ -209,19 +309,22 @@ func (s *scene) relay(e *pipeline.Event) {
 		return // postponed: nothing was said
 	}
 	s.acted = true
-	if status != "deferred" && s.w.queue[s.id] > 0 {
-		s.w.queue[s.id]--
+	if status != "deferred" {
+		s.leaves(1)
 	}
-	program, host := "smtp", e.Host
+	program, host := "smtp", hop(e.Host)
+	if e.Stage != "" {
+		program = e.Stage
+	}
 	switch {
-	case host == "error" || host == "discard" || host == "pipe":
-		program = host
-	case host == "":
+	case program == "error" || program == "discard" || e.Host == "":
 		host = "none"
+	case program != "smtp" && program != "lmtp":
+		host = program // a program's or file's name may hold anything
 	}
 	code, rest := codes(e.Reply)
 	_, dsn, _ := strings.Cut(code, " ")
-	s.tried(e, program, e.Rcpt, hop(host), dsn, status, code+" "+rest)
+	s.tried(e, program, e.Rcpt, host, dsn, status, code+" "+rest)
 }
 
 func (s *scene) tried(e *pipeline.Event, program, to, relay, dsn, status, said string) {
@@ -235,17 +338,30 @@ func (s *scene) tried(e *pipeline.Event, program, to, relay, dsn, status, said s
 		word(to), orig, relay, delay, max(delay-took, 0), took, dsn, status, text(said))
 }
 
+// reports are the words for reports to the sender, by what they tell.
+var reports = map[string]string{"failed": "non-delivery", "delayed": "delay", "delivered": "delivery status", "relayed": "delivery status"}
+
+// made tells of a message that this one gave rise to.
 func (s *scene) made(e *pipeline.Event) {
 	why, of := cutLast(e.Note, " ")
-	if id, err := message.ParseID(of); err == nil && why == "report" && e.Err == "" {
-		s.program(e.Time, "bounce", "sender non-delivery notification: %s", ID(id))
+	id, err := message.ParseID(of)
+	switch {
+	case err != nil || e.Err != "":
+	case why == "report" && reports[e.Action] != "":
+		s.program(e.Time, "bounce", "sender %s notification: %s", reports[e.Action], ID(id))
+	case why == "redirect":
+		to := e.Host
+		if to == "" {
+			to = e.Rcpt
+		}
+		s.tried(e, "local", to, "local", "2.0.0", "sent", "forwarded as "+ID(id))
 	}
 }
 
 // end tells that nothing of the message is left in the queue.
 func (s *scene) end() {
-	if n, ok := s.w.queue[s.id]; s.acted && (n == 0 || !ok) {
-		delete(s.w.queue, s.id)
+	if m := s.w.mails[s.id]; m != nil && s.acted && m.waiting == 0 {
+		delete(s.w.mails, s.id)
 		s.program(s.last, "qmgr", "removed")
 	}
 }
