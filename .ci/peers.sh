@@ -9,7 +9,7 @@ packages="postfix swaks libnet-ssleay-perl mutt libsasl2-modules isync curl tmux
 	dovecot-imapd dovecot-lmtpd dovecot-sieve sieve-connect opendkim opendkim-tools spamass-milter spamassassin spamd spamc
 	opendmarc clamav-daemon clamav-milter rspamd python3-milter gcc libmilter-dev miltertest python3-grpcio python3-protobuf
 	libclamav12 libical3 libxapian30 libjansson4 libldap-2.5-0 libpq5 libwrap0 libzephyr4 libgnutls-dane0 libidn12 libnsl2
-	slapd ldap-utils postgresql postfix-pgsql postfix-ldap postfix-sqlite postsrsd maildrop pflogsumm mailgraph fail2ban s-nail bsd-mailx cron"
+	slapd ldap-utils postgresql postfix-pgsql postfix-ldap postfix-sqlite postsrsd maildrop pflogsumm mailgraph fail2ban rsyslog s-nail bsd-mailx cron"
 
 # invoke-rc.d asks policy-rc.d whether a service may start: 101 is no. One that
 # is there already is put back.

@@ -110,8 +110,8 @@ type Config struct {
 	Trace func(pipeline.Trace)
 
 	// Watch is told when a connection has begun, as its trace begins, and when it
-	// has ended: then Action says how ("quit", "lost connection after DATA"), Note
-	// how often each command came, and Took how long it was. nil: nobody wants to know.
+	// has ended: then Action says how ("quit", "lost connection after DATA"), Mods
+	// how often each command came ("rcpt=1/2": once obeyed), and Took how long it was. nil: nobody wants to know.
 	Watch func(pipeline.Event)
 
 	Log *slog.Logger

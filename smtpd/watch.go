@@ -77,7 +77,7 @@ func (s *seen) tell(c *conn) {
 	}
 	now := c.cfg.Now()
 	e := s.began
-	e.Took, e.Time, e.Action, e.Note = now.Sub(e.Time), now, s.ended, s.summary()
+	e.Took, e.Time, e.Action, e.Mods = now.Sub(e.Time), now, s.ended, s.summary()
 	if e.Action == "" {
 		e.Action = "quit"
 	}
@@ -86,16 +86,15 @@ func (s *seen) tell(c *conn) {
 }
 
 // summary is how often each command came, and how often of that it was obeyed.
-func (s *seen) summary() string {
-	var b strings.Builder
+func (s *seen) summary() (out []string) {
 	var total tally
 	for _, name := range watched {
 		if t := s.counts[name]; t.all > 0 {
-			fmt.Fprintf(&b, "%s=%s ", strings.ToLower(name), t)
+			out = append(out, strings.ToLower(name)+"="+t.String())
 			total.all, total.refused = total.all+t.all, total.refused+t.refused
 		}
 	}
-	return b.String() + "commands=" + total.String()
+	return append(out, "commands="+total.String())
 }
 
 // String is "obeyed/all", or one number if that is the same.

@@ -146,6 +146,12 @@ func (s *server) start() {
 // startWith starts it by a command that is put before the arguments.
 func (s *server) startWith(program ...string) {
 	s.t.Helper()
+	s.startWaiting(func() bool { return strings.Contains(s.proc.Out.String(), "serving config=") }, program...)
+}
+
+// startWaiting starts it where its log does not come here; ready says that it serves.
+func (s *server) startWaiting(ready func() bool, program ...string) {
+	s.t.Helper()
 	p := mtatest.Spawn(s.t, "", stopLimit, append(program, "serve", "--dev", "--dir", s.dir, "--base-port", fmt.Sprint(s.Base))...)
 	s.proc = p
 	s.t.Cleanup(func() { // before the one of Spawn
@@ -153,7 +159,7 @@ func (s *server) startWith(program ...string) {
 			s.t.Errorf("mtad does not stop")
 		}
 	})
-	p.Await(s.t, "msg=serving")
+	mtatest.Eventually(s.t, "the server serves", stopLimit, ready)
 }
 
 // stopLimit is how long mtad may take to stop.

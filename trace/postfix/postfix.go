@@ -153,7 +153,7 @@ func (w *Writer) write(t *pipeline.Trace) {
 }
 
 // Connection tells of a connection that has begun or, with an Action, ended: its
-// Host is the peer, Action how it ended, Note the commands, Took its length.
+// Host is the peer, Action how it ended, Mods the commands, Took its length.
 func (w *Writer) Connection(e pipeline.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -167,7 +167,7 @@ func (w *Writer) Connection(e pipeline.Event) {
 	if how, ok := strings.CutPrefix(e.Action, "quit"); !ok || how != "" {
 		s.smtpd(e.Time, Info, "%s from %s", text(e.Action), s.peer)
 	}
-	s.smtpd(e.Time, Info, "disconnect from %s %s", s.peer, e.Note)
+	s.smtpd(e.Time, Info, "disconnect from %s %s", s.peer, strings.Join(e.Mods, " "))
 }
 
 // Login is what is known of logins by IMAP in one connection.
