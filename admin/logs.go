@@ -54,9 +54,13 @@ func (s *Server) report(ctx context.Context, q url.Values) (*report.Report, erro
 	if err := errors.Join(err, from.UnmarshalText([]byte(q.Get("from"))), to.UnmarshalText([]byte(q.Get("to")))); err != nil || top < 1 || top > maxTop {
 		return nil, &Error{Usage, "want from and to as in RFC 3339, and top from 1 to " + strconv.Itoa(maxTop)}
 	}
-	counter := report.New(from, to, top)
 	until, cancel := context.WithTimeout(ctx, reportTime)
 	defer cancel()
+	full, err := s.cfg.Traces.Full(until)
+	if err != nil {
+		return nil, err
+	}
+	counter := report.New(report.Options{From: from, To: to, Top: top, Full: full})
 	err = s.cfg.Traces.Each(until, from, func(t pipeline.Trace) error {
 		counter.Add(t)
 		return nil
@@ -79,10 +83,10 @@ func (s *Server) lookAround(ctx context.Context, r *report.Report) error {
 		return err
 	}
 	if held > 0 {
-		r.Look("mtad queue list --status held", "%d recipients' mail is held", held)
+		r.Look("mtad queue list --status held", "mail for %s is held", report.Recipients(int64(held)))
 	}
 	if waiting := all - held; waiting > 0 {
-		r.Look("mtad queue shape", "%d recipients' mail waits in the queue", waiting)
+		r.Look("mtad queue shape", "mail for %s waits in the queue", report.Recipients(int64(waiting)))
 	}
 	for _, st := range s.cfg.Steps() {
 		if st.BreakerOpen {

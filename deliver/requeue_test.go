@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"mtad/directory"
 	"mtad/queue"
@@ -98,5 +99,36 @@ func TestBounceByHand(t *testing.T) {
 		if !strings.Contains(strings.ReplaceAll(box[0], "\n ", " "), want) {
 			t.Errorf("no %q in\n%s", want, box[0])
 		}
+	}
+}
+
+// What is given up, and what an administrator does, stands in the trace.
+func TestQueueIsTraced(t *testing.T) {
+	w := newWorld(t)
+	w.remote.setDown(true)
+	w.send("ann@x.test", "ed@far.test", hello, proved)
+	w.quiet(1)
+	w.agent.Changed(7, 3, "held")
+	w.clock.Add(6 * 24 * time.Hour)
+	w.retry("deferred")
+	w.until("the report", func() bool { return strings.Contains(w.notes(), "given up for ed@far.test") })
+	if got := w.notes(); !strings.Contains(got, "queue  held  held by an administrator, recipients: 3") ||
+		!strings.Contains(got, "queue ed@far.test expired 550 5.4.7 Delivery time expired") && !strings.Contains(got, "queue ed@far.test expired 4") ||
+		!strings.Contains(got, "made ann@x.test failed  report ") {
+		t.Errorf("traced:\n%s", got)
+	}
+}
+
+// Each recipient of a program that is run once for several has a line of its own.
+func TestHandingIsTraced(t *testing.T) {
+	w := newWorld(t)
+	var job queue.Job
+	ds := []*queued{{}, {}}
+	for i := range ds {
+		ds[i].Act.Mailbox = w.addr([]string{"a@far.test", "b@far.test"}[i])
+	}
+	w.agent.hand(t.Context(), &job, ds, "route x", "pipe", Handing{})
+	if got := w.notes(); !strings.Contains(got, "relay a@far.test deferred 451") || !strings.Contains(got, "relay b@far.test deferred 451") {
+		t.Errorf("traced:\n%s", got)
 	}
 }

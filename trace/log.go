@@ -300,6 +300,16 @@ func (l *Log) Each(ctx context.Context, since time.Time, fn func(pipeline.Trace)
 	}
 }
 
+// Full reports whether old traces are being forgotten to make room.
+func (l *Log) Full(ctx context.Context) (full bool, err error) {
+	err = l.ask(ctx, func(f *file) error {
+		used, err := f.used()
+		full = used > f.max-2*(f.max/pruneShare)
+		return err
+	})
+	return full, err
+}
+
 // Subscribe returns a channel of what is added from now on, and a function that
 // ends it. Traces are shared: they are to be read only. A reader that lags
 // misses some. The channel is closed by the function and by Close.

@@ -28,7 +28,7 @@ func (c *Counter) attend() {
 		}
 	}
 	if n := r.Totals.Bounced + r.Totals.Expired; n > 0 {
-		r.Look("mtad trace "+c.bounceID, "%d recipients were bounced or given up", n)
+		r.Look("mtad trace "+c.bounceID, "%s bounced or given up, the last in this trace", Recipients(n))
 	}
 	for _, l := range r.Logins {
 		if l.Count >= guessing {
@@ -38,6 +38,14 @@ func (c *Counter) attend() {
 	if !r.Since.IsZero() {
 		r.Look("", "traces go back to %s only: what was before is not counted", r.Since.Local().Format(time.DateTime))
 	}
+}
+
+// Recipients are so many, in words.
+func Recipients(n int64) string {
+	if n == 1 {
+		return "1 recipient"
+	}
+	return fmt.Sprintf("%d recipients", n)
 }
 
 func times(n int64) string {

@@ -117,7 +117,7 @@ type Attention struct {
 // Counter makes a Report. It is for one goroutine.
 type Counter struct {
 	r        Report
-	top      int
+	opts     Options
 	hours    map[time.Time]*Times
 	filters  map[string]*Filter
 	domains  bounded[*Domain]
@@ -139,11 +139,17 @@ const (
 	listCount
 )
 
-// New begins to count what happens from one time to before another; top is how
-// long lists get.
-func New(from, to time.Time, top int) *Counter {
+// Options of New.
+type Options struct {
+	From, To time.Time
+	Top      int  // how long lists get
+	Full     bool // what is older than the oldest trace is forgotten
+}
+
+// New begins to count what happens from one time to before another.
+func New(opts Options) *Counter {
 	c := &Counter{
-		r: Report{From: from, To: to}, top: top,
+		r: Report{From: opts.From, To: opts.To}, opts: opts,
 		hours: map[time.Time]*Times{}, filters: map[string]*Filter{}, told: map[string]int64{},
 	}
 	for i := range c.lists {
@@ -175,7 +181,7 @@ const maxHours = 24 * 62
 // Report is what was counted. The Counter is done with.
 func (c *Counter) Report() *Report {
 	r := &c.r
-	if c.oldest.After(r.From) {
+	if c.opts.Full && c.oldest.After(r.From) {
 		r.Since = c.oldest
 	}
 	for _, t := range c.hours {
@@ -189,7 +195,7 @@ func (c *Counter) Report() *Report {
 	slices.SortFunc(r.Filters, func(a, b Filter) int {
 		return cmp.Or(cmp.Compare(b.Seen, a.Seen), strings.Compare(a.Step, b.Step))
 	})
-	for _, d := range c.domains.top(c.top, c.domains.weight) {
+	for _, d := range c.domains.top(c.opts.Top, c.domains.weight) {
 		if d.Delivered > 0 {
 			d.MeanDelay = d.delay / time.Duration(d.Delivered)
 		}
@@ -226,7 +232,7 @@ func (c *Counter) list(which int, by func(*Entry) int64) []Entry {
 		by = c.lists[which].weight
 	}
 	out := []Entry{}
-	for _, e := range c.lists[which].top(c.top, by) {
+	for _, e := range c.lists[which].top(c.opts.Top, by) {
 		out = append(out, *e)
 	}
 	return out
