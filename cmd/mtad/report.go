@@ -60,6 +60,9 @@ func newLogTail(g *global) *cobra.Command {
 	filter.Flags(cmd.Flags())
 	f := addFormat(cmd)
 	cmd.RunE = g.withClient(func(ctx context.Context, c *admin.Client, cmd *cobra.Command, _ []string) error {
+		if follow && *f == "json" {
+			*f = "ndjson" // an array has an end
+		}
 		l, found, err := findLines(ctx, c, &filter)
 		if err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -128,6 +129,9 @@ func TestPostfixLog(t *testing.T) {
 	write(t, path, log())
 	var r report.Report
 	check(t, json.Unmarshal([]byte(s.do("report", "1h", "-o", "json")), &r))
+	if !slices.ContainsFunc(r.Attention, func(a report.Attention) bool { return a.Command == "mtad queue list --status held" }) {
+		t.Errorf("nothing of what is held in %+v", r.Attention)
+	}
 	agreesWithPflogsumm(t, must(t, "pflogsumm", path), &r)
 	mailgraphCounts(t, s, path, &r)
 	for filter, wanted := range map[string]int{"postfix[mode=auth]": 1, "postfix[mode=normal]": 3, "dovecot": 1} {
@@ -237,6 +241,9 @@ func logCommands(t *testing.T, s *server) {
 	if code != 1 || !strings.Contains(out, "journalctl -u mtad") {
 		t.Errorf("exit %d: %s", code, out)
 	}
+	follower := spawn(t, "", mtadPath, "-c", s.config(), "log", "tail", "-f", "-n", "1000", "--address", "frank@else.example")
+	sent(t, s.SMTP, "--from", "frank@else.example", "--to", "bob@example.test")
+	follower.Await(t, ": from=<frank@else.example>, size=")
 	if tail := s.do("log", "tail", "-n", "3", "-o", "ndjson"); strings.Count(tail, "\n") != 3 {
 		t.Errorf("not three lines:\n%s", tail)
 	}
@@ -291,5 +298,60 @@ mail.* action(type="omfile" file="`+file+`" template="RSYSLOG_TraditionalFileFor
 	}
 	if out, code := s.mtad("log", "search", "no such line"); code != 1 || !strings.Contains(out, "syslog daemon") {
 		t.Errorf("exit %d: %s", code, out)
+	}
+}
+
+// volatileLog is what the lines of two servers differ in, whatever they are.
+var volatileLog = []struct {
+	pattern *regexp.Regexp
+	to      string
+}{
+	{regexp.MustCompile(`(?m)^[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S+ `), ""},
+	{regexp.MustCompile(`\[\d+\]: `), ": "},
+	{regexp.MustCompile(`\b[0-9A-F]{11,16}: `), "ID: "},
+	{regexp.MustCompile(`message-id=<[^>]*>`), "message-id=<M>"},
+	{regexp.MustCompile(`size=\d+`), "size=N"}, // trace fields of different length
+	{regexp.MustCompile(`relay=\S+, delay=.*status=deferred.*`), "status=deferred"},
+}
+
+// The same mail through Postfix leaves the same lines.
+func TestLogBesidePostfix(t *testing.T) {
+	t.Parallel()
+	for _, p := range []string{"postfix", "swaks"} {
+		program(t, p)
+	}
+	port := freePort(t) // where nobody listens
+	etc, addrs := mtatest.PostfixWith(t, "", local(port), "")
+	s := start(t, func(s *server, text string) string { return "log_format = \"postfix\"\n" + toHop(port)(s, text) })
+	lines := func(text string) string {
+		for _, v := range volatileLog {
+			text = v.pattern.ReplaceAllString(text, v.to)
+		}
+		var out []string
+		for line := range strings.Lines(text) {
+			if strings.HasPrefix(line, "postfix/") && !strings.Contains(line, "connect to ") && !strings.HasPrefix(line, "postfix/master") && !strings.HasPrefix(line, "postfix/mtad") {
+				out = append(out, line)
+			}
+		}
+		slices.Sort(out) // programs do not wait for one another
+		return strings.Join(out, "")
+	}
+	logs := map[string]func() string{
+		addrs[0]:      func() string { return read(t, filepath.Join(etc, "..", "maillog")) },
+		local(s.SMTP): func() string { return s.proc.Out.String() },
+	}
+	got := map[string]string{}
+	for addr, log := range logs {
+		before := len(log())
+		swaks := []string{program(t, "swaks"), "--server", addr, "--helo", "client.example", "--from", "alice@example.test", "--to", "ann@far.example"}
+		run(t, "", "", swaks...)
+		run(t, "", "", append(swaks, "--quit-after", "MAIL")...)
+		eventually(t, "the end of it", timeLimit, func() bool {
+			return strings.Count(log()[before:], ": disconnect from ") == 2 && strings.Contains(log()[before:], "status=deferred")
+		})
+		got[addr] = lines(log()[before:])
+	}
+	if theirs, ours := got[addrs[0]], got[local(s.SMTP)]; theirs != ours {
+		t.Errorf("Postfix logs\n%s\nwe log\n%s", theirs, ours)
 	}
 }

@@ -214,7 +214,7 @@ func (w *Writer) Note(at time.Time, sev Severity, program, text string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	mark := map[Severity]string{Err: "error: ", Warning: "warning: "}[sev]
-	w.line(at, sev, w.ident+"/"+program, pidOf(program), "%s%s", mark, strings.NewReplacer("[", "{", "]", "}").Replace(text))
+	w.line(at, sev, w.ident+"/"+program, pidOf(program), "%s%s", mark, noteForm.Replace(text))
 }
 
 func (w *Writer) line(at time.Time, sev Severity, program string, pid uint32, format string, args ...any) {
@@ -270,7 +270,7 @@ func text(s string) string {
 	if len(s) > maxText {
 		s = strings.ToValidUTF8(s[:maxText], "")
 	}
-	return strings.NewReplacer("\r\n", " ", "\n", " ", "(", "{", ")", "}", "[", "{", "]", "}", "=", ":").Replace(s)
+	return textForm.Replace(s)
 }
 
 // word is an address or a name from outside. It can't end the brackets it is in.
@@ -278,5 +278,12 @@ func word(s string) string {
 	if len(s) > maxText {
 		s = strings.ToValidUTF8(s[:maxText], "")
 	}
-	return strings.NewReplacer("<", "?", ">", "?", "[", "?", "]", "?", ",", "?", ";", "?", " ", "?").Replace(s)
+	return wordForm.Replace(s)
 }
+
+// What takes the place of characters that would mean something in a line.
+var (
+	textForm = strings.NewReplacer("\r\n", " ", "\n", " ", "(", "{", ")", "}", "[", "{", "]", "}", "=", ":")
+	wordForm = strings.NewReplacer("<", "?", ">", "?", "[", "?", "]", "?", ",", "?", ";", "?", " ", "?")
+	noteForm = strings.NewReplacer("[", "{", "]", "}")
+)

@@ -2,6 +2,7 @@ package report
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ type mail struct {
 	size  int64
 	drop  bool // a filter discarded it
 	taken bool
+	kept  bool // it was taken, then or later
 	held  bool
 	put   bool // deferred
 	filed map[string]bool
@@ -31,6 +33,7 @@ func (c *Counter) Add(t pipeline.Trace) {
 		c.oldest = at
 	}
 	m := &mail{Counter: c, id: t.ID, own: true, filed: map[string]bool{}}
+	m.kept = slices.ContainsFunc(t.Events, func(e pipeline.Event) bool { return e.Kind == pipeline.EventTaken })
 	for i := range t.Events {
 		e := &t.Events[i]
 		m.learn(e)
@@ -212,8 +215,8 @@ func (m *mail) deliver(e *pipeline.Event) {
 		return // stored in several folders: one delivery
 	}
 	m.filed[place] = true
-	if e.Action == "redirected" {
-		return
+	if e.Action == "redirected" || e.Host == "" && !m.kept {
+		return // what was made of it is counted; or nothing was left to deliver
 	}
 	to := e.Host
 	if to == "" {

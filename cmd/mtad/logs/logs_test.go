@@ -226,7 +226,9 @@ func TestRecent(t *testing.T) {
 func TestFilter(t *testing.T) {
 	id := message.NewID(time.Now())
 	now := time.Now()
-	line := func(text string) admin.LogLine { return admin.LogLine{Time: now.Add(-time.Hour), Level: "warn", Text: text} }
+	line := func(text string) admin.LogLine {
+		return admin.LogLine{Time: now.Add(-time.Hour), Level: "warn", Text: text}
+	}
 	for _, tc := range []struct {
 		filter Filter
 		text   string
