@@ -311,7 +311,7 @@ func (a *Agent) decide(ctx context.Context, v *pipeline.View, note func(pipeline
 		acts = answered(acts, each)
 	}
 	for _, act := range acts {
-		if act.Bounce.IsZero() {
+		if act.Bounce.IsZero() || handedIn(v) {
 			kept := mergeCopies(a.sortRefusals(v, acts))
 			// Invariant: every recipient gets what was planned for them.
 			if invariants.Enabled {
@@ -434,6 +434,10 @@ func (a *Agent) resolve(ctx context.Context, v *pipeline.View, note func(pipelin
 			return nil, err
 		}
 		targets := res.Targets
+		if len(targets) == 0 && handedIn(v) && !v.Sender().IsZero() {
+			acts = append(acts, act{Kind: actRelay, Rcpt: r.Addr, ID: r.ID, Params: r.Params, Mailbox: r.Addr, Bounce: unknown(r)})
+			continue
+		}
 		if len(targets) == 0 && (r.Class == pipeline.Local || r.Class == pipeline.Alias) {
 			return nil, fmt.Errorf("%w: %s", errVanished, r.Addr)
 		}
