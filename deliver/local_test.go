@@ -77,7 +77,9 @@ func TestSubmitLocalRefused(t *testing.T) {
 	w.must(w.hand("ann@x.test", "bob@x.test", "\n"))
 	contains(t, strings.Join(w.box("ann"), ""), "550 5.7.1 not with me")
 	reply = smtp.NewReply(451, 7, 1, "later")
-	w.onMade.set(func(*pipeline.View) pipeline.Verdict { return pipeline.Verdict{Action: pipeline.TempFail, Reply: reply} })
+	w.onMade.set(func(*pipeline.View) pipeline.Verdict {
+		return pipeline.Verdict{Action: pipeline.TempFail, Reply: reply}
+	})
 	if err := w.hand("ann@x.test", "bob@x.test", "\n"); !PutOff(err) {
 		t.Errorf("got %v", err)
 	}

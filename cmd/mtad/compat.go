@@ -12,12 +12,14 @@ import (
 
 	"mtad/admin"
 	"mtad/cmd/mtad/compat"
+	"mtad/maildrop"
+	"mtad/smtpd"
 )
 
 // compatEnv is what commands under other servers' names are run in. Their -c may
 // name a folder, as Postfix's does.
 func compatEnv(g *global, in io.Reader, out, errs io.Writer) *compat.Env {
-	return &compat.Env{In: in, Out: out, Err: errs, Now: time.Now, Connect: func(config string) (*admin.Client, error) {
+	named := func(config string) *global {
 		named := *g
 		if config != "" {
 			named.config = config
@@ -25,29 +27,65 @@ func compatEnv(g *global, in io.Reader, out, errs io.Writer) *compat.Env {
 		if info, err := os.Stat(config); err == nil && info.IsDir() {
 			named.config = filepath.Join(config, configName)
 		}
-		return named.client()
-	}}
+		return &named
+	}
+	load := func(config string) (*loaded, error) {
+		path, err := named(config).configPath()
+		if err != nil {
+			return nil, err
+		}
+		return loadConfig(path)
+	}
+	return &compat.Env{
+		In: in, Out: out, Err: errs, Now: time.Now,
+		Connect: func(config string) (*admin.Client, error) { return named(config).client() },
+		Local: func(config string) (string, int64) {
+			c, err := load(config)
+			if err != nil {
+				return maildrop.DefaultDir, smtpd.DefaultLimits.MessageSize
+			}
+			return c.top.Maildrop, int64(c.top.MessageSize)
+		},
+		Aliases: func(config string) ([]string, error) {
+			c, err := load(config)
+			if err != nil {
+				return nil, err
+			}
+			return c.top.Tables()["aliases"], nil
+		},
+	}
 }
 
 func newCompat(g *global) *cobra.Command {
 	verbs := []*cobra.Command{newCompatInstall(), newCompatRemove()}
 	for _, c := range compat.Commands() {
-		verbs = append(verbs, &cobra.Command{
-			Use: c.Name, Short: c.Short, DisableFlagParsing: true,
-			RunE: func(cmd *cobra.Command, args []string) error {
-				named := *g
-				if len(args) > 1 && (args[0] == "-c" || args[0] == "--config") {
-					named.config, args = args[1], args[2:]
-				}
-				code := c.Run(cmd.Context(), compatEnv(&named, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()), args)
-				if code != 0 {
-					return &exitError{code, errors.New("")} // it has said why
-				}
-				return nil
-			},
-		})
+		verbs = append(verbs, newCompatCommand(g, c))
 	}
 	return noun("compat", "Commands under the names that Postfix and sendmail gave them", verbs...)
+}
+
+// newCompatCommand makes a command of one of them; flags but a leading --config are its own.
+func newCompatCommand(g *global, c compat.Command) *cobra.Command {
+	return &cobra.Command{
+		Use: c.Name, Short: c.Short, DisableFlagParsing: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			named := *g
+			if len(args) > 1 && (args[0] == "-c" || args[0] == "--config") {
+				named.config, args = args[1], args[2:]
+			}
+			code := c.Run(cmd.Context(), compatEnv(&named, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()), args)
+			if code != 0 {
+				return &exitError{code, errors.New("")} // it has said why
+			}
+			return nil
+		},
+	}
+}
+
+// newSendmail is `mtad sendmail`.
+func newSendmail(g *global) *cobra.Command {
+	c, _ := compat.Find("sendmail")
+	return newCompatCommand(g, c)
 }
 
 func newCompatInstall() *cobra.Command {

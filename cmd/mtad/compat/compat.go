@@ -24,10 +24,14 @@ type Command struct {
 func Commands() []Command {
 	return []Command{
 		{"mailq", "List the queue, as sendmail -bp does", mailq},
+		{"newaliases", "Look for errors in the files of aliases", newaliases},
+		{"postalias", "Look for errors in a file of aliases, or ask it", postalias},
 		{"postcat", "Print a message in the queue", postcat},
+		{"postmap", "Look for errors in a lookup table, or ask it", postmap},
 		{"postqueue", "List the queue, or try what is in it now", postqueue},
 		{"postsuper", "Delete, hold, release and requeue messages", postsuper},
 		{"qshape", "Show the queue by domain and age", qshape},
+		{"sendmail", "Hand in mail, as programs do", sendmail},
 	}
 }
 
@@ -49,6 +53,11 @@ type Env struct {
 	// Connect makes a client of the server that runs on a configuration: a file,
 	// a folder that holds mtad.hcl, or with "" the one that mtad looks for.
 	Connect func(config string) (*admin.Client, error)
+	// Local is the maildrop directory ("": none) and how large a message may be, of
+	// the same configuration, or what they are by default where the user may not read it.
+	Local func(config string) (dir string, size int64)
+	// Aliases are the tables of its aliases.
+	Aliases func(config string) ([]string, error)
 }
 
 // Exit codes: Postfix's postqueue exits with EX_UNAVAILABLE, its other programs

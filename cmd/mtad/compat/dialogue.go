@@ -1,0 +1,120 @@
+package compat
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+
+	"mtad/admin"
+	"mtad/maildrop"
+	"mtad/pipeline"
+	"mtad/smtp"
+	"mtad/smtpd"
+)
+
+// dialogue speaks SMTP on standard input and output (-bs): mail is handed in as any
+// other of the user's.
+func (e *Env) dialogue(ctx context.Context, m *mailing) error {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	p, err := pipeline.New("sendmail", nil, pipeline.Env{})
+	if err != nil {
+		return err
+	}
+	srv, err := smtpd.New(smtpd.Config{
+		Name: "sendmail", Hostname: host, SMTPUTF8: true, DSN: true, Limits: smtpd.Limits{MessageSize: e.size(m.config)},
+		Pipeline: func() (*pipeline.Pipeline, func()) { return p, func() {} },
+		Trusted:  func(netip.Addr) bool { return true },
+		Route: func(context.Context, *pipeline.View, smtp.Address) smtpd.Route {
+			return smtpd.Route{Class: pipeline.Relayed}
+		},
+		Accept: func(ctx context.Context, f *pipeline.Flow, _ func() error) (smtp.Reply, map[pipeline.RcptID]smtp.Reply) {
+			return e.accept(ctx, m, f.View()), nil
+		},
+		Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return err
+	}
+	ours, theirs := net.Pipe()
+	l := &single{conn: make(chan net.Conn, 1), closed: make(chan struct{})}
+	l.conn <- theirs
+	go func() {
+		io.Copy(ours, e.In) // the end of input is the end of the session
+		ours.Close()
+	}()
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(ctx, l) }()
+	_, err = io.Copy(e.Out, ours)
+	if errors.Is(err, io.ErrClosedPipe) {
+		err = nil
+	}
+	l.Close()
+	return errors.Join(err, srv.Shutdown(ctx), ignoreClosed(<-done))
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, smtpd.ErrClosed) || errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// accept hands in a message of the dialogue.
+func (e *Env) accept(ctx context.Context, m *mailing, v *pipeline.View) smtp.Reply {
+	env := m.env
+	if env.Sender = v.Sender().String(); v.Sender().IsZero() {
+		env.Sender = maildrop.Nobody
+	}
+	params := v.SenderParams()
+	env.Return, env.ID, env.Body = string(params.Return), params.EnvelopeID, string(params.Body)
+	if env.Body == "BINARYMIME" {
+		env.Body = "8BITMIME"
+	}
+	for _, r := range v.Rcpts() {
+		env.Rcpts = append(env.Rcpts, r.Addr.String())
+		for _, n := range r.Params.Notify {
+			env.Notify = append(env.Notify, string(n))
+		}
+	}
+	env.Notify = unique(env.Notify)
+	err := e.handIn(ctx, m.config, env, v.Message().Bytes())
+	var a *admin.Error
+	switch {
+	case err == nil:
+		return smtp.NewReply(250, 0, 0, "Ok: queued")
+	case errors.As(err, &a) && a.Code == admin.BadData:
+		return smtp.NewReply(554, 3, 0, Clean(a.Text))
+	}
+	return smtp.NewReply(451, 3, 0, "Can not hand the message in now")
+}
+
+// single is a listener of one connection.
+type single struct {
+	conn   chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (s *single) Accept() (net.Conn, error) {
+	select {
+	case c := <-s.conn:
+		return c, nil
+	case <-s.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (s *single) Close() error {
+	s.once.Do(func() { close(s.closed) })
+	return nil
+}
+
+func (*single) Addr() net.Addr { return &net.UnixAddr{Net: "unix"} }

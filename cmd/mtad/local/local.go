@@ -1,0 +1,221 @@
+// Package local takes the mail of programs on this machine: from the control socket
+// and from the maildrop directory.
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/user"
+	"slices"
+	"strconv"
+	"strings"
+
+	gosmtp "github.com/emersion/go-smtp"
+
+	"mtad/admin"
+	"mtad/config"
+	"mtad/deliver"
+	"mtad/maildrop"
+	"mtad/message"
+	"mtad/pipeline"
+	"mtad/smtp"
+)
+
+// Intake are what the configuration says of it.
+type Intake struct {
+	Maildrop string   `mtad:"maildrop_directory"`
+	Trusted  []string `mtad:"trusted_users"`
+}
+
+// Options describes Intake.
+var Options = []config.Option{
+	{Name: "maildrop_directory", Type: config.TypePath, Default: maildrop.DefaultDir, Doc: "Where `sendmail` leaves mail of users who may not use the control socket, and all mail while the server is down. Every user of the system may add files. Empty means nowhere.", Example: `"/var/spool/mtad"`},
+	{Name: "trusted_users", Type: config.TypeStrings, Default: []string{}, Reload: true, Doc: "Users of the system who may send by `sendmail -f` with any envelope sender, as root may. Others have name@myorigin, and the addresses of the account of that name.", Example: `["www-data"]`},
+}
+
+// Desk is where local mail is handed in.
+type Desk struct {
+	Agent    *deliver.Agent
+	Settings func() Intake
+	Origin   func() string // myorigin
+	Limits   func() message.Limits
+	MaxSize  func() int64 // of a message
+	SpoolDir string
+	// Own reports whether an address is an account's, or granted to it.
+	Own func(ctx context.Context, account smtp.Address, a smtp.Address) (bool, error)
+	Log *slog.Logger
+}
+
+func bad(format string, args ...any) error {
+	return &admin.Error{Code: admin.BadData, Text: fmt.Sprintf(format, args...)}
+}
+
+// Passes reports whether an error is one that passes.
+func Passes(err error) bool {
+	var e *admin.Error
+	return deliver.PutOff(err) && !(errors.As(err, &e) && e.Code == admin.BadData)
+}
+
+// Submit takes a record of the control socket, and returns the ID of the message.
+func (d *Desk) Submit(ctx context.Context, uid uint32, r io.Reader) (string, error) {
+	limit := d.MaxSize()
+	spool := &message.Spool{Dir: d.SpoolDir, Limit: limit}
+	defer spool.Close()
+	e, err := maildrop.Read(io.LimitReader(r, limit+maildrop.Overhead+1), spool)
+	switch {
+	case errors.Is(err, message.ErrTooLarge):
+		return "", bad("message file too big: message_size_limit is %d octets", limit)
+	case errors.Is(err, maildrop.ErrRecord):
+		return "", bad("%v", err)
+	case err != nil:
+		return "", &admin.Error{Code: admin.Temporary, Text: err.Error()}
+	}
+	id, err := d.take(ctx, uid, e, spool.Bytes())
+	var answer *admin.Error
+	switch {
+	case err == nil, errors.As(err, &answer):
+		return id, err
+	case deliver.PutOff(err):
+		return id, &admin.Error{Code: admin.Temporary, Text: err.Error()}
+	}
+	return id, bad("%v", err)
+}
+
+// Scanner reads the maildrop directory; nil if there is none. made says that the
+// directory may be made.
+func (d *Desk) Scanner() *maildrop.Scanner {
+	dir := d.Settings().Maildrop
+	if dir == "" {
+		return nil
+	}
+	var err error
+	if dir == maildrop.DefaultDir {
+		_, err = os.Stat(dir) // the package makes it, or root's process
+	} else {
+		err = maildrop.Make(dir, os.Geteuid(), os.Getegid())
+	}
+	if err != nil {
+		d.Log.Info("no mail is taken from the maildrop directory", "err", err)
+		return nil
+	}
+	return &maildrop.Scanner{
+		Dir: dir, SpoolDir: d.SpoolDir, MaxSize: d.MaxSize, Again: Passes, Log: d.Log,
+		Take: func(ctx context.Context, uid uint32, e maildrop.Envelope, body message.Bytes) error {
+			_, err := d.take(ctx, uid, e, body)
+			return err
+		},
+	}
+}
+
+// take takes a message of a user for good.
+func (d *Desk) take(ctx context.Context, uid uint32, e maildrop.Envelope, body message.Bytes) (string, error) {
+	m, err := message.ParseLimited(body, d.Limits())
+	if err != nil {
+		return "", err
+	}
+	if m.Oversize() != nil {
+		return "", bad("the header is too large")
+	}
+	l := deliver.Local{By: fmt.Sprintf("userid %d", uid), Name: line(e.Name), Message: m}
+	if l.Sender, err = d.sender(ctx, uid, e.Sender); err != nil {
+		return "", err
+	}
+	if err := params(&l.Params, e); err != nil {
+		return "", err
+	}
+	var rcpts []smtp.Address
+	for _, text := range e.Rcpts {
+		a, err := d.address(text)
+		if err != nil {
+			return "", err
+		}
+		rcpts = append(rcpts, a)
+		r := pipeline.Recipient{Addr: a}
+		for _, n := range e.Notify {
+			r.Params.Notify = append(r.Params.Notify, gosmtp.DSNNotify(n))
+		}
+		l.Rcpts = append(l.Rcpts, r)
+		l.Params.UTF8 = l.Params.UTF8 || !a.ASCII()
+	}
+	switch {
+	case len(rcpts) == 0:
+		return "", bad("there are no recipients")
+	case e.Verify && l.Sender.IsZero():
+		return "", bad("there is nobody to tell what became of it")
+	case e.Verify:
+		return "", d.Agent.Verify(ctx, l.Sender, rcpts)
+	}
+	l.Params.UTF8 = l.Params.UTF8 || !l.Sender.ASCII()
+	id, err := d.Agent.Submit(ctx, l)
+	return id.String(), err
+}
+
+// params are the parameters of MAIL.
+func params(p *smtp.MailParams, e maildrop.Envelope) error {
+	words := map[string][]string{"return": {"", "FULL", "HDRS"}, "body": {"", "7BIT", "8BITMIME"}}
+	if !slices.Contains(words["return"], e.Return) || !slices.Contains(words["body"], e.Body) || len(e.ID) > 100 {
+		return bad("the envelope has %q, %q, %q", e.Return, e.Body, e.ID)
+	}
+	for _, n := range e.Notify {
+		if !slices.Contains([]string{"NEVER", "SUCCESS", "FAILURE", "DELAY"}, n) || n == "NEVER" && len(e.Notify) > 1 {
+			return bad("the envelope has NOTIFY=%q", e.Notify)
+		}
+	}
+	p.Return, p.Body, p.EnvelopeID = gosmtp.DSNReturn(e.Return), gosmtp.BodyType(e.Body), line(e.ID)
+	return nil
+}
+
+// line is text without line breaks and other control characters.
+func line(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+}
+
+// address reads an address; one without a domain is of myorigin.
+func (d *Desk) address(text string) (smtp.Address, error) {
+	a, rest, err := smtp.ParsePath(text, true)
+	switch {
+	case err != nil || strings.TrimSpace(rest) != "" || a.IsZero():
+		return a, bad("%q is no address", text)
+	case a.Domain == "":
+		a.Domain = d.Origin()
+	}
+	return a, nil
+}
+
+// sender is the envelope sender that a user gets: the one that was asked for, if the
+// user may have it, else the user's own.
+func (d *Desk) sender(ctx context.Context, uid uint32, want string) (smtp.Address, error) {
+	name := fmt.Sprintf("uid%d", uid)
+	if u, err := user.LookupId(strconv.FormatUint(uint64(uid), 10)); err == nil {
+		name = u.Username
+	}
+	own := smtp.Address{Local: name, Domain: d.Origin()}
+	if want == "" {
+		return own, nil
+	}
+	trusted := uid == 0 || int(uid) == os.Geteuid() || slices.Contains(d.Settings().Trusted, name)
+	if want == maildrop.Nobody && trusted {
+		return smtp.Address{}, nil
+	}
+	a, err := d.address(want)
+	if err == nil && (trusted || a.Equal(own)) {
+		return a, nil
+	}
+	if err == nil {
+		may, lookup := d.Own(ctx, own, a)
+		if lookup != nil || may {
+			return a, lookup
+		}
+	}
+	d.Log.Warn("the sender of local mail is not the user's; it has the user's own", "user", name, "asked", want, "sender", own.String())
+	return own, nil
+}
