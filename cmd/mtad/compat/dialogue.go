@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"time"
 
 	"mtad/admin"
 	"mtad/maildrop"
@@ -43,22 +44,31 @@ func (e *Env) dialogue(ctx context.Context, m *mailing) error {
 	if err != nil {
 		return err
 	}
-	ours, theirs := net.Pipe()
 	l := &single{conn: make(chan net.Conn, 1), closed: make(chan struct{})}
-	l.conn <- theirs
-	go func() {
-		io.Copy(ours, e.In) // the end of input is the end of the session
-		ours.Close()
-	}()
-	done := make(chan error, 1)
-	go func() { done <- srv.Serve(ctx, l) }()
-	_, err = io.Copy(e.Out, ours)
-	if errors.Is(err, io.ErrClosedPipe) {
-		err = nil
-	}
-	l.Close()
-	return errors.Join(err, srv.Shutdown(ctx), ignoreClosed(<-done))
+	l.conn <- &stdio{Reader: e.In, Writer: e.Out, end: l.Close}
+	err = srv.Serve(ctx, l)
+	return errors.Join(ignoreClosed(err), srv.Shutdown(ctx))
 }
+
+// stdio is standard input and output as a connection, which ends the listener with it.
+type stdio struct {
+	io.Reader
+	io.Writer
+	end func() error
+}
+
+func (s *stdio) Close() error { return s.end() }
+
+func (*stdio) LocalAddr() net.Addr { return &net.UnixAddr{Net: "unix"} }
+
+func (*stdio) RemoteAddr() net.Addr { return &net.UnixAddr{Net: "unix"} }
+
+// Deadlines are for the network: who runs a program at hand may take their time.
+func (*stdio) SetDeadline(time.Time) error { return nil }
+
+func (*stdio) SetReadDeadline(time.Time) error { return nil }
+
+func (*stdio) SetWriteDeadline(time.Time) error { return nil }
 
 func ignoreClosed(err error) error {
 	if errors.Is(err, smtpd.ErrClosed) || errors.Is(err, net.ErrClosed) {

@@ -1,0 +1,175 @@
+package compat
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mtad/admin"
+	"mtad/maildrop"
+	"mtad/message"
+)
+
+func TestParseMailing(t *testing.T) {
+	for args, want := range map[string]string{
+		"a b":                                  "m f= [a b]",
+		"-t":                                   "m f= [] t",
+		"-ti":                                  "m f= [] t i",
+		"-i -FCronDaemon -B8BITMIME -oem root": "m f= F=CronDaemon B=8BITMIME [root] i",
+		"-oi -f ann@x.test -- b@y.test":        "m f=ann@x.test [b@y.test] i",
+		"-fann@x.test -r bob b@y.test":         "m f=bob [b@y.test]",
+		"-f <> b":                              "m f=<> [b]",
+		"-f <a@b> <c@d>,e":                     "m f=a@b [c@d e]",
+		"-N never -R hdrs -V x b":              "m f= R=HDRS V=x N=[NEVER] [b]",
+		"-N success,delay b":                   "m f= N=[SUCCESS DELAY] [b]",
+		"-v b":                                 "m f= N=[SUCCESS FAILURE DELAY] [b]",
+		"-G -U -n -m -em -h 3 -L l -p x -X f -O a=b b": "m f= [b]",
+		"-bp":              "p f= []",
+		"-bs":              "s f= []",
+		"-bi":              "i f= []",
+		"-I":               "i f= []",
+		"-bv a":            "v f= [a]",
+		"-q":               "m f= [] q=f",
+		"-q -v":            "m f= N=[SUCCESS FAILURE DELAY] [] q=f",
+		"-qIabc":           "m f= [] q=Iabc",
+		"-qRx.test":        "m f= [] q=Rx.test",
+		"-o7 a":            "m f= B=7BIT [a]",
+		"a -f":             "64 Recipient addresses must not start with '-'",
+		"-bd":              "64 unsupported: -bd; mtad serve runs the server",
+		"-N x b":           "64 bad -N option value -- specify 'never' or 'failure,success,delay'",
+		"-N never,delay b": "64 bad -N option value -- specify 'never' or 'failure,success,delay'",
+		"-R x b":           "64 -R option requires HDRS or FULL",
+		"-B x b":           "64 invalid -B option: x",
+		"-qS b":            "64 -qS is not implemented",
+		"-Z":               "64 usage: sendmail [options] (invalid option -- 'Z')",
+		"-bv -t a":         "64 -t option cannot be used with -bv",
+		"a@b@c":            "65 bad address syntax: a@b@c",
+		"-f a,b c":         "65 bad sender address: a,b",
+	} {
+		m, err := parseMailing(strings.Fields(args))
+		var c *coded
+		got := ""
+		switch {
+		case errors.As(err, &c):
+			got = fmt.Sprint(c.code, " ", c)
+		case err != nil:
+			got = err.Error()
+		default:
+			got = m.show()
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", args, got, want)
+		}
+	}
+}
+
+// show is what was understood.
+func (m *mailing) show() string {
+	var b strings.Builder
+	e := m.env
+	fmt.Fprintf(&b, "%c f=%s", m.mode, e.Sender)
+	for _, p := range [][2]string{{"F", e.Name}, {"B", e.Body}, {"R", e.Return}, {"V", e.ID}} {
+		if p[1] != "" {
+			fmt.Fprintf(&b, " %s=%s", p[0], p[1])
+		}
+	}
+	if e.Notify != nil {
+		fmt.Fprint(&b, " N=", e.Notify)
+	}
+	fmt.Fprint(&b, " ", m.rcpts)
+	if m.extract {
+		b.WriteString(" t")
+	}
+	if m.dots {
+		b.WriteString(" i")
+	}
+	if m.flush != nil {
+		fmt.Fprintf(&b, " q=%c%s", m.flush.flag, m.flush.arg)
+	}
+	return b.String()
+}
+
+func TestCollect(t *testing.T) {
+	long := strings.Repeat("x", 200<<10)
+	for _, c := range []struct {
+		in, want string
+		dots     bool
+	}{
+		{"", "", false}, {"a\n.\nb\n", "a\n", false}, {"a\n.\nb\n", "a\n.\nb\n", true}, {"a\r\n.\r\nb", "a\r\n", false},
+		{".", "", false}, {"..\n. \n", "..\n. \n", false}, {"From a b\n>From c\nSubject: x\nFrom d\n", "Subject: x\nFrom d\n", false},
+		{"a\n" + long + "\n.\nb", "a\n" + long + "\n", false}, {long + ".\nb", long + ".\nb", false}, {"From " + long + "\nb\n", "b\n", false},
+	} {
+		spool := &message.Spool{}
+		err := collect(strings.NewReader(c.in), spool, c.dots)
+		got, _ := message.ReadAll(spool.Bytes())
+		if err != nil || string(got) != c.want {
+			t.Errorf("%.20q: %.40q, %v", c.in, got, err)
+		}
+	}
+	var c *coded
+	if err := collect(strings.NewReader("0123456789"), &message.Spool{Limit: 5}, false); !errors.As(err, &c) || c.code != 65 {
+		t.Error(err)
+	}
+}
+
+func TestExtract(t *testing.T) {
+	for text, want := range map[string]string{
+		"To: a, B C <b@c>\nCc: g: d, e@f;\nBcc: h\n\nTo: i\n": "[a b@c d e@f h]",
+		"To: a\nResent-To: b\nResent-Bcc: c\n\n":              "[b c]",
+		"Subject: x\n\n":                                      "[]",
+		"To: undisclosed-recipients:;\nTo: a\n  (x), <b>\n\n": "[a b]",
+	} {
+		if got, err := extract(message.FromBytes([]byte(text))); fmt.Sprint(got) != want || err != nil {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+}
+
+// Without a server mail goes into the directory; where there is none it is kept by
+// who sent it.
+func TestHandInWithoutServer(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "drop")
+	if err := maildrop.Make(dir, os.Getuid(), os.Getgid()); err != nil {
+		t.Fatal(err)
+	}
+	in := func(where, input string, args ...string) (string, int) {
+		var out bytes.Buffer
+		env := &Env{
+			In: strings.NewReader(input), Out: &out, Err: &out,
+			Connect: func(string) (*admin.Client, error) { return admin.NewClient(filepath.Join(dir, "none")), nil },
+			Local:   func(string) (string, int64) { return where, 100 },
+		}
+		code := sendmail(context.Background(), env, args)
+		return out.String(), code
+	}
+	files := func() int {
+		list, err := filepath.Glob(filepath.Join(dir, "*.mail"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	if out, code := in(dir, "x\n", "a"); code != 0 || out != "" || files() != 1 {
+		t.Errorf("%d %s", code, out)
+	}
+	session := "EHLO x\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\nx\r\n.\r\nQUIT\r\n"
+	if out, code := in(dir, session, "-bs"); code != 0 || files() != 2 || !strings.Contains(out, "\r\n250 2.0.0 Ok: queued") || !strings.Contains(out, "\r\n221 ") {
+		t.Errorf("%d %s", code, out)
+	}
+	if out, code := in(dir, "HELO x\r\n", "-bs"); code != 0 || !strings.HasPrefix(out, "220 ") {
+		t.Errorf("%d %s", code, out)
+	}
+	for _, c := range []struct {
+		where, input string
+		code         int
+	}{{"", "x", 75}, {dir + "/none", "x", 75}, {dir, strings.Repeat("x", 200), 65}} {
+		if out, code := in(c.where, c.input, "a"); code != c.code || !strings.HasPrefix(out, "sendmail: fatal: ") || files() != 2 {
+			t.Errorf("%q: %d %s", c.where, code, out)
+		}
+	}
+}
