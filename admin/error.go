@@ -63,6 +63,7 @@ var sentinels = []struct {
 	{directory.ErrTooMany, BadData, "too many of them"},
 	{directory.ErrTooBig, BadData, "larger than 1 MB"},
 	{queue.ErrNone, No, "nothing in the queue fits that"},
+	{queue.ErrUnderWay, Temporary, "all of it is being tried at this moment; ask again when that is over, or hold it first"},
 	{trace.ErrNone, No, "no trace"},
 	{store.ErrNoMessage, No, "no such message"},
 	{store.ErrClosed, Temporary, "the server is stopping"},

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"mtad/internal/logical"
 )
 
 // Bounds of a file.
@@ -78,17 +80,17 @@ func (e *Error) Error() string { return fmt.Sprintf("%s:%d: %s", e.Path, e.Line,
 // that are left out; of two entries of one name the first counts.
 func Parse(path, text string) (out []Entry, errs []error) {
 	seen := map[string]int{}
-	for _, l := range logical(text) {
-		e, err := entry(l.text)
+	for _, l := range logical.Lines(text, "\n") {
+		e, err := entry(l.Text)
 		if err == nil && seen[e.Name] > 0 {
 			err = fmt.Errorf("%s is there already, in line %d, which counts", e.Name, seen[e.Name])
 		}
 		if err != nil {
-			errs = append(errs, &Error{path, l.number, err.Error()})
+			errs = append(errs, &Error{path, l.Number, err.Error()})
 			continue
 		}
-		e.Line = l.number
-		seen[e.Name] = l.number
+		e.Line = l.Number
+		seen[e.Name] = l.Number
 		out = append(out, e)
 	}
 	return out, errs
@@ -97,43 +99,18 @@ func Parse(path, text string) (out []Entry, errs []error) {
 // ParseList reads an included file or a .forward: targets, separated by commas
 // and ends of lines.
 func ParseList(path, text string) (out []Target, errs []error) {
-	for _, l := range logical(text) {
-		targets, err := parseTargets(l.text)
+	for _, l := range logical.Lines(text, "\n") {
+		targets, err := parseTargets(l.Text)
 		if err == nil && len(out)+len(targets) > MaxTargets {
 			err = fmt.Errorf("there are more than %d targets", MaxTargets)
 		}
 		if err != nil {
-			errs = append(errs, &Error{path, l.number, err.Error()})
+			errs = append(errs, &Error{path, l.Number, err.Error()})
 			continue
 		}
 		out = append(out, targets...)
 	}
 	return out, errs
-}
-
-type line struct {
-	number int
-	text   string
-}
-
-// logical reads lines; those that begin with white space go on with the one
-// before, also after comments.
-func logical(text string) []line {
-	var out []line
-	number := 0
-	for l := range strings.Lines(text) {
-		number++
-		l = strings.TrimRight(l, " \t\r\n")
-		bare := strings.TrimLeft(l, " \t")
-		switch {
-		case bare == "" || bare[0] == '#':
-		case len(bare) < len(l) && len(out) > 0:
-			out[len(out)-1].text += "\n" + l
-		default:
-			out = append(out, line{number, bare})
-		}
-	}
-	return out
 }
 
 // entry reads "name: targets".

@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Word is a setting of another server, and what it is here.
@@ -55,8 +56,17 @@ func Dictionary(w io.Writer, s Schema, postfix, dovecot []Word) error {
 	return err
 }
 
-// Foreign finds the options that have a name of Postfix's or Dovecot's, with their
-// keys in f; of blocks that repeat, each one's.
+// Setting is one option by another server's name.
+type Setting struct {
+	Name    string // Postfix's or Dovecot's
+	Key     string
+	Value   string // as that server writes it; secrets are hidden
+	Default string // what it would be if nothing were written
+	Written bool   // it is not what it would be
+}
+
+// Foreign finds the options that have a name of Postfix's or Dovecot's, by name; of
+// several of one name the first, which is the most general, counts.
 func Foreign(f *File, dovecot bool) []Setting {
 	var out []Setting
 	for _, e := range f.entries() {
@@ -64,17 +74,40 @@ func Foreign(f *File, dovecot bool) []Setting {
 		if dovecot {
 			name = e.option.Dovecot
 		}
-		if name != "" {
-			out = append(out, Setting{name, e.key, e.render(), e.isDefault()})
+		if name == "" || slices.ContainsFunc(out, func(s Setting) bool { return s.Name == name }) {
+			continue
 		}
+		out = append(out, Setting{name, e.key, e.plain(e.node), e.plain(&node{typ: e.node.typ}), !e.isDefault()})
 	}
+	slices.SortFunc(out, func(a, b Setting) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
 
-// Setting is one option that is in force.
-type Setting struct {
-	Name    string // another server's
-	Key     string
-	Value   string // as one would write it; secrets are hidden
-	Default bool
+// plain is an option's value in a block as main.cf has it: no quotes, commas
+// between elements, yes and no, sizes in octets.
+func (e entry) plain(n *node) string {
+	if e.option.IsSecret() {
+		return redacted
+	}
+	v, err := n.value(e.option)
+	if err != nil {
+		return ""
+	}
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	case bool:
+		return map[bool]string{true: "yes", false: "no"}[v]
+	case Size:
+		return fmt.Sprint(int64(v))
+	case time.Duration:
+		return FormatDuration(v)
+	case []string:
+		return strings.Join(v, ", ")
+	case Source:
+		return strings.Join(v.texts(), ", ")
+	}
+	return renderValue(v)
 }

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"mtad/internal/logical"
 )
 
 // Row is one entry of a file.
@@ -53,7 +55,7 @@ func openFile(path string, o Options) (Table, error) {
 // ParseRows reads a file's rows in order. A key without a value has "".
 func ParseRows(path, text string) ([]Row, error) {
 	var out []Row
-	for _, line := range Lines(text) {
+	for _, line := range logical.Lines(text, "") {
 		key, value, err := splitRow(line.Text)
 		if err != nil {
 			return nil, &LineError{path, line.Number, err}

@@ -23,8 +23,8 @@ func FuzzParse(f *testing.F) {
 				rs.find(key)
 			}
 		}
-		if _, err := parseInline(text); err == nil && strings.Contains(text, "=") {
-			splitKey(key)
+		if table, err := parseInline(text); err == nil {
+			get(table, key)
 		}
 		s, err := parseStatement(text, func(n int) string { return fmt.Sprintf("?%d", n) })
 		if err != nil {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mtad/smtp"
 )
 
 func open(t *testing.T, spec string) Table {
@@ -194,7 +196,6 @@ func TestSimple(t *testing.T) {
 	if got := get(open(t, "unix:group.byname"), "root"); !strings.HasPrefix(got, "root:x:0:") {
 		t.Error(got)
 	}
-	expect(t, Inline(map[string]string{"Key": "value"}), map[string]string{"key": "value"})
 	for spec, want := range map[string]string{
 		"nothing": "is no table", "what:ever": "is no table", "mysql:/x": "is not to be had", "file:": "names no table", "inline:a=b": "want {key=value",
 		"inline:{a}": "no key=value", "inline:{ {a=b }": "no closing }", "unix:shadow": "there are passwd.byname", "file:/nonexistent/x": "no such file", "file:/": "no plain file",
@@ -281,5 +282,32 @@ func TestResults(t *testing.T) {
 		if r.eligible(splitKey(key)) != want {
 			t.Errorf("%s: %v", key, !want)
 		}
+	}
+}
+
+// TestAddress: the parts of an address in their order, and the detail that a key
+// did not have, also where the same letters stand in the key.
+func TestAddress(t *testing.T) {
+	ts := Tables{open(t, "inline:{ {alice@a.test = bob@b.test}, {alice+al@a.test = exact@b.test}, {root = admin@b.test}, {@c.test = @d.test}, {owner-x@a.test = o@b.test}, {full@a.test = f+g@b.test} }")}
+	for text, want := range map[string]string{
+		"alice@a.test": "bob@b.test", "alice+ice@A.test": "bob+ice@b.test", "alice+al@a.test": "exact@b.test", "root+x@a.test": "admin+x@b.test", "any+y@c.test": "any+y@d.test",
+		"owner-x@a.test": "o@b.test", "full+h@a.test": "f+g@b.test", "nobody@a.test": "-",
+	} {
+		a, err := smtp.ParseAddress(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hit, ok, err := ts.FindAddress(t.Context(), a, AddressQuery{Separator: "+-", Name: true, Domain: true})
+		got := "-"
+		if ok {
+			to, aerr := hit.Address(hit.Value)
+			got, err = to.String(), aerr
+		}
+		if err != nil || got != want {
+			t.Errorf("%s: %s, %v; want %s", text, got, err, want)
+		}
+	}
+	if keys := (AddressQuery{Separator: "+"}).Keys(smtp.Address{Local: "postmaster"}); len(keys) != 1 || keys[0] != "postmaster" {
+		t.Errorf("a name without a domain: %q", keys)
 	}
 }

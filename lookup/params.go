@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"mtad/internal/logical"
 )
 
 // params are the settings of a table that asks a database: name = value, in a
@@ -25,7 +27,7 @@ func readParams(path string) (*params, error) {
 		return nil, err
 	}
 	p := &params{path: path, values: map[string]string{}, lines: map[string]int{}, asked: map[string]bool{}}
-	for _, line := range Lines(string(text)) {
+	for _, line := range logical.Lines(string(text), "") {
 		name, value, ok := strings.Cut(line.Text, "=")
 		if name = strings.TrimSpace(name); !ok || name == "" || strings.ContainsAny(name, " \t") {
 			return nil, &LineError{path, line.Number, errors.New("want name = value")}

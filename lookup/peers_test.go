@@ -359,6 +359,10 @@ CREATE FUNCTION find(text) RETURNS SETOF text AS 'SELECT goto FROM alias WHERE a
 		}
 		cancel()
 	}
+	asked := open(t, "pgsql:"+write(t, "first", login+"query = SELECT '%s'"))
+	if got := get(asked, "x@a.test"); got != "x@a.test" || asked.(named).Table.(*pgsql).begin(-1) != 1 {
+		t.Errorf("%s; the host that is down would be asked first again", got)
+	}
 	table := open(t, "pgsql:"+write(t, "many", login+"query = SELECT goto FROM alias WHERE address = '%s' ORDER BY id"))
 	var askers sync.WaitGroup
 	for range 20 {

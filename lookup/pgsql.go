@@ -25,6 +25,7 @@ type pgsql struct {
 
 	mu    sync.Mutex
 	pools []*pgxpool.Pool // made when first asked
+	first int             // the host that answered last: one that is down is not waited for each time
 }
 
 // openPgSQL reads pgsql_table(5)'s settings: hosts, user, password, dbname, query,
@@ -117,18 +118,30 @@ func (t *pgsql) Lookup(ctx context.Context, text string) (string, bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
 	var errs []error
-	for i := range t.configs {
+	for n, first := 0, t.begin(-1); n < len(t.configs); n++ {
+		i := (first + n) % len(t.configs)
 		found, err := t.ask(ctx, i, args)
 		if stale(err) && ctx.Err() == nil {
 			// Connections that were idle are dead since the server's restart.
 			found, err = t.askAnew(ctx, i, args)
 		}
 		if err == nil {
+			t.begin(i)
 			return t.results.join(k, found)
 		}
 		errs = append(errs, err)
 	}
 	return "", false, errors.Join(errs...)
+}
+
+// begin is the host to begin with, after i has answered if it is one.
+func (t *pgsql) begin(i int) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if i >= 0 {
+		t.first = i
+	}
+	return t.first
 }
 
 // stale reports whether an error may be the connection's, and no other one's.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"mtad/internal/logical"
 )
 
 // rule is one line of a table of patterns. For an if, skip is how many rules
@@ -57,7 +59,7 @@ func (rs rules) find(key string) (string, bool) {
 func parseRules(path, text string, read pattern) (rules, error) {
 	var out rules
 	var open []int // ifs
-	for _, line := range Lines(text) {
+	for _, line := range logical.Lines(text, "") {
 		r, end, err := parseRule(line.Text, read)
 		switch {
 		case err != nil:

@@ -19,15 +19,6 @@ func (f fixed) Lookup(_ context.Context, key string) (string, bool, error) {
 func (fixed) Whole() bool  { return false }
 func (fixed) Close() error { return nil }
 
-// Inline is a table of these rows.
-func Inline(rows map[string]string) Table {
-	out := fixed{}
-	for k, v := range rows {
-		out[strings.ToLower(k)] = v
-	}
-	return named{out, "inline:"}
-}
-
 // openInline reads { key=value, { key = text with spaces } }.
 func openInline(text string, _ Options) (Table, error) {
 	body, ok := strings.CutPrefix(strings.TrimSpace(text), "{")

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"sync"
 	"time"
 )
@@ -14,33 +13,6 @@ const (
 	maxFile = 64 << 20
 	every   = time.Second
 )
-
-// Line is a logical line of a table's source: lines that begin with white space
-// go on with the one before.
-type Line struct {
-	Number int // of its first line
-	Text   string
-}
-
-// Lines reads logical lines. Empty lines, and those whose first character besides
-// white space is "#", are left out.
-func Lines(text string) []Line {
-	var out []Line
-	number := 0
-	for line := range strings.Lines(text) {
-		number++
-		line = strings.TrimRight(line, " \t\r\n")
-		bare := strings.TrimLeft(line, " \t")
-		switch {
-		case bare == "" || bare[0] == '#':
-		case len(bare) < len(line) && len(out) > 0:
-			out[len(out)-1].Text += line
-		default:
-			out = append(out, Line{number, bare})
-		}
-	}
-	return out
-}
 
 // LineError is an error in a file.
 type LineError struct {

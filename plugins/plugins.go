@@ -9,6 +9,7 @@ import (
 	"mtad/plugins/hygiene"
 	"mtad/plugins/lua"
 	"mtad/plugins/milter"
+	"mtad/plugins/ratelimit"
 	"mtad/plugins/rbl"
 	"mtad/plugins/rewrite"
 	"mtad/plugins/sieve"
@@ -30,6 +31,7 @@ func Kinds(d Deps) []pipeline.Kind {
 		dkim.VerifyKind(),
 		dkim.SignKind(),
 		rbl.Kind(),
+		ratelimit.Kind(),
 		hygiene.Kind(),
 		rewrite.Kind(),
 		rewrite.BccKind(),

@@ -123,8 +123,14 @@ func (q *Queue) Change(ctx context.Context, sel selector.Selector, a Action) (Co
 		}
 		return nil
 	})
+	if err == nil && len(done) == 0 {
+		err = ErrUnderWay
+	}
 	return count(done), err
 }
+
+// ErrUnderWay says that all that would get another destination is being tried.
+var ErrUnderWay = errors.New("queue: all of it is being tried at this moment")
 
 // do changes some rows in one transaction.
 func (q *Queue) do(ctx context.Context, some []chosen, a Action) error {

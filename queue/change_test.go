@@ -65,6 +65,9 @@ func TestRoutingAnew(t *testing.T) {
 	var b *bench
 	b = newBench(t, t.TempDir(), Config{
 		Attempt: func(ctx context.Context, j *Job) []Result {
+			if _, err := b.Change(ctx, selector.Selector{To: "x@d.test"}, Requeue()); !errors.Is(err, ErrUnderWay) {
+				t.Errorf("what is under way: %v", err)
+			}
 			n, err := b.Change(ctx, selector.Selector{}, Requeue())
 			if err != nil || n.Items != 1 {
 				t.Errorf("beside an attempt %+v were changed, %v", n, err)

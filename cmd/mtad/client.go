@@ -15,6 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"mtad/admin"
+	"mtad/config"
 )
 
 // client is a client of the server that runs on the configuration which the
@@ -43,8 +44,8 @@ func dataDir(path string) (string, error) {
 	case err != nil:
 		return "", &exitError{exitConfig, err}
 	}
-	if c, err := loadConfig(path); err == nil {
-		return c.top.DataDir, nil
+	if top, err := readTop(path); err == nil {
+		return top.DataDir, nil
 	}
 	dir := "/var/lib/mtad"
 	if m := dataDirLine.FindSubmatch(text); m != nil {
@@ -54,6 +55,15 @@ func dataDir(path string) (string, error) {
 		dir = filepath.Join(filepath.Dir(path), dir)
 	}
 	return dir, nil
+}
+
+// readTop reads the top of a configuration, and checks nothing.
+func readTop(path string) (top topSettings, err error) {
+	file, diags := config.Load(path, schema(), config.Options{})
+	if diags != nil {
+		return top, diags
+	}
+	return top, file.Root().Decode(&top)
 }
 
 // withClient makes a command's function of one that talks to the server.

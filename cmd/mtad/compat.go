@@ -12,6 +12,7 @@ import (
 
 	"mtad/admin"
 	"mtad/cmd/mtad/compat"
+	"mtad/config"
 	"mtad/maildrop"
 	"mtad/smtpd"
 )
@@ -19,7 +20,7 @@ import (
 // compatEnv is what commands under other servers' names are run in. Their -c may
 // name a folder, as Postfix's does.
 func compatEnv(g *global, in io.Reader, out, errs io.Writer) *compat.Env {
-	named := func(config string) *global {
+	of := func(config string) *global {
 		named := *g
 		if config != "" {
 			named.config = config
@@ -29,29 +30,37 @@ func compatEnv(g *global, in io.Reader, out, errs io.Writer) *compat.Env {
 		}
 		return &named
 	}
-	load := func(config string) (*loaded, error) {
-		path, err := named(config).configPath()
-		if err != nil {
-			return nil, err
-		}
-		return loadConfig(path)
-	}
 	return &compat.Env{
 		In: in, Out: out, Err: errs, Now: time.Now,
-		Connect: func(config string) (*admin.Client, error) { return named(config).client() },
-		Local: func(config string) (string, int64) {
-			c, err := load(config)
+		Connect: func(config string) (*admin.Client, error) { return of(config).client() },
+		Local: func(file string) (string, int64) {
+			c, err := of(file).load()
 			if err != nil {
 				return maildrop.DefaultDir, smtpd.DefaultLimits.MessageSize
 			}
 			return c.top.Maildrop, int64(c.top.MessageSize)
 		},
-		Aliases: func(config string) ([]string, error) {
-			c, err := load(config)
+		Settings: func(file string, dovecot bool) ([]config.Setting, error) {
+			c, err := of(file).load()
 			if err != nil {
 				return nil, err
 			}
-			return c.top.Tables()["aliases"], nil
+			return config.Foreign(c.file, dovecot), nil
+		},
+		Aliases: func(file string) ([]string, error) {
+			path, err := of(file).configPath()
+			if err != nil {
+				return nil, err
+			}
+			top, err := readTop(path)
+			return top.Aliases.Tables(), err
+		},
+		Set: func(file, key, value string) error {
+			path, err := of(file).configPath()
+			if err == nil {
+				_, err = editEnv().Set(path, key, value, false)
+			}
+			return err
 		},
 	}
 }

@@ -214,7 +214,7 @@ func newConfigRollback(g *global) *cobra.Command {
 	return g.changing(&cobra.Command{
 		Use: "rollback [STATE]", Short: "Bring back a state, or the last one", Args: cobra.MaximumNArgs(1),
 	}, func(env *edit.Env, path string, args []string) (string, error) {
-		path, n, err := g.state(args)
+		_, n, err := g.state(args)
 		if err != nil {
 			return "", err
 		}

@@ -73,6 +73,7 @@ type house struct {
 func open(ctx context.Context, from source, c *loaded, start *boot.Start, log *slog.Logger, level *slog.LevelVar) (*house, error) {
 	h := &house{from: from, start: start, log: log, level: level, began: c}
 	h.config.Store(c)
+	c.log.target.Store(log)
 	h.useMonitor(c)
 	if err := h.useCertificate(c); err != nil {
 		return nil, err
@@ -301,6 +302,9 @@ func (h *house) authenticate(ctx context.Context, login, password string, _ neti
 // the account and nowhere else, and those that are granted.
 func (h *house) standing(ctx context.Context, user string, a smtp.Address) (smtpd.Standing, error) {
 	u, err := h.directory.User(ctx, user)
+	if errors.Is(err, directory.ErrNoUser) || errors.Is(err, directory.ErrBadAddress) {
+		return smtpd.Foreign, nil // of another server, by XCLIENT, or removed since
+	}
 	if err != nil {
 		return smtpd.Foreign, err
 	}

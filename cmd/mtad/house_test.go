@@ -15,6 +15,8 @@ import (
 	"mtad/cmd/mtad/dev"
 	"mtad/internal/mtatest"
 	"mtad/pipeline"
+	"mtad/smtp"
+	"mtad/smtpd"
 )
 
 // running is dev mode's house, on free ports, inside the test's process.
@@ -135,3 +137,15 @@ func (r *running) smtpAddr() string { return fmt.Sprintf("127.0.0.1:%d", r.dev.P
 type failing struct{}
 
 func (failing) Write([]byte) (int, error) { return 0, io.ErrShortWrite }
+
+// An account that is not here, and one that is gone, have no addresses; that is an
+// answer, not a fault.
+func TestStandingOfNobody(t *testing.T) {
+	r := startHouse(t, nil)
+	a := smtp.Address{Local: "alice", Domain: "example.test"}
+	for user, want := range map[string]smtpd.Standing{"alice@example.test": smtpd.Own, "bob@example.test": smtpd.Foreign, "eve@far.test": smtpd.Foreign, "no address": smtpd.Foreign} {
+		if got, err := r.house.standing(t.Context(), user, a); err != nil || got != want {
+			t.Errorf("%s: %v, %v", user, got, err)
+		}
+	}
+}

@@ -29,7 +29,7 @@ type loaded struct {
 	listeners []listener
 	networks  *routes.Networks
 	names     *routes.Opened
-	log       *slog.Logger // of what goes wrong with tables later; nil: nowhere
+	log       *lateLog // of what goes wrong with tables later
 	pipelines []config.Block
 	retries   []time.Duration
 }
@@ -48,7 +48,7 @@ func loadConfigWith(path string, o config.Options) (*loaded, error) {
 	if diags != nil {
 		return nil, diags
 	}
-	c := &loaded{file: file}
+	c := &loaded{file: file, log: &lateLog{}}
 	root := file.Root()
 	diags.Add(root.Decode(&c.top))
 	if c.top.Origin == "" {
@@ -80,7 +80,7 @@ func (c *loaded) readNames(root config.Block, diags *config.Diagnostics) {
 	if diags.Err() != nil {
 		return
 	}
-	if c.names, err = c.top.Open(root, lookup.Options{Log: c.log}); err != nil {
+	if c.names, err = c.top.Open(root, lookup.Options{Log: slog.New(c.log)}); err != nil {
 		diags.Add(err)
 		return
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mtad/cmd/mtad/boot"
+	"mtad/cmd/mtad/routes"
 	"mtad/config"
 	"mtad/deliver"
 	"mtad/milterd"
@@ -62,7 +63,7 @@ func (m milterOnly) choose(c *loaded) error {
 		}
 		return nil
 	}
-	if _, unix := boot.UnixPath(m.addr); !unix && !hostPort(m.addr) {
+	if _, unix := boot.UnixPath(m.addr); !unix && !routes.HostPort(m.addr) {
 		return exitf(exitUsage, "--listen %q: want unix:/path or host:port", m.addr)
 	}
 	var names, used []string

@@ -20,6 +20,7 @@ func (h *house) reload(ctx context.Context) (restart []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	c.log.target.Store(h.log)
 	next, err := c.build(h.buildEnv(), h.built)
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 
 	"mtad/cmd/mtad/routes"
 	"mtad/config"
+	"mtad/lookup"
 	"mtad/plugins"
 )
 
@@ -117,6 +118,26 @@ func TestCheckFindsWhatCanNotBe(t *testing.T) {
 		out, errs, code := runMtad("", "config", "check", "-c", path)
 		if (code == 0) != (want == "") || !strings.Contains(out+errs, want) {
 			t.Errorf("%s\nexit %d %s%s", text, code, out, errs)
+		}
+	}
+}
+
+// Every type of lookup table may be named in the configuration, and its file is
+// relative to the configuration's.
+func TestEveryTableCanBeNamed(t *testing.T) {
+	for _, typ := range append(lookup.Types(), "mysql") {
+		f, diags := config.Parse("/etc/mtad/mtad.hcl", []byte(`virtual_alias_maps = "`+typ+`:x"`), schema(), config.Options{})
+		if diags != nil {
+			t.Fatal(diags)
+		}
+		var top topSettings
+		check(t, f.Root().Decode(&top))
+		want := typ + ":x"
+		if _, file := lookup.Path(want); file || typ == "mysql" {
+			want = typ + ":/etc/mtad/x"
+		}
+		if got := top.VirtualAliases.Tables(); len(got) != 1 || got[0] != want {
+			t.Errorf("%s: %q, want %q", typ, got, want)
 		}
 	}
 }

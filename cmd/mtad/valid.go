@@ -4,10 +4,10 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strconv"
 	"time"
 
 	"mtad/cmd/mtad/boot"
+	"mtad/cmd/mtad/routes"
 	"mtad/config"
 	"mtad/lookup"
 	"mtad/smtp"
@@ -26,7 +26,7 @@ func (c *loaded) checkTop(root config.Block, diags *config.Diagnostics) {
 			diags.Add(root.Errorf("nameservers", "%q is no address of a name server: want \"192.0.2.53\" or \"192.0.2.53:53\"", s))
 		}
 	}
-	if h := c.top.HTTP; h != "" && !hostPort(h) {
+	if h := c.top.HTTP; h != "" && !routes.HostPort(h) {
 		diags.Add(root.Errorf("http", "%q is not host:port", h))
 	}
 	for _, s := range c.top.Retries {
@@ -45,7 +45,7 @@ func (l *listener) check(b config.Block, diags *config.Diagnostics) {
 		switch {
 		case unix && l.Protocol != protocolMilter && l.Protocol != protocolLMTP:
 			diags.Add(b.Errorf("addr", "%q: only listeners with protocol = \"lmtp\" or \"milter\" have sockets with a path", a))
-		case !unix && !hostPort(a):
+		case !unix && !routes.HostPort(a):
 			diags.Add(b.Errorf("addr", "%q is not host:port", a))
 		}
 	}
@@ -71,16 +71,6 @@ func (l *listener) check(b config.Block, diags *config.Diagnostics) {
 	if l.Auth == "required" && l.TLS == "none" && l.Protocol != protocolLMTP && !slices.ContainsFunc(l.Addr, loopback) {
 		diags.Add(b.Errorf("auth", "nobody could log in: before TLS that is for loopback alone; set tls = \"required\""))
 	}
-}
-
-// hostPort reports whether s is host:port, the host perhaps empty.
-func hostPort(s string) bool {
-	_, port, err := net.SplitHostPort(s)
-	if err != nil {
-		return false
-	}
-	_, err = strconv.ParseUint(port, 10, 16)
-	return err == nil
 }
 
 func nameserver(s string) bool {

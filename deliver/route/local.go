@@ -12,6 +12,7 @@ import (
 
 	"mtad/aliases"
 	"mtad/directory"
+	"mtad/lookup"
 	"mtad/pipeline"
 	"mtad/smtp"
 )
@@ -63,7 +64,7 @@ func (w *walk) localIn(a smtp.Address, by from, depth int, r directory.Result) e
 
 // luser sends mail for nobody where luser_relay says; $local in it is the name.
 func (w *walk) luser(a smtp.Address, name string, by from, depth int) error {
-	base, detail, _ := split(name, w.c.Separator)
+	base, detail, _ := lookup.SplitDetail(name, w.c.Separator)
 	text := os.Expand(w.c.LuserRelay, func(v string) string {
 		return map[string]string{"local": name, "user": base, "extension": detail, "domain": a.Domain, "recipient": a.String()}[v]
 	})
@@ -79,7 +80,7 @@ func (w *walk) luser(a smtp.Address, name string, by from, depth int) error {
 // aliased follows an alias of one source: of the name as it is, or without its
 // detail.
 func (w *walk) aliased(a smtp.Address, name string, s AliasSource, by from, depth int) (done bool, err error) {
-	base, _, ok := split(name, w.c.Separator)
+	base, _, ok := lookup.SplitDetail(name, w.c.Separator)
 	keys := []string{name}
 	if ok {
 		keys = append(keys, base)
@@ -271,7 +272,7 @@ func (w *walk) systemUser(a smtp.Address, name string, by from, depth int) (done
 	if w.c.System == nil {
 		return false, nil
 	}
-	base, detail, _ := split(name, w.c.Separator)
+	base, detail, _ := lookup.SplitDetail(name, w.c.Separator)
 	home, ok, err := w.c.System.User(name)
 	if err == nil && !ok && detail != "" {
 		home, ok, err = w.c.System.User(base)

@@ -10,6 +10,7 @@ import (
 
 	"mtad/deliver/relay"
 	"mtad/directory"
+	"mtad/lookup"
 	"mtad/pipeline"
 	"mtad/smtp"
 )
@@ -140,23 +141,9 @@ func canonical(domain string) string {
 	return ascii
 }
 
-// split takes the detail off a local-part. A few names that have a separator in
-// them are whole (postconf(5), recipient_delimiter).
-func split(local, separator string) (base, detail string, ok bool) {
-	lower := strings.ToLower(local)
-	if lower == "double-bounce" || lower == "mailer-daemon" || strings.HasPrefix(lower, "owner-") || strings.HasSuffix(lower, "-request") {
-		separator = strings.ReplaceAll(separator, "-", "")
-	}
-	i := strings.IndexAny(local, separator)
-	if i <= 0 {
-		return local, "", false
-	}
-	return local[:i], local[i+1:], true
-}
-
 // Split takes the detail off a local-part; it is "" if there is none.
 func (r *Router) Split(local string) (base, detail string) {
-	base, detail, _ = split(local, r.config.Load().Separator)
+	base, detail, _ = lookup.SplitDetail(local, r.config.Load().Separator)
 	return base, detail
 }
 

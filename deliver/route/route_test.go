@@ -386,6 +386,22 @@ next.test        :[192.0.2.9]
 	}
 }
 
+// A nexthop alone goes with the transport, whatever route relayhost names.
+func TestNexthopAlone(t *testing.T) {
+	w := newWorld(t)
+	w.configure(func(c *Config) {
+		c.Relayhost, c.DefaultTransport = "smart", "smtp"
+		c.Routes = []Named{{"smart", Way{Via: ViaSMTP, Route: relay.Route{Name: "smart", Hosts: []string{"192.0.2.1:25"}}}}}
+		c.Transports = w.tables("inline:{ next.test=:[192.0.2.9] }")
+	})
+	for domain, want := range map[string]string{"next.test": "smtp to [192.0.2.9]:25", "else.test": "smtp to 192.0.2.1:25"} {
+		way, err := w.router.Way(t.Context(), smtp.Address{}, smtp.Address{Local: "x", Domain: domain})
+		if err != nil || way.String() != want {
+			t.Errorf("%s: %s, %v; want %s", domain, way, err, want)
+		}
+	}
+}
+
 func senderOf(s string) (smtp.Address, error) {
 	if s == "" {
 		return smtp.Address{}, nil

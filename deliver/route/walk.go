@@ -146,23 +146,15 @@ func (w *walk) follow(a smtp.Address, by from, depth int) error {
 	return w.elsewhere(a, domain, r.Class == directory.Relay, by, depth)
 }
 
-// addressKeys are the keys that an address is looked for by, the most particular
-// first (virtual(5)): user+detail@domain, user@domain, for local domains the name
-// alone, and @domain. parts is how many of them have the detail.
-func (c *Config) addressKeys(a smtp.Address, domain string, local bool) (keys []string, detail string) {
-	base, detail, ok := split(a.Local, c.Separator)
-	whole, bare := smtp.Address{Local: a.Local, Domain: domain}, smtp.Address{Local: base, Domain: domain}
-	keys = append(keys, whole.String())
-	if ok {
-		keys = append(keys, bare.String())
-	}
-	if local || domain == c.Origin {
-		keys = append(keys, smtp.Address{Local: a.Local}.String())
-		if ok {
-			keys = append(keys, smtp.Address{Local: base}.String())
-		}
-	}
-	return append(keys, "@"+domain), detail
+// query says how tables are asked for an address: names of the local domain are
+// looked for without it too.
+func (c *Config) query(domain string, local bool) lookup.AddressQuery {
+	return lookup.AddressQuery{Separator: c.Separator, Name: local || domain == c.Origin, Domain: true}
+}
+
+// in is an address with the domain as tables have it.
+func in(a smtp.Address, domain string) smtp.Address {
+	return smtp.Address{Local: a.Local, Domain: domain}
 }
 
 // virtual follows virtual_alias_maps.
@@ -174,18 +166,17 @@ func (w *walk) virtual(a smtp.Address, domain string, local bool, by from, depth
 		w.circle = true
 		return false, nil // an address that leads to itself ends here
 	}
-	keys, detail := w.c.addressKeys(a, domain, local)
-	value, key, ok, err := w.c.VirtualAliases.Find(w.ctx, keys...)
+	hit, ok, err := w.c.VirtualAliases.FindAddress(w.ctx, in(a, domain), w.c.query(domain, local))
 	if err != nil || !ok {
 		return false, err
 	}
-	w.note(a, "virtual_alias_maps", "%s is %s", key, value)
+	w.note(a, "virtual_alias_maps", "%s is %s", hit.Key, hit.Value)
 	w.is(pipeline.Alias, depth)
 	w.visit("virtual " + a.Key())
-	for _, text := range lookup.List(value) {
-		to, err := w.virtualTarget(text, key, a, detail)
+	for _, text := range lookup.List(hit.Value) {
+		to, err := hit.Address(text)
 		if err != nil {
-			return true, fmt.Errorf("virtual_alias_maps: %s: %w", key, err)
+			return true, fmt.Errorf("virtual_alias_maps: %s: %w", hit.Key, err)
 		}
 		if err := w.follow(to, from{owner: by.owner}, depth+1); err != nil {
 			return true, err
@@ -194,36 +185,16 @@ func (w *walk) virtual(a smtp.Address, domain string, local bool, by from, depth
 	return true, nil
 }
 
-// virtualTarget reads one target. "@other" for a whole domain keeps the local-part;
-// a detail that the key did not have goes on (propagate_unmatched_extensions).
-func (w *walk) virtualTarget(text, key string, a smtp.Address, detail string) (smtp.Address, error) {
-	if domain, ok := strings.CutPrefix(text, "@"); ok {
-		return smtp.Address{Local: a.Local, Domain: domain}, nil
-	}
-	to, err := smtp.ParseAddress(text)
-	if err != nil {
-		return to, err
-	}
-	if detail != "" && !strings.HasPrefix(key, "@") && !strings.Contains(key, detail) && !strings.ContainsAny(to.Local, w.c.Separator) {
-		to.Local += a.Local[len(a.Local)-len(detail)-1:]
-	}
-	return to, nil
-}
-
 // relocated finds addresses that have moved (relocated(5)).
 func (w *walk) relocated(a smtp.Address, domain string, depth int) (bool, error) {
-	if len(w.c.Relocated) == 0 {
-		return false, nil
-	}
-	keys, _ := w.c.addressKeys(a, domain, domain == w.c.Origin)
-	value, key, ok, err := w.c.Relocated.Find(w.ctx, keys...)
+	hit, ok, err := w.c.Relocated.FindAddress(w.ctx, in(a, domain), w.c.query(domain, false))
 	if err != nil || !ok {
 		return false, err
 	}
-	w.note(a, "relocated_maps", "%s is %s", key, value)
+	w.note(a, "relocated_maps", "%s is %s", hit.Key, hit.Value)
 	w.is(pipeline.NoSuch, depth)
 	if depth == 0 {
-		w.reply = smtp.NewReply(550, 1, 6, "User has moved to "+value)
+		w.reply = smtp.NewReply(550, 1, 6, "User has moved to "+hit.Value)
 	}
 	return true, nil
 }
@@ -318,8 +289,7 @@ func (w *walk) elsewhere(a smtp.Address, domain string, relay bool, by from, dep
 // or if there are none.
 func (w *walk) listed(a smtp.Address, domain, name string, tables lookup.Tables, class pipeline.Class, by from, depth int) error {
 	if len(tables) > 0 {
-		keys, _ := w.c.addressKeys(a, domain, false)
-		_, key, ok, err := tables.Find(w.ctx, keys...)
+		hit, ok, err := tables.FindAddress(w.ctx, in(a, domain), w.c.query(domain, false))
 		switch {
 		case err != nil:
 			return err
@@ -328,7 +298,7 @@ func (w *walk) listed(a smtp.Address, domain, name string, tables lookup.Tables,
 			w.note(a, name, "not there")
 			return nil
 		}
-		w.note(a, name, "%s is there", key)
+		w.note(a, name, "%s is there", hit.Key)
 	}
 	w.is(class, depth)
 	return w.add(Target{Kind: Remote, Addr: a, Owner: by.owner})

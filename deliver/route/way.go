@@ -149,7 +149,7 @@ func (q *quest) note(where, format string, args ...any) {
 }
 
 func (q *quest) run() (Way, error) {
-	transport, next, err := q.fallback()
+	transport, next, plain, err := q.fallback()
 	if err != nil {
 		return Way{}, err
 	}
@@ -164,8 +164,8 @@ func (q *quest) run() (Way, error) {
 			switch {
 			case t != "":
 				transport, next = t, n
-			case n != "":
-				next = n
+			case n != "": // with the transport, not with the route, that mail would have had
+				transport, next = plain, n
 			}
 		}
 	}
@@ -174,8 +174,7 @@ func (q *quest) run() (Way, error) {
 
 // transportKeys are those of transport(5).
 func (q *quest) transportKeys() []string {
-	keys, _ := q.c.addressKeys(q.rcpt, q.domain, false)
-	keys = append(keys[:len(keys)-1], q.domain) // without @domain
+	keys := append(lookup.AddressQuery{Separator: q.c.Separator, Name: q.domain == q.c.Origin}.Keys(in(q.rcpt, q.domain)), q.domain)
 	for parent := q.domain; ; {
 		_, rest, ok := strings.Cut(parent, ".")
 		if !ok {
@@ -186,40 +185,45 @@ func (q *quest) transportKeys() []string {
 	}
 }
 
+// class says whose domain it is.
+func (q *quest) class() (virtual, relayed bool, err error) {
+	if virtual, err = q.c.VirtualMailboxDomains.Has(q.ctx, q.domain); err != nil || virtual {
+		return virtual, false, err
+	}
+	if relayed, err = q.c.RelayDomains.Has(q.ctx, q.domain); err != nil || relayed {
+		return false, relayed, err
+	}
+	r, err := q.router.directory.Lookup(q.ctx, "postmaster", q.domain)
+	return false, r.Class == directory.Relay, err
+}
+
 // fallback is what holds where transport_maps has nothing, by the domain's class.
-func (q *quest) fallback() (transport, next string, err error) {
-	virtual, err := q.c.VirtualMailboxDomains.Has(q.ctx, q.domain)
+// plain is the transport without what relayhost and senders change.
+func (q *quest) fallback() (transport, next, plain string, err error) {
+	virtual, relayed, err := q.class()
 	if err != nil {
-		return "", "", err
+		return "", "", "", err
 	}
-	relayed, err := q.c.RelayDomains.Has(q.ctx, q.domain)
-	if err != nil {
-		return "", "", err
-	}
-	if !relayed && !virtual {
-		r, err := q.router.directory.Lookup(q.ctx, "postmaster", q.domain)
-		if err != nil {
-			return "", "", err
-		}
-		relayed = r.Class == directory.Relay
-	}
+	name, value := "default_transport", q.c.DefaultTransport
 	switch {
 	case virtual && q.c.VirtualTransport != "":
-		transport, next = splitTransport(q.c.VirtualTransport)
-		q.note("virtual_transport", "%s", q.c.VirtualTransport)
-		return transport, next, nil
+		name, value = "virtual_transport", q.c.VirtualTransport
 	case relayed && q.c.RelayTransport != "":
-		transport, next = splitTransport(q.c.RelayTransport)
-		q.note("relay_transport", "%s", q.c.RelayTransport)
-		return transport, next, nil
+		name, value = "relay_transport", q.c.RelayTransport
 	}
-	if q.c.DefaultTransport != "" {
-		transport, next = splitTransport(q.c.DefaultTransport)
-		q.note("default_transport", "%s", q.c.DefaultTransport)
+	if value != "" {
+		transport, next = splitTransport(value)
+		q.note(name, "%s", value)
 	}
-	if relayed || virtual {
-		return transport, next, nil
+	plain = transport
+	if !relayed && !virtual {
+		transport, next, err = q.toOthers(transport, next)
 	}
+	return transport, next, plain, err
+}
+
+// toOthers is the way of mail to other hosts, by relayhost and by the sender.
+func (q *quest) toOthers(transport, next string) (string, string, error) {
 	if q.c.Relayhost != "" {
 		transport, next = q.relayhost(transport, q.c.Relayhost)
 		q.note("relayhost", "%s", q.c.Relayhost)
@@ -255,7 +259,8 @@ func (q *quest) bySender(name string, tables lookup.Tables) (value string, ok bo
 	}
 	keys := []string{"<>"}
 	if !q.sender.IsZero() {
-		keys, _ = q.c.addressKeys(q.sender, canonical(q.sender.Domain), false)
+		domain := canonical(q.sender.Domain)
+		keys = q.c.query(domain, false).Keys(in(q.sender, domain))
 	}
 	value, key, ok, err := tables.Find(q.ctx, keys...)
 	if ok {

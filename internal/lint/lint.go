@@ -83,7 +83,7 @@ var levels = map[string]int{
 	// Empty in every release too: checks that tests have.
 	"internal/invariants": -1,
 	// How SQLite is opened, by whoever keeps a database.
-	"internal/pagepool": 0, "internal/command": 0,
+	"internal/pagepool": 0, "internal/command": 0, "internal/logical": -1,
 	// What servers that users log in to have in common.
 	"internal/endpoint": 0,
 	"smtp":              0, "message": 0, "dns": 0, "config": 0, "sieve": 0, "journal": 0, "monitor": 0,
@@ -91,7 +91,7 @@ var levels = map[string]int{
 	"pipeline": 1, "store": 1, "maildrop": 1, "selector": 1, "monitor/grant": 1,
 	"mailbox": 2, "directory": 2, "queue": 2, "trace": 2, "deliver": 4, "deliver/relay": 2, "deliver/route": 3, "deliver/hand": 5,
 	"smtpd": 5, "imapd": 5, "imapd/wire": 0, "managesieved": 5, "milterd": 5, "milterd/wire": 0, "admin": 5, "sdk/mtadpb": 0, "sdk": 1, "plugins": 5,
-	"cmd/mtad": 7, "cmd/mtad/script": 6, "cmd/mtad/plug": 6, "cmd/mtad/users": 6, "cmd/mtad/routes": 6, "cmd/mtad/local": 6, "cmd/mtad/maps": 6, "cmd/mtad/edit": 6, "cmd/mtad/compat": 6, "cmd/mtad/dev": 0, "cmd/mtad/boot": 2,
+	"cmd/mtad": 7, "cmd/mtad/script": 6, "cmd/mtad/plug": 6, "cmd/mtad/users": 6, "cmd/mtad/routes": 6, "cmd/mtad/local": 6, "cmd/mtad/maps": 5, "cmd/mtad/edit": 5, "cmd/mtad/compat": 6, "cmd/mtad/dev": 0, "cmd/mtad/boot": 2,
 }
 
 // siblings are imports within a level that the plan has.
@@ -99,9 +99,9 @@ var siblings = map[string]bool{
 	"journal -> message":   true,
 	"autoreply -> message": true, "autoreply -> smtp": true,
 	"monitor -> aliases":    true,
+	"lookup -> smtp":        true,
 	"sieve/mail -> message": true, "sieve/mail -> sieve": true,
-	"plugins -> plugins/*":             true,
-	"cmd/mtad/compat -> cmd/mtad/maps": true,
+	"plugins -> plugins/*": true,
 }
 
 // levelOf finds a package's level: its own or that of the room it is in.

@@ -195,7 +195,9 @@ func procOf(p *pipeline.Pipeline) *process { return p.Steps()[0].Filter.(*filter
 func awaitNext(t testing.TB, proc *process, first *run) {
 	t.Helper()
 	mtatest.Eventually(t, "another run", 20*time.Second, func() bool {
-		next, err := proc.running(context.Background())
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		next, err := proc.running(ctx)
 		return err == nil && next != first
 	})
 }

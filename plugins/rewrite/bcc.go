@@ -3,7 +3,6 @@ package rewrite
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"mtad/config"
 	"mtad/lookup"
@@ -77,11 +76,11 @@ func (f *bcc) Filter(ctx context.Context, _ pipeline.Stage, v *pipeline.View) (p
 	var out pipeline.Verdict
 	copies := slices.Clone(f.always)
 	find := func(a smtp.Address, tables lookup.Tables) error {
-		value, ok, err := f.find(ctx, a, tables)
+		hit, ok, err := tables.FindAddress(ctx, a, lookup.AddressQuery{Separator: f.Delimiter, Domain: true})
 		if err != nil || !ok {
 			return err
 		}
-		to, err := smtp.ParseAddress(value)
+		to, err := smtp.ParseAddress(hit.Value)
 		copies = append(copies, to)
 		return err
 	}
@@ -101,16 +100,4 @@ func (f *bcc) Filter(ctx context.Context, _ pipeline.Stage, v *pipeline.View) (p
 		}
 	}
 	return out, nil
-}
-
-func (f *bcc) find(ctx context.Context, a smtp.Address, tables lookup.Tables) (string, bool, error) {
-	if len(tables) == 0 {
-		return "", false, nil
-	}
-	keys := []string{a.String()}
-	if i := strings.IndexAny(a.Local, f.Delimiter); i > 0 {
-		keys = append(keys, smtp.Address{Local: a.Local[:i], Domain: a.Domain}.String())
-	}
-	value, _, ok, err := tables.Find(ctx, append(keys, "@"+strings.ToLower(a.Domain))...)
-	return value, ok, err
 }

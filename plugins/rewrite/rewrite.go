@@ -264,42 +264,19 @@ func (f *filter) follow(ctx context.Context, a smtp.Address, tables lookup.Table
 	return a, nil
 }
 
-// find looks an address up once: user+detail@domain, user@domain, the name alone
-// for origin, @domain.
+// find looks an address up once: also by the name alone where the domain is origin,
+// and by @domain.
 func (f *filter) find(ctx context.Context, a smtp.Address, tables lookup.Tables) (to smtp.Address, ok bool, err error) {
-	domain := strings.ToLower(a.Domain)
-	bare, detail := a, ""
-	if i := strings.IndexAny(a.Local, f.Delimiter); i > 0 {
-		bare.Local, detail = a.Local[:i], a.Local[i:]
-	}
-	keys := []string{a.String()}
-	if detail != "" {
-		keys = append(keys, bare.String())
-	}
-	if domain == strings.ToLower(f.Origin) || domain == "" {
-		keys = append(keys, smtp.Address{Local: a.Local}.String())
-		if detail != "" {
-			keys = append(keys, smtp.Address{Local: bare.Local}.String())
-		}
-	}
-	if domain != "" {
-		keys = append(keys, "@"+domain)
-	}
-	value, key, ok, err := tables.Find(ctx, keys...)
+	q := lookup.AddressQuery{Separator: f.Delimiter, Name: strings.EqualFold(a.Domain, f.Origin), Domain: true}
+	hit, ok, err := tables.FindAddress(ctx, a, q)
 	if err != nil || !ok {
 		return a, false, err
 	}
-	if other, whole := strings.CutPrefix(value, "@"); whole {
-		return smtp.Address{Local: a.Local, Domain: other}, true, nil
-	}
-	if to, err = smtp.ParseAddress(value); err != nil {
-		return a, false, fmt.Errorf("rewrite: %s leads to %q, which is no address: %w", key, value, err)
+	if to, err = hit.Address(hit.Value); err != nil {
+		return a, false, fmt.Errorf("rewrite: %s leads to %q, which is no address: %w", hit.Key, hit.Value, err)
 	}
 	if to.Domain == "" {
 		to.Domain = a.Domain
-	}
-	if detail != "" && (key == bare.String() || key == smtp.Address{Local: bare.Local}.String()) && !strings.ContainsAny(to.Local, f.Delimiter) {
-		to.Local += detail // propagate_unmatched_extensions
 	}
 	return to, true, nil
 }

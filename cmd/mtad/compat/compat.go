@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"mtad/admin"
+	"mtad/config"
 )
 
 // Command is a program under another server's name.
@@ -23,11 +24,13 @@ type Command struct {
 // Commands is the table of all that are built, by name.
 func Commands() []Command {
 	return []Command{
+		{"doveconf", "Show settings by Dovecot's names", doveconf},
 		{"mailq", "List the queue, as sendmail -bp does", mailq},
-		{"newaliases", "Look for errors in the files of aliases", newaliases},
-		{"postalias", "Look for errors in a file of aliases, or ask it", postalias},
+		{"newaliases", "Check the files of aliases", newaliases},
+		{"postalias", "Check a file of aliases, or ask it", postalias},
 		{"postcat", "Print a message in the queue", postcat},
-		{"postmap", "Look for errors in a lookup table, or ask it", postmap},
+		{"postconf", "Show or change settings by Postfix's names", postconf},
+		{"postmap", "Check a lookup table, or ask it", postmap},
 		{"postqueue", "List the queue, or try what is in it now", postqueue},
 		{"postsuper", "Delete, hold, release and requeue messages", postsuper},
 		{"qshape", "Show the queue by domain and age", qshape},
@@ -56,8 +59,11 @@ type Env struct {
 	// Local is the maildrop directory ("": none) and how large a message may be, of
 	// the same configuration, or what they are by default where the user may not read it.
 	Local func(config string) (dir string, size int64)
-	// Aliases are the tables of its aliases.
-	Aliases func(config string) ([]string, error)
+	// Settings are those that have a name of Postfix's or Dovecot's; Aliases are
+	// the tables of the setting aliases; Set writes a setting.
+	Settings func(config string, dovecot bool) ([]config.Setting, error)
+	Aliases  func(config string) ([]string, error)
+	Set      func(config, key, value string) error
 }
 
 // Exit codes: Postfix's postqueue exits with EX_UNAVAILABLE, its other programs

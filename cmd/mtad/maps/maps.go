@@ -141,31 +141,3 @@ func Keys(args []string, stdin io.Reader) ([]string, error) {
 	}
 	return out, err
 }
-
-// GetAliases asks a file of aliases for names; a name's domain counts not.
-func GetAliases(path string, keys []string) ([]Answer, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	entries, errs := aliases.Parse(path, string(text))
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
-	var out []Answer
-	for _, key := range keys {
-		a := Answer{Key: key}
-		for _, e := range entries {
-			if strings.EqualFold(e.Name, key) {
-				var targets []string
-				for _, t := range e.Targets {
-					targets = append(targets, t.String())
-				}
-				a.Found, a.Value, a.Table = true, strings.Join(targets, ", "), path
-				break
-			}
-		}
-		out = append(out, a)
-	}
-	return out, nil
-}

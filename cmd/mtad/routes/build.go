@@ -163,7 +163,7 @@ func (s *RouteSettings) check(b config.Block, diags *config.Diagnostics) {
 	s.checkLocal(b, diags)
 	for _, to := range s.To {
 		unix := s.Protocol == "lmtp" && strings.HasPrefix(to, "unix:/")
-		if !unix && !hostPort(to) {
+		if !unix && !HostPort(to) {
 			diags.Add(b.Errorf("to", "%q is not host:port", to))
 		}
 	}
@@ -181,7 +181,8 @@ func (s *RouteSettings) way(name string) route.Way {
 	}
 }
 
-func hostPort(s string) bool {
+// HostPort reports whether s is host:port, the host perhaps empty.
+func HostPort(s string) bool {
 	_, port, err := net.SplitHostPort(s)
 	if err != nil {
 		return false
