@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mtad/deliver/route"
+	"mtad/directory"
 	"mtad/internal/crash"
 	"mtad/internal/invariants"
 	"mtad/journal"
@@ -71,16 +72,20 @@ type Config struct {
 	Hand func(context.Context, Handing) smtp.Reply
 	// State is what the rules of a local mailbox remember; nil if nothing is.
 	State func(mailbox smtp.Address) (pipeline.KV, error)
+	// Handed is what programs of this machine handed in, by Local.Key; nil if nothing
+	// is.
+	Handed *directory.State
 }
 
 // Agent is the delivery agent. SetQueue must be called before it is used.
 type Agent struct {
-	cfg    Config
-	queue  *queue.Queue
-	acts   chan struct{} // places for acting on accepted messages
-	acting sync.WaitGroup
-	stop   chan struct{} // closed by Wait: what fails is left to the next start
-	once   sync.Once
+	cfg     Config
+	queue   *queue.Queue
+	acts    chan struct{} // places for acting on accepted messages
+	acting  sync.WaitGroup
+	handing sync.Map      // keys of what is being handed in
+	stop    chan struct{} // closed by Wait: what fails is left to the next start
+	once    sync.Once
 }
 
 // maxActing bounds the accepted messages that are being acted on at once.

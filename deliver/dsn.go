@@ -83,8 +83,8 @@ var subjects = map[dsnAction]string{
 	dsnRelayed:   "Successful mail delivery report",
 	dsnExpanded:  "Successful mail delivery report",
 
-	dsnDeliverable:   "Mail delivery status report",
-	dsnUndeliverable: "Mail delivery status report",
+	dsnDeliverable:   "Mail Delivery Status Report",
+	dsnUndeliverable: "Mail Delivery Status Report",
 }
 
 // build writes the report: a multipart/report of text, status and the message
@@ -153,7 +153,7 @@ func (d *dsn) text() string {
 	fmt.Fprintf(&b, "This is the mail system at %s.\r\n\r\n", d.hostname)
 	switch action := d.rcpts[0].action; {
 	case d.probe:
-		b.WriteString("You asked where mail for these addresses would go. No mail was sent to them.\r\n")
+		b.WriteString("Enclosed is the mail delivery report that you requested.\r\n")
 	case action == dsnFailed:
 		b.WriteString("Your message could not be delivered to one or more recipients.\r\nIt is attached below.\r\n")
 	case action == dsnDelayed:
@@ -208,7 +208,7 @@ func (d *dsn) status(utf8 bool) []byte {
 			name, _, _ := strings.Cut(r.host, " ")
 			field("Remote-MTA", "dns; "+name)
 		}
-		if r.reply != "" && r.action != dsnDelivered && r.action != dsnExpanded && r.action != dsnDeliverable {
+		if r.reply != "" && r.action != dsnDelivered && r.action != dsnExpanded {
 			field("Diagnostic-Code", "smtp; "+strings.ReplaceAll(r.reply, "\n", " "))
 		}
 		if !r.until.IsZero() {

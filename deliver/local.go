@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"mime"
 	"strings"
 	"time"
+
+	gosmtp "github.com/emersion/go-smtp"
 
 	"mtad/deliver/route"
 	"mtad/message"
@@ -18,6 +21,7 @@ type Local struct {
 	Sender  smtp.Address // zero: nobody is told of failures
 	Params  smtp.MailParams
 	Rcpts   []pipeline.Recipient // addresses and parameters
+	Key     string               // names this handing in, as in Once
 	By      string               // who handed it in: "userid 1000"
 	Name    string               // the person's, for From where it is missing
 	Message *message.Message
@@ -67,7 +71,7 @@ func (a *Agent) Submit(ctx context.Context, l Local) (message.ID, error) {
 		r.Refusal = res.Reply
 		r.Refusal = unknown(*r)
 	}
-	client := pipeline.Client{Session: id.String(), Listener: localListener, Protocol: "local", Hostname: a.cfg.Hostname, Trusted: true}
+	client := pipeline.Client{Session: l.Key, Listener: localListener, Protocol: "local", Hostname: a.cfg.Hostname, Trusted: true}
 	env := pipeline.Mailing{ID: id, Time: now, Sender: l.Sender, Params: l.Params, Rcpts: l.Rcpts}
 	v := pipeline.NewView(client, env, l.complete(id, a.cfg.Hostname, now))
 	err := a.submit(ctx, v, fmt.Sprintf("handed in by %s, from %s", l.By, l.Sender.Path()))
@@ -131,13 +135,16 @@ func (l *Local) author(hostname string) string {
 	if name == "" {
 		return addr.String()
 	}
-	return phrase(name) + " <" + addr.String() + ">"
+	return phrase(name) + " " + addr.Path()
 }
 
-// phrase is a name as it may stand before an address (RFC 5322, 3.2.5).
+// phrase is a name as it may stand before an address (RFC 5322, 3.2.5; RFC 2047, 5).
 func phrase(s string) string {
+	if strings.ContainsFunc(s, func(r rune) bool { return r >= 0x80 }) {
+		return mime.BEncoding.Encode("utf-8", s)
+	}
 	plain := func(r rune) bool {
-		return r == ' ' || r >= 0x80 || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", r)
+		return r == ' ' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", r)
 	}
 	if strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
 		return s
@@ -150,6 +157,10 @@ func phrase(s string) string {
 func (a *Agent) Verify(ctx context.Context, to smtp.Address, rcpts []smtp.Address) error {
 	now := a.cfg.Now()
 	d := dsn{id: message.NewID(now), hostname: a.cfg.Hostname, now: now, to: to, arrived: now, probe: true}
+	var err error
+	if d.original, err = a.probe(to, rcpts, now); err != nil {
+		return err
+	}
 	for _, addr := range rcpts {
 		fate, err := a.fate(ctx, to, addr)
 		if err != nil {
@@ -170,25 +181,47 @@ func (a *Agent) Verify(ctx context.Context, to smtp.Address, rcpts []smtp.Addres
 	return a.submit(ctx, pipeline.NewView(client, env, m), "made here: report of where mail would go, to "+to.Path())
 }
 
+// probe is the message that a Verify stands for; its header is in the report.
+func (a *Agent) probe(from smtp.Address, rcpts []smtp.Address, now time.Time) (*message.Message, error) {
+	var list []string
+	for _, r := range rcpts {
+		list = append(list, r.String())
+	}
+	var head []byte
+	for _, f := range [][2]string{{"From", from.String()}, {"Subject", "probe"}, {"To", strings.Join(list, ", ")}, {"Date", now.Format(message.DateFormat)}} {
+		head = append(head, message.FormatField(f[0], f[1])...)
+	}
+	return a.parse(message.FromBytes(append(head, "\r\n"...)))
+}
+
 // fate is what would become of mail for one address.
 func (a *Agent) fate(ctx context.Context, sender, addr smtp.Address) ([]dsnRcpt, error) {
 	res, err := a.cfg.Router.Resolve(ctx, addr, true)
 	if err != nil {
 		return nil, err
 	}
+	asked := dsnRcpt{addr: addr, action: dsnDeliverable}
+	asked.params.OriginalRecipientType, asked.params.OriginalRecipient = gosmtp.DSNAddressTypeRFC822, addr.String()
+	if !addr.ASCII() {
+		asked.params.OriginalRecipientType = gosmtp.DSNAddressTypeUTF8
+	}
 	if len(res.Targets) == 0 {
 		reply := res.Reply
 		if reply.IsZero() {
 			reply = replyUnknown
 		}
-		return []dsnRcpt{{addr: addr, action: dsnUndeliverable, reply: reply.String()}}, nil
+		asked.action, asked.reply = dsnUndeliverable, reply.String()
+		return []dsnRcpt{asked}, nil
 	}
 	var out []dsnRcpt
 	for _, t := range res.Targets {
-		r := dsnRcpt{addr: addr, action: dsnDeliverable, reply: "250 2.0.0 delivers to mailbox " + t.Addr.String()}
+		r := asked
 		switch t.Kind {
 		case route.File:
 			r.reply = "250 2.0.0 delivers to file: " + t.Text
+			if t.Text == "" {
+				r.reply = "250 2.0.0 delivers to mailbox of " + t.User
+			}
 		case route.Command:
 			r.reply = "250 2.0.0 delivers to command: " + t.Text
 		case route.Remote:
@@ -196,10 +229,12 @@ func (a *Agent) fate(ctx context.Context, sender, addr smtp.Address) ([]dsnRcpt,
 			if err != nil {
 				return nil, err
 			}
-			r.reply = "250 2.0.0 sends " + t.Addr.String() + " on: " + way.Key()
+			r.addr, r.reply = t.Addr, "250 2.0.0 sends on: "+way.Key()
 			if way.Via == route.ViaError {
 				r.action, r.reply = dsnUndeliverable, way.Refusal().String()
 			}
+		default:
+			r.addr, r.reply = t.Addr, "250 2.0.0 delivers to mailbox"
 		}
 		out = append(out, r)
 	}

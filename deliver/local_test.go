@@ -1,8 +1,11 @@
 package deliver
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"mtad/message"
 	"mtad/pipeline"
@@ -14,7 +17,8 @@ func (w *world) hand(from, rcpts, body string) error {
 	w.t.Helper()
 	m, err := message.Parse(message.FromBytes([]byte(strings.ReplaceAll(body, "\n", "\r\n"))))
 	w.must(err)
-	l := Local{By: "userid 7", Name: "Ann (work)", Message: m}
+	w.handings++
+	l := Local{Key: fmt.Sprint("7.", w.handings), By: "userid 7", Name: "Ann (work)", Message: m}
 	if from != "" {
 		l.Sender = w.addr(from)
 	}
@@ -88,11 +92,80 @@ func TestSubmitLocalRefused(t *testing.T) {
 	}
 }
 
+// What is handed in under a key is taken once: beside itself, after its answer, after a
+// crash before its key was kept, and after it was refused.
+func TestHandedOnce(t *testing.T) {
+	w := newWorld(t)
+	w.must(w.hand("ann@x.test", "bob@x.test", "\n"))
+	send := func(to string) (message.ID, error) {
+		return w.agent.Once(t.Context(), "7.key", func() (message.ID, error) {
+			m, err := message.Parse(message.FromBytes([]byte("\r\n")))
+			w.must(err)
+			if _, err := w.agent.Once(t.Context(), "7.key", nil); !errors.Is(err, errBeingTaken) || !PutOff(err) {
+				t.Errorf("while it is being taken: %v", err)
+			}
+			return w.agent.Submit(t.Context(), Local{Key: "7.key", Sender: w.addr("ann@x.test"), Message: m, Rcpts: []pipeline.Recipient{{Addr: w.addr(to)}}})
+		})
+	}
+	if _, err := w.agent.Once(t.Context(), "7.key", func() (message.ID, error) { return 0, errNotNow }); !errors.Is(err, errNotNow) {
+		t.Error(err)
+	}
+	first, err := send("bob@x.test")
+	w.must(err)
+	w.agent.acting.Wait()
+	for range 2 {
+		again, err := send("bob@x.test")
+		if err != nil || again != first {
+			t.Errorf("%v, %v, was %v", again, err, first)
+		}
+		w.stop()
+		w.start()
+	}
+	if n := len(w.box("bob")); n != 2 {
+		t.Errorf("bob has %d", n)
+	}
+	// The transaction that acts on it keeps the key, too.
+	state, err := w.dir.State("handed in")
+	w.must(err)
+	w.must(state.Delete(t.Context(), "7.1"))
+	w.must(state.Delete(t.Context(), "7.key"))
+	m, err := message.Parse(message.FromBytes([]byte("\r\n")))
+	w.must(err)
+	id, err := w.agent.Submit(t.Context(), Local{Key: "7.key", Sender: w.addr("ann@x.test"), Message: m, Rcpts: []pipeline.Recipient{{Addr: w.addr("bob@x.test")}}})
+	w.must(err)
+	w.agent.acting.Wait()
+	if again, err := send("bob@x.test"); again != id || err != nil {
+		t.Errorf("%v, %v, was %v", again, err, id)
+	}
+}
+
+// A name can neither begin a field nor leave the phrase.
+func TestPhrase(t *testing.T) {
+	for name, want := range map[string]string{
+		"": "ann@x.test", "Ann": "Ann <ann@x.test>", `A "x" <b@c>, d`: `"A \"x\" <b@c>, d" <ann@x.test>`, "Jörg, x": "=?utf-8?b?SsO2cmcsIHg=?= <ann@x.test>",
+		"a\r\nBcc: b@c\r\n\r\nx": "\"a\r\nBcc: b@c\r\n\r\nx\" <ann@x.test>",
+	} {
+		l := Local{Name: name, Sender: smtp.Address{Local: "ann", Domain: "x.test"}}
+		if got := l.author("here.test"); got != want {
+			t.Errorf("%q: %q", name, got)
+		}
+		m, err := message.Parse(message.FromBytes([]byte("\r\n")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Message = m
+		if fields := l.complete(1, "here.test", time.Now()).Header().Fields(); len(fields) != 4 {
+			t.Errorf("%q: %d fields", name, len(fields))
+		}
+	}
+}
+
 func TestVerify(t *testing.T) {
 	w := newWorld(t)
 	w.must(w.agent.Verify(t.Context(), w.addr("ann@x.test"), []smtp.Address{w.addr("bob@x.test"), w.addr("nobody@x.test"), w.addr("z@far.test")}))
 	w.agent.acting.Wait()
-	contains(t, strings.Join(w.box("ann"), ""), "Subject: Mail delivery status report", "delivers to mailbox bob@x.test",
+	contains(t, strings.Join(w.box("ann"), ""), "Subject: Mail Delivery Status Report\n", "Content-Type: multipart/report; report-type=delivery-status;", "\nAuto-Submitted: auto-replied\n",
+		"\nOriginal-Recipient: rfc822; bob@x.test\nFinal-Recipient: rfc822; bob@x.test\nAction: deliverable\nStatus: 2.0.0\nDiagnostic-Code: smtp; 250 2.0.0 delivers to mailbox\n", "Subject: probe\n",
 		"Final-Recipient: rfc822; nobody@x.test\nAction: undeliverable\nStatus: 5.1.1\n", "Final-Recipient: rfc822; z@far.test\nAction: deliverable\nStatus: 2.0.0\n")
 	if got := w.box("bob"); len(got) > 0 {
 		t.Errorf("%s", got)

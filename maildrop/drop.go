@@ -1,8 +1,6 @@
 package maildrop
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -31,42 +29,69 @@ const suffix = ".mail"
 // badDir is where files are moved that are not believed.
 const badDir = "bad"
 
-// Make makes the directory for the server's user, or mends owner and mode of one that
-// is there. Only root may give it to another user.
-func Make(dir string, uid, gid int) error {
-	err := os.Mkdir(dir, 0o700)
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("maildrop_directory: %w", err)
+// Check looks whether the directory is there and is as Make would make it; if not, the
+// error says how root makes it so.
+func Check(dir string, uid, gid int) error {
+	d, st, err := open(dir)
+	if err == nil {
+		d.Close()
+		if !right(st, uid, gid) {
+			err = fmt.Errorf("%s belongs to %d:%d, mode %04o", dir, st.Uid, st.Gid, st.Mode&0o7777)
+		}
 	}
-	d, err := os.OpenFile(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	return advise(err, dir, uid, gid)
+}
+
+// Make makes the directory for the server's user, or mends owner and mode of one that
+// is there; one that is as it should be is left alone. Only root may give it to another
+// user, and a systemd unit with RestrictSUIDSGID nobody: the error says what to do then.
+func Make(dir string, uid, gid int) error { return advise(mend(dir, uid, gid), dir, uid, gid) }
+
+func advise(err error, dir string, uid, gid int) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("maildrop_directory: %w; to mend it run as root: install -d -o %d -g %d -m %o %s", err, uid, gid, dirMode, dir)
+}
+
+func right(st unix.Stat_t, uid, gid int) bool {
+	return int(st.Uid) == uid && int(st.Gid) == gid && st.Mode&0o7777 == dirMode
+}
+
+func open(dir string) (d *os.File, st unix.Stat_t, err error) {
+	if d, err = os.OpenFile(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0); err != nil {
+		return nil, st, err
+	}
+	if err = unix.Fstat(int(d.Fd()), &st); err != nil {
+		d.Close()
+	}
+	return d, st, err
+}
+
+func mend(dir string, uid, gid int) error {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	d, st, err := open(dir)
 	if err != nil {
-		return fmt.Errorf("maildrop_directory: %w", err)
+		return err
 	}
 	defer d.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(int(d.Fd()), &st); err != nil {
-		return fmt.Errorf("maildrop_directory: %w", err)
+	if right(st, uid, gid) {
+		return nil
 	}
-	if int(st.Uid) != uid || int(st.Gid) != gid {
-		if err := d.Chown(uid, gid); err != nil {
-			return fmt.Errorf("maildrop_directory: %w", err)
-		}
+	if err := d.Chown(uid, gid); err != nil {
+		return err
 	}
-	if st.Mode&0o7777 != dirMode || int(st.Uid) != uid || int(st.Gid) != gid {
-		if err := unix.Fchmod(int(d.Fd()), dirMode); err != nil {
-			return fmt.Errorf("maildrop_directory: chmod %s: %w", dir, err)
-		}
+	if err := unix.Fchmod(int(d.Fd()), dirMode); err != nil {
+		return fmt.Errorf("chmod %s: %w", dir, err)
 	}
 	return nil
 }
 
 // Put puts a message into the directory. When it returns nil the message is on disk.
 func Put(dir string, e Envelope, body message.Bytes) (err error) {
-	var id [12]byte
-	if _, err := rand.Read(id[:]); err != nil {
-		return err
-	}
-	name := hex.EncodeToString(id[:])
+	name := NewKey()
 	temp := filepath.Join(dir, "."+name)
 	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

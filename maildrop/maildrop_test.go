@@ -3,6 +3,7 @@ package maildrop
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,12 +13,16 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"mtad/message"
 )
 
-func record(t *testing.T, e Envelope, body string) []byte {
+func record(t testing.TB, e Envelope, body string) []byte {
 	t.Helper()
+	if e.Key == "" {
+		e.Key = NewKey()
+	}
 	var b bytes.Buffer
 	if err := Write(&b, e, message.FromBytes([]byte(body))); err != nil {
 		t.Fatal(err)
@@ -29,7 +34,7 @@ func record(t *testing.T, e Envelope, body string) []byte {
 }
 
 func TestRecord(t *testing.T) {
-	e := Envelope{Sender: "a@b", Rcpts: []string{"c@d", "e"}, Name: "A B", Notify: []string{"NEVER"}}
+	e := Envelope{Key: NewKey(), Sender: "a@b", Rcpts: []string{"c@d", "e"}, Name: "A B", Notify: []string{"NEVER"}}
 	for body, want := range map[string]string{
 		"": "", "a": "a\r\n", "a\n": "a\r\n", "a\r\nb\r": "a\r\nb\r\n", "a\rb\x00\n": "a b \r\n", "\r\r\n\n": " \r\n\r\n", "\r": "\r\n",
 	} {
@@ -62,6 +67,9 @@ func TestDamagedRecord(t *testing.T) {
 	if err := read(append(bytes.Clone(good), 'x')); !errors.Is(err, ErrRecord) {
 		t.Errorf("more behind it: %v", err)
 	}
+	if err := read(record(t, Envelope{Key: "../../etc/passwd"}, "")); !errors.Is(err, ErrRecord) {
+		t.Errorf("a key of somebody's own: %v", err)
+	}
 	for _, head := range []string{"mtad-mail-1 -1 0\n", "mtad-mail-1 99999999999 0\n", "mtad-mail-1 2 99999999999999\n{}", strings.Repeat("x", 1<<17), "mtad-mail-1 0\n"} {
 		if err := read([]byte(head)); !errors.Is(err, ErrRecord) {
 			t.Errorf("%.30q: %v", head, err)
@@ -69,16 +77,16 @@ func TestDamagedRecord(t *testing.T) {
 	}
 }
 
-// taken is a scanner and what it took.
-type taken struct {
+// taker is a scanner and what it took.
+type taker struct {
 	Scanner
 	got []string
 	err error // of Take
 }
 
-func scanner(t *testing.T) *taken {
+func scanner(t *testing.T) *taker {
 	t.Helper()
-	s := &taken{Scanner: Scanner{
+	s := &taker{Scanner: Scanner{
 		Dir: filepath.Join(t.TempDir(), "drop"), SpoolDir: t.TempDir(), MaxSize: func() int64 { return 1000 },
 		Again: func(error) bool { return true }, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}}
@@ -94,7 +102,7 @@ func scanner(t *testing.T) *taken {
 	return s
 }
 
-func (s *taken) round(t *testing.T) (more bool) {
+func (s *taker) round(t *testing.T) (more bool) {
 	t.Helper()
 	more, err := s.Round(t.Context())
 	if err != nil {
@@ -103,7 +111,14 @@ func (s *taken) round(t *testing.T) (more bool) {
 	return more
 }
 
-func (s *taken) names(t *testing.T, dir string) int {
+// due is when all that waits has waited.
+func (s *taker) due() {
+	for _, l := range s.seen {
+		l.until = time.Time{}
+	}
+}
+
+func (s *taker) names(t *testing.T, dir string) int {
 	t.Helper()
 	list, err := os.ReadDir(filepath.Join(s.Dir, dir))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -119,7 +134,7 @@ func TestPutAndTake(t *testing.T) {
 		t.Errorf("%v %v", st.Mode(), err)
 	}
 	old := syscall.Umask(0o077)
-	err = Put(s.Dir, Envelope{Rcpts: []string{"a"}}, message.FromBytes([]byte("x\n")))
+	err = Put(s.Dir, Envelope{Key: NewKey(), Rcpts: []string{"a"}}, message.FromBytes([]byte("x\n")))
 	syscall.Umask(old)
 	if err != nil {
 		t.Fatal(err)
@@ -130,7 +145,8 @@ func TestPutAndTake(t *testing.T) {
 	if len(s.got) > 0 || s.names(t, ".") != 1 {
 		t.Errorf("%v", s.got)
 	}
-	s.err, s.tried = nil, nil
+	s.err = nil
+	s.due()
 	s.round(t)
 	s.round(t)
 	if want := fmt.Sprint("[", os.Getuid(), " [a] 3]"); fmt.Sprint(s.got) != want || s.names(t, ".") != 0 {
@@ -239,4 +255,189 @@ func TestFair(t *testing.T) {
 	if len(s.got) != many+1 || s.names(t, ".") != 0 {
 		t.Errorf("%d taken, %d left", len(s.got), s.names(t, "."))
 	}
+}
+
+// said counts what is logged.
+type said struct{ strings.Builder }
+
+// What was taken and can not be removed is never taken again, also when the directory
+// was not read to its end meanwhile; it is told of once.
+func TestNotRemoved(t *testing.T) {
+	s := scanner(t)
+	var log said
+	s.Log = slog.New(slog.NewTextHandler(&log, nil))
+	path := filepath.Join(s.Dir, "x.mail")
+	if err := os.WriteFile(path, record(t, Envelope{Rcpts: []string{"a"}}, "x\n"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	// A directory in its place, at the moment it is taken, is what can not be unlinked.
+	put := s.Take
+	s.Take = func(ctx context.Context, uid uint32, e Envelope, body message.Bytes) error {
+		return errors.Join(put(ctx, uid, e, body), os.Rename(path, path+".old"), os.Mkdir(path, 0o700))
+	}
+	s.round(t)
+	if len(s.got) != 1 || s.seen["x.mail"] == nil || s.seen["x.mail"].why != taken {
+		t.Fatalf("%v", s.got)
+	}
+	if err := errors.Join(os.Remove(path), os.Rename(path+".old", path)); err != nil {
+		t.Fatal(err)
+	}
+	s.round(t) // it is left alone
+	s.due()
+	s.round(t) // and removed when that can be
+	if len(s.got) != 1 || s.names(t, ".") != 0 || len(s.seen) != 0 || len(s.held) != 0 {
+		t.Errorf("%v, %d left, %v", s.got, s.names(t, "."), s.seen)
+	}
+	if n := strings.Count(log.String(), "level="); n != 1 {
+		t.Errorf("told %d times:\n%s", n, log.String())
+	}
+}
+
+// What can not be moved aside is told of once, and forgotten when it goes.
+func TestStuck(t *testing.T) {
+	s := scanner(t)
+	var log said
+	s.Log = slog.New(slog.NewTextHandler(&log, nil))
+	dir := filepath.Join(s.Dir, "a directory")
+	bad := filepath.Join(s.Dir, badDir)
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(bad, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		s.round(t)
+		s.due()
+	}
+	if n := strings.Count(log.String(), "level="); n != 1 || len(s.seen) != 1 {
+		t.Errorf("told %d times, %v:\n%s", n, s.seen, log.String())
+	}
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	s.round(t)
+	if len(s.seen) != 0 || len(s.held) != 0 {
+		t.Errorf("%v %v", s.seen, s.held)
+	}
+}
+
+// What a user leaves there is bounded, and costs nobody else.
+func TestLeftIsBounded(t *testing.T) {
+	s := scanner(t)
+	const more = 100
+	for i := range maxLeft + more {
+		if err := os.WriteFile(filepath.Join(s.Dir, fmt.Sprint(i, suffix)), record(t, Envelope{Rcpts: []string{"a"}}, "x\n"), 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.err = errors.New("not now")
+	for s.round(t) {
+	}
+	s.round(t)
+	if len(s.seen) != maxLeft || s.held[uint32(os.Getuid())] != maxLeft {
+		t.Errorf("%d are remembered, %v", len(s.seen), s.held)
+	}
+	s.err = nil
+	s.due()
+	for s.round(t) {
+	}
+	for s.round(t) {
+	}
+	if len(s.got) != maxLeft+more || len(s.seen) != 0 || s.names(t, ".") != 0 {
+		t.Errorf("%d taken, %d remembered, %d left", len(s.got), len(s.seen), s.names(t, "."))
+	}
+}
+
+// A file of somebody else's that was moved here is not believed: its group tells.
+func TestMovedHere(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root: files of several groups")
+	}
+	s := scanner(t)
+	if err := os.Chown(s.Dir, 0, 1234); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(s.Dir, 0o733|os.ModeSetgid|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := filepath.Join(filepath.Dir(s.Dir), "x.mail")
+	good := record(t, Envelope{Rcpts: []string{"a"}}, "x\n")
+	if err := errors.Join(os.WriteFile(elsewhere, good, 0o640), os.Rename(elsewhere, filepath.Join(s.Dir, "x.mail")), os.WriteFile(filepath.Join(s.Dir, "y.mail"), good, 0o640)); err != nil {
+		t.Fatal(err)
+	}
+	s.round(t)
+	if len(s.got) != 1 || s.names(t, badDir) != 1 {
+		t.Errorf("%v, %d bad", s.got, s.names(t, badDir))
+	}
+}
+
+// One that nobody finishes goes; one that is being written stays.
+func TestUnfinished(t *testing.T) {
+	s := scanner(t)
+	old, young := filepath.Join(s.Dir, ".old"), filepath.Join(s.Dir, ".young")
+	for _, p := range []string{old, young} {
+		if err := os.WriteFile(p, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chtimes(old, time.Time{}, time.Now().Add(-25*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	s.round(t)
+	if s.names(t, ".") != 1 || s.names(t, badDir) != 0 {
+		t.Errorf("%d left, %d bad", s.names(t, "."), s.names(t, badDir))
+	}
+}
+
+func TestCheck(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "drop")
+	uid, gid := os.Getuid(), os.Getgid()
+	if err := Check(dir, uid, gid); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("install -d -o %d -g %d -m 3733 %s", uid, gid, dir)) {
+		t.Error(err)
+	}
+	for range 2 { // the second has nothing to do
+		if err := errors.Join(Make(dir, uid, gid), Check(dir, uid, gid)); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := Check(dir, uid, gid); err == nil || !strings.Contains(err.Error(), "mode 0777") {
+		t.Error(err)
+	}
+	if err := errors.Join(Make(dir, uid, gid), Check(dir, uid, gid)); err != nil {
+		t.Error(err)
+	}
+	link := dir + "link"
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	if Check(link, uid, gid) == nil || Make(link, uid, gid) == nil {
+		t.Error("a link was followed")
+	}
+}
+
+// FuzzRead looks that no octets are believed that Write has not written.
+func FuzzRead(f *testing.F) {
+	key := strings.Repeat("0a", keyLength/2)
+	f.Add(record(f, Envelope{Key: key, Sender: "a@b", Rcpts: []string{"c@d"}, Notify: []string{"NEVER"}}, "Subject: x\n\nbody\n"))
+	f.Add(record(f, Envelope{Key: key, Rcpts: []string{"c"}, Name: "A \r\nB: c", Verify: true}, "\r\n\r\x00"))
+	f.Add([]byte("mtad-mail-1 2 0\n{}"))
+	f.Fuzz(func(t *testing.T, octets []byte) {
+		spool := &message.Spool{Limit: 1 << 20}
+		defer spool.Close()
+		e, err := Read(bytes.NewReader(octets), spool)
+		if err != nil {
+			if !errors.Is(err, ErrRecord) && !errors.Is(err, message.ErrTooLarge) {
+				t.Fatal(err)
+			}
+			// With the sum that fits, what is behind it is looked at, too.
+			sum := sha256.Sum256(octets)
+			if e, err = Read(bytes.NewReader(fmt.Appendf(bytes.Clone(octets), "%x\n", sum)), &message.Spool{Limit: 1 << 20}); err != nil {
+				return
+			}
+		}
+		if !validKey(e.Key) || len(e.Rcpts) > MaxEnvelope {
+			t.Errorf("%+v", e)
+		}
+	})
 }

@@ -2,6 +2,7 @@ package maildrop
 
 import (
 	"bufio"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -15,6 +16,9 @@ import (
 
 // Envelope is what a program says of its message.
 type Envelope struct {
+	// Key names this handing in, by NewKey: what comes twice under one, by the control
+	// socket and by the directory, is one message.
+	Key string `json:"key"`
 	// Sender is the envelope sender: "" is the user, "<>" nobody.
 	Sender string   `json:"sender,omitempty"`
 	Rcpts  []string `json:"rcpts"`
@@ -24,6 +28,22 @@ type Envelope struct {
 	ID     string   `json:"id,omitempty"`     // ENVID
 	Body   string   `json:"body,omitempty"`   // 7BIT, 8BITMIME
 	Verify bool     `json:"verify,omitempty"` // only tell what would become of it
+}
+
+// keyLength is how many characters a Key has: hexadecimal digits.
+const keyLength = 32
+
+// NewKey makes the Key of a handing in.
+func NewKey() string {
+	var b [keyLength / 2]byte
+	rand.Read(b[:]) // which never fails
+	return hex.EncodeToString(b[:])
+}
+
+// validKey reports whether text is a Key.
+func validKey(text string) bool {
+	b, err := hex.DecodeString(text)
+	return err == nil && len(b) == keyLength/2 && strings.ToLower(text) == text
 }
 
 // Nobody is the sender of mail that nobody is told of.
@@ -117,6 +137,9 @@ func Read(r io.Reader, spool *message.Spool) (Envelope, error) {
 	d.DisallowUnknownFields()
 	if err := d.Decode(&e); err != nil {
 		return e, fmt.Errorf("%w: the envelope: %v", ErrRecord, err)
+	}
+	if !validKey(e.Key) {
+		return e, fmt.Errorf("%w: the envelope has no key", ErrRecord)
 	}
 	return e, nil
 }

@@ -21,7 +21,8 @@ import (
 const (
 	maxNames = 20000
 	maxMails = 500
-	maxBad   = 200 // files that are kept for people to look at; more are removed
+	maxBad   = 200  // files that are kept for people to look at; more are removed
+	maxLeft  = 5000 // a user's files that may be left there: until then no more are looked at
 )
 
 // Scanner takes what is in the directory, round after round.
@@ -36,17 +37,41 @@ type Scanner struct {
 	Again func(error) bool
 	Log   *slog.Logger
 
-	dir   *os.File // read on in the next round
-	tried map[string]time.Time
+	dir  *os.File // read on in the next round
+	pass int      // how often it was read to its end
+	seen map[string]*left
+	held map[uint32]int // how many are left there of a user's
 }
 
-// again is how long a message that could not be taken waits.
-const again = time.Minute
+// How long what is left there waits.
+const (
+	again      = time.Minute    // what could not be taken
+	removeTime = time.Hour      // what was taken, and could not be removed
+	unfinished = 24 * time.Hour // until what nobody has finished goes
+)
+
+// left is a name that stays in the directory.
+type left struct {
+	why   reason
+	until time.Time // when it is looked at again
+	inode uint64    // of what was taken
+	uid   uint32
+	pass  int // the last in which it was there
+}
+
+type reason uint8
+
+const (
+	waits reason = iota // it is tried again
+	taken               // it is never taken again
+	stuck               // it can not be moved aside
+)
 
 // found is a file that may be a message.
 type found struct {
-	name string
-	uid  uint32
+	name  string
+	uid   uint32
+	inode uint64
 }
 
 // Run takes what comes until ctx ends.
@@ -79,10 +104,11 @@ func (s *Scanner) Run(ctx context.Context) {
 }
 
 // Round looks at some names and takes what is there, the users in turn: whoever fills
-// the directory does not keep others waiting. more says that something was left.
+// the directory does not keep others waiting. more says that the next round has
+// something to do at once.
 func (s *Scanner) Round(ctx context.Context) (more bool, err error) {
-	if s.tried == nil {
-		s.tried = map[string]time.Time{}
+	if s.seen == nil {
+		s.seen, s.held = map[string]*left{}, map[uint32]int{}
 	}
 	if s.dir == nil {
 		if s.dir, err = os.OpenFile(s.Dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0); err != nil {
@@ -94,30 +120,70 @@ func (s *Scanner) Round(ctx context.Context) (more bool, err error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		end, names = true, nil
 	}
-	byUser := s.sort(names)
-	taken, left := 0, false
-	for len(byUser) > 0 && ctx.Err() == nil {
+	byUser, err := s.sort(names), ignoreEOF(err)
+	count, rest := s.inTurn(ctx, byUser)
+	if end { // the next round begins again: names that were left are there
+		if err == nil {
+			s.forget()
+		}
+		closed := s.dir.Close()
+		s.dir, err = nil, errors.Join(err, closed)
+	}
+	return rest || count > 0 && !end, err
+}
+
+// inTurn takes files, each user's in turn; rest says that there are more.
+func (s *Scanner) inTurn(ctx context.Context, byUser map[uint32][]found) (count int, rest bool) {
+	for len(byUser) > 0 {
 		for _, uid := range sortedKeys(byUser) {
-			if taken >= maxMails || ctx.Err() != nil {
-				left = true
-				break
+			if count >= maxMails || ctx.Err() != nil {
+				return count, true
 			}
 			f := byUser[uid][0]
 			if byUser[uid] = byUser[uid][1:]; len(byUser[uid]) == 0 {
 				delete(byUser, uid)
 			}
-			taken++
+			if s.full(f) {
+				continue
+			}
+			count++
 			s.one(ctx, f)
 		}
-		if left {
-			break
+	}
+	return count, false
+}
+
+// full reports whether a user has so much left there that nothing new is looked at.
+func (s *Scanner) full(f found) bool { return s.seen[f.name] == nil && s.held[f.uid] >= maxLeft }
+
+// leave notes that a name stays in the directory.
+func (s *Scanner) leave(f found, why reason, d time.Duration) {
+	if s.seen[f.name] == nil {
+		s.held[f.uid]++
+	}
+	s.seen[f.name] = &left{why: why, until: time.Now().Add(d), inode: f.inode, uid: f.uid, pass: s.pass}
+}
+
+// gone notes that a name does not stay.
+func (s *Scanner) gone(name string) {
+	l := s.seen[name]
+	if l == nil {
+		return
+	}
+	delete(s.seen, name)
+	if s.held[l.uid]--; s.held[l.uid] <= 0 {
+		delete(s.held, l.uid)
+	}
+}
+
+// forget forgets names that were not there when the directory was read to its end.
+func (s *Scanner) forget() {
+	for name, l := range s.seen {
+		if l.pass != s.pass {
+			s.gone(name)
 		}
 	}
-	if end { // the next round begins again: names that were left are there
-		closed := s.dir.Close()
-		s.dir, err = nil, errors.Join(ignoreEOF(err), closed)
-	}
-	return left || !end, ignoreEOF(err)
+	s.pass++
 }
 
 func ignoreEOF(err error) error {
@@ -139,37 +205,45 @@ func sortedKeys(m map[uint32][]found) []uint32 {
 // sort sorts files by their owners, and moves aside what is none of a message's.
 func (s *Scanner) sort(names []string) map[uint32][]found {
 	now := time.Now()
-	for name, at := range s.tried {
-		if now.Sub(at) > again {
-			delete(s.tried, name)
-		}
-	}
 	out := map[uint32][]found{}
 	for _, name := range names {
+		if l := s.seen[name]; l != nil {
+			l.pass = s.pass
+			if now.Before(l.until) {
+				continue
+			}
+		}
 		var st unix.Stat_t
 		if name == badDir || unix.Fstatat(int(s.dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil {
 			continue
 		}
-		if _, wait := s.tried[name]; wait {
+		f := found{name, st.Uid, st.Ino}
+		if s.full(f) {
 			continue
 		}
-		if !whole(name) {
-			if now.Sub(time.Unix(st.Mtim.Unix())) > 24*time.Hour || name[0] != '.' {
-				s.aside(name, st.Uid, errors.New("not a name of a message"))
+		switch err := s.plain(&st); {
+		case name[0] == '.' && st.Mode&unix.S_IFMT == unix.S_IFREG: // being written
+			if now.Sub(time.Unix(st.Mtim.Unix())) > unfinished {
+				s.remove(f)
 			}
-			continue
+		case !whole(name):
+			s.aside(f, errors.New("not a name of a message"))
+		case err != nil:
+			s.aside(f, err)
+		default:
+			out[st.Uid] = append(out[st.Uid], f)
 		}
-		if err := plain(&st); err != nil {
-			s.aside(name, st.Uid, err)
-			continue
-		}
-		out[st.Uid] = append(out[st.Uid], found{name, st.Uid})
 	}
 	return out
 }
 
-// plain says why a file is not believed.
-func plain(st *unix.Stat_t) error {
+// plain says why a file is not believed. Files get the directory's group where they
+// are made: one that was moved here, by whom its directory belongs to, has another.
+func (s *Scanner) plain(st *unix.Stat_t) error {
+	var dir unix.Stat_t
+	if err := unix.Fstat(int(s.dir.Fd()), &dir); err != nil {
+		return err
+	}
 	switch mode := st.Mode & 0o7777; {
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
 		return errors.New("not a regular file")
@@ -177,26 +251,44 @@ func plain(st *unix.Stat_t) error {
 		return fmt.Errorf("it has %d links", st.Nlink)
 	case mode&^fileMode != 0:
 		return fmt.Errorf("mode %04o: others may read or write it", mode)
+	case st.Gid != dir.Gid:
+		return errors.New("it was not made here: its group is not the directory's")
 	}
 	return nil
 }
 
 // one takes one file, or moves it aside.
 func (s *Scanner) one(ctx context.Context, f found) {
+	if l := s.seen[f.name]; l != nil && l.why == taken && l.inode == f.inode {
+		s.remove(f)
+		return
+	}
 	err := s.take(ctx, f)
 	switch {
 	case err == nil:
-		if err := os.Remove(filepath.Join(s.Dir, f.name)); err != nil {
-			s.tried[f.name] = time.Now().Add(time.Hour) // it was taken
-			s.Log.Error("maildrop: remove a message that was taken", "file", f.name, "err", err)
-		}
+		s.remove(f)
 	case errors.Is(err, fs.ErrNotExist), ctx.Err() != nil:
 	case !errors.Is(err, ErrRecord) && !errors.Is(err, errFile) && s.Again(err):
-		s.tried[f.name] = time.Now()
-		s.Log.Warn("maildrop: a message waits", "file", f.name, "uid", f.uid, "err", err)
+		if s.seen[f.name] == nil {
+			s.Log.Warn("maildrop: a message waits", "file", f.name, "uid", f.uid, "err", err)
+		}
+		s.leave(f, waits, again)
 	default:
-		s.aside(f.name, f.uid, err)
+		s.aside(f, err)
 	}
+}
+
+// remove removes a file that was taken. If that can not be, it is never taken again.
+func (s *Scanner) remove(f found) {
+	err := unix.Unlinkat(int(s.dir.Fd()), f.name, 0)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		s.gone(f.name)
+		return
+	}
+	if l := s.seen[f.name]; l == nil || l.why != taken {
+		s.Log.Error("maildrop: remove a file that is done with", "file", f.name, "uid", f.uid, "err", err)
+	}
+	s.leave(f, taken, removeTime)
 }
 
 // errFile is for a file that is not what it was.
@@ -217,7 +309,7 @@ func (s *Scanner) take(ctx context.Context, f found) error {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err
 	}
-	if err := plain(&st); err != nil || st.Uid != f.uid {
+	if err := s.plain(&st); err != nil || st.Uid != f.uid || st.Ino != f.inode {
 		return fmt.Errorf("%w: it changed: %v", errFile, err)
 	}
 	limit := s.MaxSize()
@@ -237,9 +329,9 @@ func (s *Scanner) take(ctx context.Context, f found) error {
 }
 
 // aside moves a file to where people look at it, as long as there are not too many.
-func (s *Scanner) aside(name string, uid uint32, why error) {
+// What can not be moved, as directories of others, is told of once.
+func (s *Scanner) aside(f found, why error) {
 	bad := filepath.Join(s.Dir, badDir)
-	from := filepath.Join(s.Dir, name)
 	err := os.Mkdir(bad, 0o700)
 	if errors.Is(err, fs.ErrExist) {
 		err = ours(bad)
@@ -248,19 +340,25 @@ func (s *Scanner) aside(name string, uid uint32, why error) {
 	if err == nil {
 		names, err = listed(bad)
 	}
+	from := filepath.Join(s.Dir, f.name)
 	switch {
 	case err == nil && len(names) < maxBad:
-		err = os.Rename(from, filepath.Join(bad, fmt.Sprintf("%d.%s", time.Now().UnixNano(), name)))
+		err = os.Rename(from, filepath.Join(bad, fmt.Sprintf("%d.%s", time.Now().UnixNano(), f.name)))
 	case err == nil:
 		err = os.Remove(from)
 	}
-	if errors.Is(err, fs.ErrNotExist) {
+	told := s.seen[f.name] != nil && s.seen[f.name].why == stuck
+	switch {
+	case err == nil:
+		s.gone(f.name)
+	case errors.Is(err, fs.ErrNotExist):
 		return
+	default:
+		s.leave(f, stuck, removeTime)
 	}
-	if err != nil {
-		s.tried[name] = time.Now().Add(time.Hour) // not to be told every second
+	if !told {
+		s.Log.Warn("maildrop: a file is not believed", "file", f.name, "uid", f.uid, "why", why, "err", err)
 	}
-	s.Log.Warn("maildrop: a file is not believed", "file", name, "uid", uid, "why", why, "err", err)
 }
 
 // ours says whether a directory is this user's: anybody could have made it first.

@@ -33,12 +33,12 @@ func compatEnv(g *global, in io.Reader, out, errs io.Writer) *compat.Env {
 	return &compat.Env{
 		In: in, Out: out, Err: errs, Now: time.Now,
 		Connect: func(config string) (*admin.Client, error) { return of(config).client() },
-		Local: func(file string) (string, int64) {
-			c, err := of(file).load()
-			if err != nil {
-				return maildrop.DefaultDir, smtpd.DefaultLimits.MessageSize
+		Local: func(file string) compat.Local {
+			limits, dir := smtpd.DefaultLimits, maildrop.DefaultDir
+			if c, err := of(file).load(); err == nil {
+				limits, dir = c.limits(), c.top.Maildrop
 			}
-			return c.top.Maildrop, int64(c.top.MessageSize)
+			return compat.Local{Dir: dir, Size: limits.MessageSize, Rcpts: limits.Recipients}
 		},
 		Settings: func(file string, dovecot bool) ([]config.Setting, error) {
 			c, err := of(file).load()

@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"path/filepath"
 
 	"mtad/cmd/mtad/local"
-	"mtad/directory"
-	"mtad/message"
 	"mtad/smtp"
 	"mtad/smtpd"
 )
@@ -18,20 +15,16 @@ func (h *house) desk() *local.Desk {
 		Agent:    h.agent,
 		Settings: func() local.Intake { return h.config.Load().top.Intake },
 		Origin:   func() string { return h.config.Load().top.Origin },
-		Limits:   func() message.Limits { return h.began.messageLimits() },
-		MaxSize:  func() int64 { return int64(h.began.top.MessageSize) },
+		Limits:   func() smtpd.Limits { return h.began.limits() },
 		SpoolDir: filepath.Join(h.began.top.DataDir, "spool"),
 		Own:      h.owns,
 		Log:      h.log,
 	}
 }
 
-// owns reports whether an address is an account's, or granted to it. An account that
-// is not there owns nothing.
-func (h *house) owns(ctx context.Context, account, a smtp.Address) (bool, error) {
-	s, err := h.standing(ctx, account.String(), a)
-	if errors.Is(err, directory.ErrNoUser) {
-		return false, nil
-	}
-	return s == smtpd.Own, err
+// owns reports whether mail for an address comes to a user of the system. An account
+// of the same name is somebody else, or may be.
+func (h *house) owns(ctx context.Context, user string, a smtp.Address) (bool, error) {
+	res, err := h.router.Resolve(ctx, a, true)
+	return err == nil && len(res.Targets) == 1 && res.Targets[0].User == user, err
 }

@@ -1,6 +1,7 @@
 package compat
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -29,8 +30,9 @@ func (e *Env) dialogue(ctx context.Context, m *mailing) error {
 	if err != nil {
 		return err
 	}
+	limits := e.Local(m.config)
 	srv, err := smtpd.New(smtpd.Config{
-		Name: "sendmail", Hostname: host, SMTPUTF8: true, DSN: true, Limits: smtpd.Limits{MessageSize: e.size(m.config)},
+		Name: "sendmail", Hostname: host, SMTPUTF8: true, DSN: true, Limits: smtpd.Limits{MessageSize: limits.Size, Recipients: limits.Rcpts},
 		Pipeline: func() (*pipeline.Pipeline, func()) { return p, func() {} },
 		Trusted:  func(netip.Addr) bool { return true },
 		Route: func(context.Context, *pipeline.View, smtp.Address) smtpd.Route {
@@ -45,9 +47,37 @@ func (e *Env) dialogue(ctx context.Context, m *mailing) error {
 		return err
 	}
 	l := &single{conn: make(chan net.Conn, 1), closed: make(chan struct{})}
-	l.conn <- &stdio{Reader: e.In, Writer: e.Out, end: l.Close}
+	l.conn <- &stdio{Reader: &crlf{in: bufio.NewReader(e.In)}, Writer: e.Out, end: l.Close}
 	err = srv.Serve(ctx, l)
 	return errors.Join(ignoreClosed(err), srv.Shutdown(ctx))
+}
+
+// crlf reads lines that end in LF, as people and scripts write them, as they end in
+// SMTP. Where a line ends is for them to say: nobody else's mail is here.
+type crlf struct {
+	in   *bufio.Reader
+	cr   bool // the last octet was CR
+	owed bool // LF comes next
+}
+
+func (c *crlf) Read(b []byte) (n int, err error) {
+	for n < len(b) && (n == 0 || c.owed || c.in.Buffered() > 0) {
+		if c.owed {
+			b[n], c.owed, c.cr = '\n', false, false
+			n++
+			continue
+		}
+		o, err := c.in.ReadByte()
+		if err != nil {
+			return n, err
+		}
+		if c.owed = o == '\n' && !c.cr; c.owed {
+			o = '\r'
+		}
+		b[n], c.cr = o, o == '\r'
+		n++
+	}
+	return n, nil
 }
 
 // stdio is standard input and output as a connection, which ends the listener with it.

@@ -36,6 +36,8 @@ type mailing struct {
 	verbose bool
 	flush   *option // -q: f, R, I
 	rcpts   []string
+
+	warnings []string
 }
 
 // coded is an error with its exit code.
@@ -92,6 +94,9 @@ func (e *Env) sendmail(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	for _, w := range m.warnings {
+		fmt.Fprintf(e.Err, "sendmail: warning: %s\n", w)
+	}
 	switch {
 	case m.mode == 'p':
 		return e.run(ctx, m.config, mailq)
@@ -144,12 +149,15 @@ func parseMailing(args []string) (*mailing, error) {
 		}
 		m.rcpts = append(m.rcpts, found...)
 	}
-	if m.verbose && m.env.Notify == nil {
+	m.env.Verify = m.mode == 'v'
+	if m.verbose && m.env.Notify == nil && !m.env.Verify {
 		m.env.Notify = []string{"SUCCESS", "FAILURE", "DELAY"}
 	}
-	m.env.Verify = m.mode == 'v'
-	if m.env.Verify && m.extract {
+	switch {
+	case m.env.Verify && m.extract:
 		return nil, codef(exitUsage, "-t option cannot be used with -bv")
+	case m.env.Verify && m.env.Notify != nil:
+		return nil, codef(exitUsage, "-N option cannot be used with -bv")
 	}
 	return m, nil
 }
@@ -160,7 +168,7 @@ func (m *mailing) option(o option) error {
 	case 'B':
 		m.env.Body = strings.ToUpper(o.arg)
 		if m.env.Body != "7BIT" && m.env.Body != "8BITMIME" {
-			return codef(exitUsage, "invalid -B option: %s", Clean(o.arg))
+			return codef(exitUsage, "-B option needs 8BITMIME or 7BIT")
 		}
 	case 'C':
 		m.config = o.arg
@@ -169,12 +177,14 @@ func (m *mailing) option(o option) error {
 	case 'I':
 		m.mode = 'i'
 	case 'N':
-		return m.notify(o.arg)
+		m.notify(o.arg)
 	case 'R':
-		m.env.Return = map[string]string{"full": "FULL", "hdrs": "HDRS"}[strings.ToLower(o.arg)]
-		if m.env.Return == "" {
-			return codef(exitUsage, "-R option requires HDRS or FULL")
+		r := map[string]string{"full": "FULL", "hdrs": "HDRS"}[strings.ToLower(o.arg)]
+		if r == "" {
+			m.warn("bad -R option value -- ignored")
+			break
 		}
+		m.env.Return = r
 	case 'V':
 		m.env.ID = o.arg
 	case 'b':
@@ -205,21 +215,26 @@ func (m *mailing) option(o option) error {
 	return nil
 }
 
-// notify is -N.
-func (m *mailing) notify(arg string) error {
-	m.env.Notify = nil
+// notify is -N. A bad value counts for nothing, as with Postfix.
+func (m *mailing) notify(arg string) {
+	var words []string
 	for word := range strings.SplitSeq(arg, ",") {
 		word = strings.ToUpper(strings.TrimSpace(word))
 		if !slices.Contains([]string{"NEVER", "SUCCESS", "FAILURE", "DELAY"}, word) {
-			return codef(exitUsage, "bad -N option value -- specify 'never' or 'failure,success,delay'")
+			m.warn("unknown DSN NOTIFY command value \"" + Clean(word) + "\"")
+			m.warn("bad -N option value -- ignored")
+			return
 		}
-		m.env.Notify = append(m.env.Notify, word)
+		words = append(words, word)
 	}
-	if len(m.env.Notify) > 1 && slices.Contains(m.env.Notify, "NEVER") {
-		return codef(exitUsage, "bad -N option value -- specify 'never' or 'failure,success,delay'")
+	if len(words) > 1 && slices.Contains(words, "NEVER") {
+		m.warn("bad -N option value -- ignored")
+		return
 	}
-	return nil
+	m.env.Notify = unique(words)
 }
+
+func (m *mailing) warn(text string) { m.warnings = append(m.warnings, text) }
 
 // sender is -f.
 func (m *mailing) sender(arg string) error {
@@ -270,7 +285,8 @@ func addresses(text string) (out []string, err error) {
 
 // mail takes a message from standard input and hands it in.
 func (e *Env) mail(ctx context.Context, m *mailing) error {
-	spool := &message.Spool{Limit: e.size(m.config)}
+	limits := e.Local(m.config)
+	spool := &message.Spool{Limit: limits.Size}
 	defer spool.Close()
 	if !m.env.Verify {
 		if err := collect(e.In, spool, m.dots); err != nil {
@@ -284,8 +300,12 @@ func (e *Env) mail(ctx context.Context, m *mailing) error {
 		}
 		m.rcpts = append(m.rcpts, found...)
 	}
-	if m.env.Rcpts = unique(m.rcpts); len(m.env.Rcpts) == 0 {
+	m.env.Rcpts = unique(m.rcpts)
+	switch n := len(m.env.Rcpts); {
+	case n == 0:
 		return codef(exitUsage, "No recipient addresses found in message header")
+	case n > limits.Rcpts:
+		return codef(exitData, "%d recipients, at most %d are taken at once", n, limits.Rcpts)
 	}
 	if m.env.Name == "" {
 		m.env.Name = fullName()
@@ -390,15 +410,10 @@ func extract(body message.Bytes) ([]string, error) {
 	return out, nil
 }
 
-// size is how many octets a message may have, as far as the user may know.
-func (e *Env) size(config string) int64 {
-	_, size := e.Local(config)
-	return size
-}
-
 // handIn gives a message to the server, or where it can not be asked, or takes none
 // now, to the maildrop directory.
 func (e *Env) handIn(ctx context.Context, config string, env maildrop.Envelope, body message.Bytes) error {
+	env.Key = maildrop.NewKey() // so that the second try is known for one
 	err := e.with(config, func(c *admin.Client) error {
 		_, err := c.Submit(ctx, env, body)
 		return err
@@ -407,7 +422,7 @@ func (e *Env) handIn(ctx context.Context, config string, env maildrop.Envelope, 
 	if err == nil || errors.As(err, &a) && !slices.Contains([]admin.Code{admin.Unavailable, admin.Permission, admin.Temporary, admin.Bug}, a.Code) {
 		return err
 	}
-	dir, _ := e.Local(config)
+	dir := e.Local(config).Dir
 	if dir == "" {
 		return codef(exitTempErr, "%w", err)
 	}

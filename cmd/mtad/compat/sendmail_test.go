@@ -41,13 +41,15 @@ func TestParseMailing(t *testing.T) {
 		"-o7 a":            "m f= B=7BIT [a]",
 		"a -f":             "64 Recipient addresses must not start with '-'",
 		"-bd":              "64 unsupported: -bd; mtad serve runs the server",
-		"-N x b":           "64 bad -N option value -- specify 'never' or 'failure,success,delay'",
-		"-N never,delay b": "64 bad -N option value -- specify 'never' or 'failure,success,delay'",
-		"-R x b":           "64 -R option requires HDRS or FULL",
-		"-B x b":           "64 invalid -B option: x",
+		"-N x b":           `m f= [b] ! unknown DSN NOTIFY command value "X" ! bad -N option value -- ignored`,
+		"-N never,delay b": "m f= [b] ! bad -N option value -- ignored",
+		"-R x b":           "m f= [b] ! bad -R option value -- ignored",
+		"-B x b":           "64 -B option needs 8BITMIME or 7BIT",
 		"-qS b":            "64 -qS is not implemented",
 		"-Z":               "64 usage: sendmail [options] (invalid option -- 'Z')",
 		"-bv -t a":         "64 -t option cannot be used with -bv",
+		"-bv -N never a":   "64 -N option cannot be used with -bv",
+		"-bv -v a":         "v f= [a]",
 		"a@b@c":            "65 bad address syntax: a@b@c",
 		"-f a,b c":         "65 bad sender address: a,b",
 	} {
@@ -90,6 +92,9 @@ func (m *mailing) show() string {
 	}
 	if m.flush != nil {
 		fmt.Fprintf(&b, " q=%c%s", m.flush.flag, m.flush.arg)
+	}
+	for _, w := range m.warnings {
+		b.WriteString(" ! " + w)
 	}
 	return b.String()
 }
@@ -142,7 +147,7 @@ func TestHandInWithoutServer(t *testing.T) {
 		env := &Env{
 			In: strings.NewReader(input), Out: &out, Err: &out,
 			Connect: func(string) (*admin.Client, error) { return admin.NewClient(filepath.Join(dir, "none")), nil },
-			Local:   func(string) (string, int64) { return where, 100 },
+			Local:   func(string) Local { return Local{where, 100, 3} },
 		}
 		code := sendmail(context.Background(), env, args)
 		return out.String(), code
@@ -164,11 +169,17 @@ func TestHandInWithoutServer(t *testing.T) {
 	if out, code := in(dir, "HELO x\r\n", "-bs"); code != 0 || !strings.HasPrefix(out, "220 ") {
 		t.Errorf("%d %s", code, out)
 	}
+	if out, code := in(dir, strings.ReplaceAll(session, "\r\n", "\n"), "-bs"); code != 0 || files() != 3 || !strings.Contains(out, "\r\n250 2.0.0 Ok: queued") {
+		t.Errorf("lines that end in LF: %d %s", code, out)
+	}
+	if out, code := in(dir, "x", "a", "b", "c", "d"); code != 65 || !strings.Contains(out, "4 recipients, at most 3") {
+		t.Errorf("%d %s", code, out)
+	}
 	for _, c := range []struct {
 		where, input string
 		code         int
 	}{{"", "x", 75}, {dir + "/none", "x", 75}, {dir, strings.Repeat("x", 200), 65}} {
-		if out, code := in(c.where, c.input, "a"); code != c.code || !strings.HasPrefix(out, "sendmail: fatal: ") || files() != 2 {
+		if out, code := in(c.where, c.input, "a"); code != c.code || !strings.HasPrefix(out, "sendmail: fatal: ") || files() != 3 {
 			t.Errorf("%q: %d %s", c.where, code, out)
 		}
 	}

@@ -23,6 +23,7 @@ import (
 	"mtad/message"
 	"mtad/pipeline"
 	"mtad/smtp"
+	"mtad/smtpd"
 )
 
 // Intake are what the configuration says of it.
@@ -34,7 +35,7 @@ type Intake struct {
 // Options describes Intake.
 var Options = []config.Option{
 	{Name: "maildrop_directory", Type: config.TypePath, Default: maildrop.DefaultDir, Doc: "Where `sendmail` leaves mail of users who may not use the control socket, and all mail while the server is down. Every user of the system may add files. Empty means nowhere.", Example: `"/var/spool/mtad"`},
-	{Name: "trusted_users", Type: config.TypeStrings, Default: []string{}, Reload: true, Doc: "Users of the system who may send by `sendmail -f` with any envelope sender, as root may. Others have name@myorigin, and the addresses of the account of that name.", Example: `["www-data"]`},
+	{Name: "trusted_users", Type: config.TypeStrings, Default: []string{}, Reload: true, Doc: "Users of the system who may send by `sendmail -f` with any envelope sender, as root may. Others have name@myorigin, and addresses whose mail comes to them as users of the system (system_users, aliases); with any other they send as name@myorigin.", Example: `["www-data"]`},
 }
 
 // Desk is where local mail is handed in.
@@ -42,11 +43,10 @@ type Desk struct {
 	Agent    *deliver.Agent
 	Settings func() Intake
 	Origin   func() string // myorigin
-	Limits   func() message.Limits
-	MaxSize  func() int64 // of a message
+	Limits   func() smtpd.Limits
 	SpoolDir string
-	// Own reports whether an address is an account's, or granted to it.
-	Own func(ctx context.Context, account smtp.Address, a smtp.Address) (bool, error)
+	// Own reports whether mail for an address comes to a user of the system.
+	Own func(ctx context.Context, user string, a smtp.Address) (bool, error)
 	Log *slog.Logger
 }
 
@@ -62,7 +62,7 @@ func Passes(err error) bool {
 
 // Submit takes a record of the control socket, and returns the ID of the message.
 func (d *Desk) Submit(ctx context.Context, uid uint32, r io.Reader) (string, error) {
-	limit := d.MaxSize()
+	limit := d.Limits().MessageSize
 	spool := &message.Spool{Dir: d.SpoolDir, Limit: limit}
 	defer spool.Close()
 	e, err := maildrop.Read(io.LimitReader(r, limit+maildrop.Overhead+1), spool)
@@ -85,8 +85,8 @@ func (d *Desk) Submit(ctx context.Context, uid uint32, r io.Reader) (string, err
 	return id, bad("%v", err)
 }
 
-// Scanner reads the maildrop directory; nil if there is none. made says that the
-// directory may be made.
+// Scanner reads the maildrop directory; nil if there is none, which is logged with what
+// to do. That of the package is made by the package, or by root's process.
 func (d *Desk) Scanner() *maildrop.Scanner {
 	dir := d.Settings().Maildrop
 	if dir == "" {
@@ -94,16 +94,16 @@ func (d *Desk) Scanner() *maildrop.Scanner {
 	}
 	var err error
 	if dir == maildrop.DefaultDir {
-		_, err = os.Stat(dir) // the package makes it, or root's process
+		err = maildrop.Check(dir, os.Geteuid(), os.Getegid())
 	} else {
 		err = maildrop.Make(dir, os.Geteuid(), os.Getegid())
 	}
 	if err != nil {
-		d.Log.Info("no mail is taken from the maildrop directory", "err", err)
+		d.Log.Warn("no mail is taken from the maildrop directory", "err", err)
 		return nil
 	}
 	return &maildrop.Scanner{
-		Dir: dir, SpoolDir: d.SpoolDir, MaxSize: d.MaxSize, Again: Passes, Log: d.Log,
+		Dir: dir, SpoolDir: d.SpoolDir, MaxSize: func() int64 { return d.Limits().MessageSize }, Again: Passes, Log: d.Log,
 		Take: func(ctx context.Context, uid uint32, e maildrop.Envelope, body message.Bytes) error {
 			_, err := d.take(ctx, uid, e, body)
 			return err
@@ -111,29 +111,53 @@ func (d *Desk) Scanner() *maildrop.Scanner {
 	}
 }
 
-// take takes a message of a user for good.
+// take takes a message of a user for good, once: a second of the same key is that one.
 func (d *Desk) take(ctx context.Context, uid uint32, e maildrop.Envelope, body message.Bytes) (string, error) {
-	m, err := message.ParseLimited(body, d.Limits())
+	l, err := d.letter(ctx, uid, e, body)
 	if err != nil {
 		return "", err
 	}
-	if m.Oversize() != nil {
-		return "", bad("the header is too large")
-	}
-	l := deliver.Local{By: fmt.Sprintf("userid %d", uid), Name: line(e.Name), Message: m}
-	if l.Sender, err = d.sender(ctx, uid, e.Sender); err != nil {
+	id, err := d.Agent.Once(ctx, l.Key, func() (message.ID, error) {
+		if !e.Verify {
+			return d.Agent.Submit(ctx, l)
+		}
+		var rcpts []smtp.Address
+		for _, r := range l.Rcpts {
+			rcpts = append(rcpts, r.Addr)
+		}
+		return 0, d.Agent.Verify(ctx, l.Sender, rcpts)
+	})
+	if id == 0 {
 		return "", err
+	}
+	return id.String(), err
+}
+
+// letter is a message of a user as the agent takes it.
+func (d *Desk) letter(ctx context.Context, uid uint32, e maildrop.Envelope, body message.Bytes) (l deliver.Local, err error) {
+	limits := d.Limits()
+	if len(e.Rcpts) > limits.Recipients {
+		return l, bad("%d recipients, recipient_limit is %d", len(e.Rcpts), limits.Recipients)
+	}
+	m, err := message.ParseLimited(body, limits.Header)
+	if err != nil {
+		return l, err
+	}
+	if m.Oversize() != nil {
+		return l, bad("the header is too large")
+	}
+	l = deliver.Local{Key: fmt.Sprintf("%d.%s", uid, e.Key), By: fmt.Sprintf("userid %d", uid), Name: name(e.Name), Message: m}
+	if l.Sender, err = d.sender(ctx, uid, e.Sender); err != nil {
+		return l, err
 	}
 	if err := params(&l.Params, e); err != nil {
-		return "", err
+		return l, err
 	}
-	var rcpts []smtp.Address
 	for _, text := range e.Rcpts {
 		a, err := d.address(text)
 		if err != nil {
-			return "", err
+			return l, err
 		}
-		rcpts = append(rcpts, a)
 		r := pipeline.Recipient{Addr: a}
 		for _, n := range e.Notify {
 			r.Params.Notify = append(r.Params.Notify, gosmtp.DSNNotify(n))
@@ -141,17 +165,14 @@ func (d *Desk) take(ctx context.Context, uid uint32, e maildrop.Envelope, body m
 		l.Rcpts = append(l.Rcpts, r)
 		l.Params.UTF8 = l.Params.UTF8 || !a.ASCII()
 	}
-	switch {
-	case len(rcpts) == 0:
-		return "", bad("there are no recipients")
-	case e.Verify && l.Sender.IsZero():
-		return "", bad("there is nobody to tell what became of it")
-	case e.Verify:
-		return "", d.Agent.Verify(ctx, l.Sender, rcpts)
-	}
 	l.Params.UTF8 = l.Params.UTF8 || !l.Sender.ASCII()
-	id, err := d.Agent.Submit(ctx, l)
-	return id.String(), err
+	switch {
+	case len(l.Rcpts) == 0:
+		return l, bad("there are no recipients")
+	case e.Verify && l.Sender.IsZero():
+		return l, bad("there is nobody to tell what became of it")
+	}
+	return l, nil
 }
 
 // params are the parameters of MAIL.
@@ -167,6 +188,18 @@ func params(p *smtp.MailParams, e maildrop.Envelope) error {
 	}
 	p.Return, p.Body, p.EnvelopeID = gosmtp.DSNReturn(e.Return), gosmtp.BodyType(e.Body), line(e.ID)
 	return nil
+}
+
+// maxName bounds the octets of a person's name.
+const maxName = 256
+
+// name is a person's name on one line.
+func name(s string) string {
+	s = line(s)
+	if len(s) > maxName {
+		s = strings.ToValidUTF8(s[:maxName], "")
+	}
+	return strings.TrimSpace(s)
 }
 
 // line is text without line breaks and other control characters.
@@ -192,17 +225,17 @@ func (d *Desk) address(text string) (smtp.Address, error) {
 }
 
 // sender is the envelope sender that a user gets: the one that was asked for, if the
-// user may have it, else the user's own.
+// user may have it, else the user's own. Mail that asks for more goes all the same.
 func (d *Desk) sender(ctx context.Context, uid uint32, want string) (smtp.Address, error) {
-	name := fmt.Sprintf("uid%d", uid)
+	name, known := fmt.Sprintf("uid%d", uid), false
 	if u, err := user.LookupId(strconv.FormatUint(uint64(uid), 10)); err == nil {
-		name = u.Username
+		name, known = u.Username, true
 	}
 	own := smtp.Address{Local: name, Domain: d.Origin()}
 	if want == "" {
 		return own, nil
 	}
-	trusted := uid == 0 || int(uid) == os.Geteuid() || slices.Contains(d.Settings().Trusted, name)
+	trusted := uid == 0 || int(uid) == os.Geteuid() || known && slices.Contains(d.Settings().Trusted, name)
 	if want == maildrop.Nobody && trusted {
 		return smtp.Address{}, nil
 	}
@@ -210,12 +243,12 @@ func (d *Desk) sender(ctx context.Context, uid uint32, want string) (smtp.Addres
 	if err == nil && (trusted || a.Equal(own)) {
 		return a, nil
 	}
-	if err == nil {
-		may, lookup := d.Own(ctx, own, a)
+	if err == nil && known {
+		may, lookup := d.Own(ctx, name, a)
 		if lookup != nil || may {
 			return a, lookup
 		}
 	}
-	d.Log.Warn("the sender of local mail is not the user's; it has the user's own", "user", name, "asked", want, "sender", own.String())
+	d.Log.Warn("the sender of local mail is not the user's; it has the user's own", "user", name, "asked", line(want), "sender", own.String())
 	return own, nil
 }
