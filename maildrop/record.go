@@ -24,10 +24,18 @@ type Envelope struct {
 	Rcpts  []string `json:"rcpts"`
 	Name   string   `json:"name,omitempty"`   // the person's
 	Notify []string `json:"notify,omitempty"` // NEVER, SUCCESS, FAILURE, DELAY
+	Each   []Params `json:"each,omitempty"`   // of the Rcpts, if they have their own
 	Return string   `json:"return,omitempty"` // FULL, HDRS
 	ID     string   `json:"id,omitempty"`     // ENVID
 	Body   string   `json:"body,omitempty"`   // 7BIT, 8BITMIME
 	Verify bool     `json:"verify,omitempty"` // only tell what would become of it
+}
+
+// Params are what is asked for one recipient.
+type Params struct {
+	Notify   []string `json:"notify,omitempty"`
+	Type     string   `json:"type,omitempty"` // of Original: rfc822, utf-8
+	Original string   `json:"original,omitempty"`
 }
 
 // keyLength is how many characters a Key has: hexadecimal digits.

@@ -120,11 +120,12 @@ func (e *Env) accept(ctx context.Context, m *mailing, v *pipeline.View) smtp.Rep
 	}
 	for _, r := range v.Rcpts() {
 		env.Rcpts = append(env.Rcpts, r.Addr.String())
+		p := maildrop.Params{Type: string(r.Params.OriginalRecipientType), Original: r.Params.OriginalRecipient}
 		for _, n := range r.Params.Notify {
-			env.Notify = append(env.Notify, string(n))
+			p.Notify = append(p.Notify, string(n))
 		}
+		env.Each = append(env.Each, p)
 	}
-	env.Notify = unique(env.Notify)
 	err := e.handIn(ctx, m.config, env, v.Message().Bytes())
 	var a *admin.Error
 	switch {

@@ -419,7 +419,7 @@ func (e *Env) handIn(ctx context.Context, config string, env maildrop.Envelope, 
 		return err
 	})
 	var a *admin.Error
-	if err == nil || errors.As(err, &a) && !slices.Contains([]admin.Code{admin.Unavailable, admin.Permission, admin.Temporary, admin.Bug}, a.Code) {
+	if err == nil || ctx.Err() != nil || errors.As(err, &a) && !slices.Contains([]admin.Code{admin.Unavailable, admin.Permission, admin.Temporary, admin.Bug}, a.Code) {
 		return err
 	}
 	dir := e.Local(config).Dir

@@ -1,6 +1,7 @@
 package compat
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"mtad/admin"
 	"mtad/maildrop"
 	"mtad/message"
+	"mtad/smtp"
 )
 
 func TestParseMailing(t *testing.T) {
@@ -183,4 +185,102 @@ func TestHandInWithoutServer(t *testing.T) {
 			t.Errorf("%q: %d %s", c.where, code, out)
 		}
 	}
+}
+
+// readDropped reads what was put into a directory.
+func readDropped(t *testing.T, dir string) (e maildrop.Envelope, body string) {
+	t.Helper()
+	list, err := filepath.Glob(filepath.Join(dir, "*.mail"))
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%v %v", list, err)
+	}
+	f, err := os.Open(list[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	spool := &message.Spool{}
+	defer spool.Close()
+	if e, err = maildrop.Read(f, spool); err != nil {
+		t.Fatal(err)
+	}
+	octets, err := message.ReadAll(spool.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e, string(octets)
+}
+
+// Each recipient of a dialogue keeps what was asked for them, and dots are taken off.
+func TestDialogue(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "drop")
+	if err := maildrop.Make(dir, os.Getuid(), os.Getgid()); err != nil {
+		t.Fatal(err)
+	}
+	session := "EHLO x\nMAIL FROM:<> RET=HDRS ENVID=a+2Bb\nRCPT TO:<c@d.test> NOTIFY=NEVER\nRCPT TO:<e@d.test> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;f@d.test\n" +
+		"RCPT TO:<g@d.test>\nRCPT TO:<h@d.test>\nDATA\nSubject: x\n\n..\r\ny\n.\nVRFY c\nQUIT\n"
+	var out, errs bytes.Buffer
+	env := &Env{
+		In: strings.NewReader(session), Out: &out, Err: &errs,
+		Connect: func(string) (*admin.Client, error) { return admin.NewClient(filepath.Join(dir, "none")), nil },
+		Local:   func(string) Local { return Local{dir, 1000, 3} },
+	}
+	if code := sendmail(context.Background(), env, []string{"-bs"}); code != 0 || errs.Len() > 0 || !strings.Contains(out.String(), "\r\n452 ") {
+		t.Errorf("exit %d %s\n%s", code, &errs, &out)
+	}
+	e, body := readDropped(t, dir)
+	e.Key = ""
+	if got, want := fmt.Sprintf("%+v", e), "{Key: Sender:<> Rcpts:[c@d.test e@d.test g@d.test] Name: Notify:[] "+
+		"Each:[{Notify:[NEVER] Type: Original:} {Notify:[SUCCESS DELAY] Type:RFC822 Original:f@d.test} {Notify:[] Type: Original:}] Return:HDRS ID:a+b Body: Verify:false}"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if !strings.HasSuffix(body, "Subject: x\r\n\r\n.\r\ny\r\n") {
+		t.Errorf("%q", body)
+	}
+}
+
+// FuzzExtract looks that what -t takes from a header are addresses, and nothing
+// else: no line breaks, and nothing that a header's end lies before.
+func FuzzExtract(f *testing.F) {
+	for _, s := range []string{"To: a, B C <b@c>\nCc: g: d, e@f;\nBcc: h\n\nTo: i\n", "To: a\nResent-To: b\n\n", "To: \"a\r\nb\"@c, =?utf-8?q?x=0Ay?= <d@e>\n\n", "Bcc: <@a,@b:c@d>, \x00@e, (f) g (h)\n", "\nTo: x\n"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		found, err := extract(message.FromBytes([]byte(text)))
+		if err != nil {
+			return
+		}
+		for _, a := range found {
+			if _, err := smtp.ParseAddress(a); err != nil || strings.ContainsAny(a, "\r\n\x00") {
+				t.Errorf("%q from %q: %v", a, text, err)
+			}
+		}
+		if strings.HasPrefix(text, "\n") && len(found) > 0 {
+			t.Errorf("%q from the body of %q", found, text)
+		}
+	})
+}
+
+// FuzzLines looks that a dialogue's lines all end in CR LF, and that nothing else of
+// them changes, however they come.
+func FuzzLines(f *testing.F) {
+	f.Add("a\nb\r\nc\r\r\n\n\n\r", uint8(1))
+	f.Fuzz(func(t *testing.T, text string, size uint8) {
+		c := &crlf{in: bufio.NewReaderSize(strings.NewReader(text), 16)}
+		var got strings.Builder
+		b := make([]byte, int(size)%7+1)
+		for {
+			n, err := c.Read(b)
+			got.Write(b[:n])
+			if err != nil {
+				break
+			}
+			if n == 0 {
+				t.Fatal("a read of nothing")
+			}
+		}
+		if want := strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\n", "\r\n"); got.String() != want {
+			t.Errorf("%q became %q, want %q", text, got.String(), want)
+		}
+	})
 }

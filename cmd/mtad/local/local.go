@@ -153,14 +153,21 @@ func (d *Desk) letter(ctx context.Context, uid uint32, e maildrop.Envelope, body
 	if err := params(&l.Params, e); err != nil {
 		return l, err
 	}
-	for _, text := range e.Rcpts {
+	if len(e.Each) > 0 && len(e.Each) != len(e.Rcpts) {
+		return l, bad("the envelope has parameters of %d recipients, and %d recipients", len(e.Each), len(e.Rcpts))
+	}
+	for i, text := range e.Rcpts {
 		a, err := d.address(text)
 		if err != nil {
 			return l, err
 		}
+		p := maildrop.Params{Notify: e.Notify}
+		if len(e.Each) > 0 {
+			p = e.Each[i]
+		}
 		r := pipeline.Recipient{Addr: a}
-		for _, n := range e.Notify {
-			r.Params.Notify = append(r.Params.Notify, gosmtp.DSNNotify(n))
+		if err := rcptParams(&r.Params, p); err != nil {
+			return l, err
 		}
 		l.Rcpts = append(l.Rcpts, r)
 		l.Params.UTF8 = l.Params.UTF8 || !a.ASCII()
@@ -181,12 +188,27 @@ func params(p *smtp.MailParams, e maildrop.Envelope) error {
 	if !slices.Contains(words["return"], e.Return) || !slices.Contains(words["body"], e.Body) || len(e.ID) > 100 {
 		return bad("the envelope has %q, %q, %q", e.Return, e.Body, e.ID)
 	}
+	p.Return, p.Body, p.EnvelopeID = gosmtp.DSNReturn(e.Return), gosmtp.BodyType(e.Body), line(e.ID)
+	return nil
+}
+
+// maxOriginal bounds the octets of ORCPT (RFC 3461, 4.2).
+const maxOriginal = 500
+
+// rcptParams are the parameters of RCPT.
+func rcptParams(p *smtp.RcptParams, e maildrop.Params) error {
 	for _, n := range e.Notify {
 		if !slices.Contains([]string{"NEVER", "SUCCESS", "FAILURE", "DELAY"}, n) || n == "NEVER" && len(e.Notify) > 1 {
 			return bad("the envelope has NOTIFY=%q", e.Notify)
 		}
+		p.Notify = append(p.Notify, gosmtp.DSNNotify(n))
 	}
-	p.Return, p.Body, p.EnvelopeID = gosmtp.DSNReturn(e.Return), gosmtp.BodyType(e.Body), line(e.ID)
+	typ := gosmtp.DSNAddressType(strings.ToUpper(e.Type))
+	known := typ == gosmtp.DSNAddressTypeRFC822 || typ == gosmtp.DSNAddressTypeUTF8
+	if e.Original != "" && (!known || len(e.Original) > maxOriginal || line(e.Original) != e.Original) {
+		return bad("the envelope has ORCPT=%q", e.Type+";"+e.Original)
+	}
+	p.OriginalRecipientType, p.OriginalRecipient = typ, e.Original
 	return nil
 }
 
