@@ -215,12 +215,14 @@ func (m *mailing) option(o option) error {
 	return nil
 }
 
+var notifyWords = []string{"NEVER", "SUCCESS", "FAILURE", "DELAY"}
+
 // notify is -N. A bad value counts for nothing, as with Postfix.
 func (m *mailing) notify(arg string) {
 	var words []string
 	for word := range strings.SplitSeq(arg, ",") {
 		word = strings.ToUpper(strings.TrimSpace(word))
-		if !slices.Contains([]string{"NEVER", "SUCCESS", "FAILURE", "DELAY"}, word) {
+		if !slices.Contains(notifyWords, word) {
 			m.warn("unknown DSN NOTIFY command value \"" + Clean(word) + "\"")
 			m.warn("bad -N option value -- ignored")
 			return
@@ -231,7 +233,12 @@ func (m *mailing) notify(arg string) {
 		m.warn("bad -N option value -- ignored")
 		return
 	}
-	m.env.Notify = unique(words)
+	m.env.Notify = nil
+	for _, word := range notifyWords { // in Postfix's order
+		if slices.Contains(words, word) {
+			m.env.Notify = append(m.env.Notify, word)
+		}
+	}
 }
 
 func (m *mailing) warn(text string) { m.warnings = append(m.warnings, text) }
