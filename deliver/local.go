@@ -172,13 +172,33 @@ func (a *Agent) Verify(ctx context.Context, to smtp.Address, rcpts []smtp.Addres
 	if err != nil {
 		return err
 	}
-	m, err := a.parse(message.FromBytes(b))
+	return a.tell(ctx, d.id, to, b, "report of where mail would go")
+}
+
+// Notice mails a user of this machine lines of text.
+func (a *Agent) Notice(ctx context.Context, to smtp.Address, subject, text string) error {
+	now := a.cfg.Now()
+	id := message.NewID(now)
+	var b []byte
+	for _, f := range [][2]string{
+		{"From", fmt.Sprintf("Mail Delivery System <MAILER-DAEMON@%s>", a.cfg.Hostname)}, {"To", to.Path()}, {"Subject", subject},
+		{"Date", now.Format(message.DateFormat)}, {"Message-ID", fmt.Sprintf("<%s@%s>", id, a.cfg.Hostname)}, {"Auto-Submitted", "auto-generated"},
+		{"MIME-Version", "1.0"}, {"Content-Type", "text/plain; charset=utf-8"}, {"Content-Transfer-Encoding", "8bit"},
+	} {
+		b = append(b, message.FormatField(f[0], f[1])...)
+	}
+	return a.tell(ctx, id, to, append(b, "\r\n"+text...), "notice")
+}
+
+// tell mails octets to a user of this machine, from nobody.
+func (a *Agent) tell(ctx context.Context, id message.ID, to smtp.Address, octets []byte, what string) error {
+	m, err := a.parse(message.FromBytes(octets))
 	if err != nil {
 		return err
 	}
-	client := pipeline.Client{Session: d.id.String(), Protocol: "local", Hostname: a.cfg.Hostname, Trusted: true}
-	env := pipeline.Mailing{ID: d.id, Time: now, Rcpts: []pipeline.Recipient{{ID: 1, Addr: to}}}
-	return a.submit(ctx, pipeline.NewView(client, env, m), "made here: report of where mail would go, to "+to.Path())
+	client := pipeline.Client{Session: id.String(), Protocol: "local", Hostname: a.cfg.Hostname, Trusted: true}
+	env := pipeline.Mailing{ID: id, Time: id.Time(), Rcpts: []pipeline.Recipient{{ID: 1, Addr: to}}}
+	return a.submit(ctx, pipeline.NewView(client, env, m), "made here: "+what+", to "+to.Path())
 }
 
 // probe is the message that a Verify stands for; its header is in the report.

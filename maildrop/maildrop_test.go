@@ -188,9 +188,19 @@ func TestHostileFiles(t *testing.T) {
 	if err = errors.Join(err, f.Truncate(1<<40), f.Close()); err != nil {
 		t.Fatal(err)
 	}
+	var told []string
+	s.Refused = func(_ context.Context, uid uint32, why error) error {
+		told = append(told, fmt.Sprint(uid, why))
+		return nil
+	}
+	s.round(t)
+	s.due()
 	s.round(t)
 	if len(s.got) > 0 {
 		t.Errorf("believed: %v", s.got)
+	}
+	if len(told) != 4 { // cut, empty, big, huge: those that may be a program's
+		t.Errorf("told: %q", told)
 	}
 	if n := s.names(t, badDir); n != 12 {
 		t.Errorf("%d files were moved aside", n)

@@ -35,7 +35,9 @@ type Scanner struct {
 	// the file; else it is moved aside.
 	Take  func(ctx context.Context, uid uint32, e Envelope, body message.Bytes) error
 	Again func(error) bool
-	Log   *slog.Logger
+	// Refused tells a user that a file of theirs was moved aside, and why; it may be nil.
+	Refused func(ctx context.Context, uid uint32, why error) error
+	Log     *slog.Logger
 
 	dir  *os.File // read on in the next round
 	pass int      // how often it was read to its end
@@ -273,8 +275,10 @@ func (s *Scanner) one(ctx context.Context, f found) {
 			s.Log.Warn("maildrop: a message waits", "file", f.name, "uid", f.uid, "err", err)
 		}
 		s.leave(f, waits, again)
-	default:
-		s.aside(f, err)
+	case s.aside(f, err) && s.Refused != nil:
+		if err := s.Refused(ctx, f.uid, err); err != nil {
+			s.Log.Error("maildrop: tell a user of a file that is not believed", "uid", f.uid, "err", err)
+		}
 	}
 }
 
@@ -329,8 +333,9 @@ func (s *Scanner) take(ctx context.Context, f found) error {
 }
 
 // aside moves a file to where people look at it, as long as there are not too many.
-// What can not be moved, as directories of others, is told of once.
-func (s *Scanner) aside(f found, why error) {
+// What can not be moved, as directories of others, is told of once. It reports whether
+// the file is gone.
+func (s *Scanner) aside(f found, why error) bool {
 	bad := filepath.Join(s.Dir, badDir)
 	err := os.Mkdir(bad, 0o700)
 	if errors.Is(err, fs.ErrExist) {
@@ -352,13 +357,14 @@ func (s *Scanner) aside(f found, why error) {
 	case err == nil:
 		s.gone(f.name)
 	case errors.Is(err, fs.ErrNotExist):
-		return
+		return false
 	default:
 		s.leave(f, stuck, removeTime)
 	}
 	if !told {
 		s.Log.Warn("maildrop: a file is not believed", "file", f.name, "uid", f.uid, "why", why, "err", err)
 	}
+	return err == nil
 }
 
 // ours says whether a directory is this user's: anybody could have made it first.

@@ -103,6 +103,8 @@ func TestMaildrop(t *testing.T) {
 	if out, code := run(t, "", tools, program(t, "setpriv"), "--reuid", "1234", "--regid", "1234", "--clear-groups", "rm", "-f", list[0]); code == 0 {
 		t.Errorf("anybody may remove it: %s", out)
 	}
+	// A second of one is no second message, whatever it is called.
+	must(t, "cp", "-p", list[0], filepath.Join(drop, "again.mail"))
 	s.start()
 	got := strings.Join(s.mail("alice", 3), "\n")
 	mustSay(t, got, "Subject: second", "Subject: third", "Return-Path: <president@elsewhere.test>")
@@ -110,4 +112,19 @@ func TestMaildrop(t *testing.T) {
 		list, err := filepath.Glob(drop + "/*.mail")
 		return err == nil && len(list) == 0
 	})
+	s.mail("alice", 3)
+	// Who may not read the configuration holds to limits that may be others.
+	s.stop()
+	check(t, os.WriteFile(s.config(), []byte(read(t, s.config())+"recipient_limit = 100\n"), 0o644))
+	s.start()
+	many := make([]string, 101)
+	for i := range many {
+		many[i] = fmt.Sprintf("alice+%d@example.test", i)
+	}
+	if out, code := run(t, "nobody\n", "", mtadPath, "-c", s.config(), "user", "add", "nobody@example.test", "--password-stdin"); code != 0 {
+		t.Fatal(out)
+	}
+	send(65534, "many", many...)
+	mustSay(t, s.mail("nobody", 1)[0], "Subject: Mail was not taken", "101 recipients, recipient_limit is 100")
+	s.mail("alice", 3)
 }

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -236,6 +238,43 @@ func TestDialogue(t *testing.T) {
 	}
 	if !strings.HasSuffix(body, "Subject: x\r\n\r\n.\r\ny\r\n") {
 		t.Errorf("%q", body)
+	}
+}
+
+// Where the connection breaks before the answer, what goes into the directory has the
+// key that the server may have taken it under.
+func TestBrokenAnswer(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "drop")
+	if err := maildrop.Make(dir, os.Getuid(), os.Getgid()); err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(t.TempDir(), "control")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := make(chan string, 1)
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		e, err := maildrop.Read(r.Body, &message.Spool{})
+		if err != nil {
+			t.Error(err)
+		}
+		keys <- e.Key
+		panic(http.ErrAbortHandler) // which closes the connection
+	})}
+	go srv.Serve(l)
+	defer srv.Close()
+	var out bytes.Buffer
+	env := &Env{
+		In: strings.NewReader("x\n"), Out: &out, Err: &out,
+		Connect: func(string) (*admin.Client, error) { return admin.NewClient(socket), nil },
+		Local:   func(string) Local { return Local{dir, 1000, 3} },
+	}
+	if code := sendmail(context.Background(), env, []string{"a"}); code != 0 || out.Len() > 0 {
+		t.Errorf("exit %d %s", code, &out)
+	}
+	if e, _ := readDropped(t, dir); e.Key == "" || e.Key != <-keys {
+		t.Errorf("%+v", e)
 	}
 }
 

@@ -108,6 +108,10 @@ func (d *Desk) Scanner() *maildrop.Scanner {
 			_, err := d.take(ctx, uid, e, body)
 			return err
 		},
+		Refused: func(ctx context.Context, uid uint32, why error) error {
+			_, own, _ := d.owner(uid)
+			return d.Agent.Notice(ctx, own, "Mail was not taken", fmt.Sprintf("Mail that you handed in on this machine was not taken:\r\n\r\n    %s\r\n\r\nNobody got it. Send it again without that fault.\r\n", line(why.Error())))
+		},
 	}
 }
 
@@ -246,14 +250,19 @@ func (d *Desk) address(text string) (smtp.Address, error) {
 	return a, nil
 }
 
-// sender is the envelope sender that a user gets: the one that was asked for, if the
-// user may have it, else the user's own. Mail that asks for more goes all the same.
-func (d *Desk) sender(ctx context.Context, uid uint32, want string) (smtp.Address, error) {
-	name, known := fmt.Sprintf("uid%d", uid), false
+// owner is a user's name, if the system knows one, and address.
+func (d *Desk) owner(uid uint32) (name string, own smtp.Address, known bool) {
+	name = fmt.Sprintf("uid%d", uid)
 	if u, err := user.LookupId(strconv.FormatUint(uint64(uid), 10)); err == nil {
 		name, known = u.Username, true
 	}
-	own := smtp.Address{Local: name, Domain: d.Origin()}
+	return name, smtp.Address{Local: name, Domain: d.Origin()}, known
+}
+
+// sender is the envelope sender that a user gets: the one that was asked for, if the
+// user may have it, else the user's own. Mail that asks for more goes all the same.
+func (d *Desk) sender(ctx context.Context, uid uint32, want string) (smtp.Address, error) {
+	name, own, known := d.owner(uid)
 	if want == "" {
 		return own, nil
 	}
