@@ -144,7 +144,7 @@ func Read(r io.Reader, spool *message.Spool) (Envelope, error) {
 	d := json.NewDecoder(strings.NewReader(string(env)))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&e); err != nil {
-		return e, fmt.Errorf("%w: the envelope: %v", ErrRecord, err)
+		return e, fmt.Errorf("%w: the envelope: %w", ErrRecord, err)
 	}
 	if !validKey(e.Key) {
 		return e, fmt.Errorf("%w: the envelope has no key", ErrRecord)

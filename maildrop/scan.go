@@ -313,8 +313,11 @@ func (s *Scanner) take(ctx context.Context, f found) error {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err
 	}
-	if err := s.plain(&st); err != nil || st.Uid != f.uid || st.Ino != f.inode {
-		return fmt.Errorf("%w: it changed: %v", errFile, err)
+	if err := s.plain(&st); err != nil {
+		return fmt.Errorf("%w: it changed: %w", errFile, err)
+	}
+	if st.Uid != f.uid || st.Ino != f.inode {
+		return fmt.Errorf("%w: another is in its place", errFile)
 	}
 	limit := s.MaxSize()
 	if st.Size > limit+Overhead {
