@@ -32,14 +32,22 @@ const badDir = "bad"
 // Check looks whether the directory is there and is as Make would make it; if not, the
 // error says how root makes it so.
 func Check(dir string, uid, gid int) error {
-	d, st, err := open(dir)
-	if err == nil {
-		d.Close()
-		if !right(st, uid, gid) {
-			err = fmt.Errorf("%s belongs to %d:%d, mode %04o", dir, st.Uid, st.Gid, st.Mode&0o7777)
-		}
+	return advise(check(dir, uid, gid), dir, uid, gid)
+}
+
+// check opens nothing: root without capabilities may not.
+func check(dir string, uid, gid int) error {
+	var st unix.Stat_t
+	err := unix.Lstat(dir, &st)
+	switch {
+	case err != nil:
+		return &fs.PathError{Op: "look at", Path: dir, Err: err}
+	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
+		return fmt.Errorf("%s is no directory", dir)
+	case !right(st, uid, gid):
+		return fmt.Errorf("%s belongs to %d:%d, mode %04o", dir, st.Uid, st.Gid, st.Mode&0o7777)
 	}
-	return advise(err, dir, uid, gid)
+	return nil
 }
 
 // Make makes the directory for the server's user, or mends owner and mode of one that
@@ -58,28 +66,18 @@ func right(st unix.Stat_t, uid, gid int) bool {
 	return int(st.Uid) == uid && int(st.Gid) == gid && st.Mode&0o7777 == dirMode
 }
 
-func open(dir string) (d *os.File, st unix.Stat_t, err error) {
-	if d, err = os.OpenFile(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0); err != nil {
-		return nil, st, err
-	}
-	if err = unix.Fstat(int(d.Fd()), &st); err != nil {
-		d.Close()
-	}
-	return d, st, err
-}
-
 func mend(dir string, uid, gid int) error {
+	if check(dir, uid, gid) == nil {
+		return nil
+	}
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	d, st, err := open(dir)
+	d, err := os.OpenFile(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	if right(st, uid, gid) {
-		return nil
-	}
 	if err := d.Chown(uid, gid); err != nil {
 		return err
 	}

@@ -160,9 +160,8 @@ func (s *Scanner) full(f found) bool { return s.seen[f.name] == nil && s.held[f.
 
 // leave notes that a name stays in the directory.
 func (s *Scanner) leave(f found, why reason, d time.Duration) {
-	if s.seen[f.name] == nil {
-		s.held[f.uid]++
-	}
+	s.gone(f.name) // it may have been another user's
+	s.held[f.uid]++
 	s.seen[f.name] = &left{why: why, until: time.Now().Add(d), inode: f.inode, uid: f.uid, pass: s.pass}
 }
 

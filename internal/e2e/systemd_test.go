@@ -162,7 +162,12 @@ func (m *machine) drops(t *testing.T) {
 	box.wait(box.Login("dora@example.test", "secret"))
 	got := strings.Join(box.await("INBOX", 2), "\n")
 	mustSay(t, got, "from userid 65534)", "Return-Path: <nobody@", "from userid 0)", "Return-Path: <root@")
+	if log := m.do("journalctl", "-u", "mtad", "-o", "cat", "--no-pager"); strings.Contains(log, "the maildrop directory") {
+		t.Errorf("nothing is wrong with it:\n%s", log)
+	}
 	m.do("chmod", "755", dir)
+	told, _ := m.try("mtad", "check")
+	mustSay(t, told, "maildrop_directory: "+dir+" belongs to", ", mode ", "install -d -o ")
 	m.do("systemctl", "restart", "mtad")
 	log := m.do("journalctl", "-u", "mtad", "-o", "cat", "--no-pager")
 	hint := regexp.MustCompile(`install -d -o \d+ -g \d+ -m 3733 ` + dir).FindString(log)
@@ -173,6 +178,9 @@ func (m *machine) drops(t *testing.T) {
 	m.do("systemctl", "restart", "mtad")
 	if got := stat(); got != "mtad:mtad 3733\n" {
 		t.Errorf("%s: %s", dir, got)
+	}
+	if told, _ := m.try("mtad", "check"); strings.Contains(told, "maildrop") {
+		t.Errorf("%s", told)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	gosmtp "github.com/emersion/go-smtp"
 
@@ -36,6 +37,16 @@ type Intake struct {
 var Options = []config.Option{
 	{Name: "maildrop_directory", Type: config.TypePath, Default: maildrop.DefaultDir, Doc: "Where `sendmail` leaves mail of users who may not use the control socket, and all mail while the server is down. Every user of the system may add files. Empty means nowhere.", Example: `"/var/spool/mtad"`},
 	{Name: "trusted_users", Type: config.TypeStrings, Default: []string{}, Reload: true, Doc: "Users of the system who may send by `sendmail -f` with any envelope sender, as root may. Others have name@myorigin, and addresses whose mail comes to them as users of the system (system_users, aliases); with any other they send as name@myorigin.", Example: `["www-data"]`},
+}
+
+// CheckMaildrop says what is wrong with the directory, for the user to whom data_dir belongs.
+func (in *Intake) CheckMaildrop(dataDir string) error {
+	st, err := os.Stat(dataDir)
+	if in.Maildrop == "" || err != nil { // another check tells of data_dir
+		return nil
+	}
+	owner := st.Sys().(*syscall.Stat_t)
+	return maildrop.Check(in.Maildrop, int(owner.Uid), int(owner.Gid))
 }
 
 // Desk is where local mail is handed in.

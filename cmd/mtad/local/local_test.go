@@ -149,7 +149,13 @@ func TestDirectory(t *testing.T) {
 	if d.Scanner() == nil || log.Len() > 0 {
 		t.Errorf("%s", log)
 	}
+	if err := intake.CheckMaildrop(filepath.Dir(intake.Maildrop)); err != nil {
+		t.Error(err)
+	}
 	intake.Maildrop = filepath.Join(intake.Maildrop, "none", "drop")
+	if err := intake.CheckMaildrop(t.TempDir()); err == nil || !strings.Contains(err.Error(), "install -d -o ") {
+		t.Error(err)
+	}
 	if d.Scanner() != nil || !strings.Contains(log.String(), "install -d -o ") {
 		t.Errorf("%s", log)
 	}
