@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"mtad/cmd/mtad/local"
 	"mtad/cmd/mtad/logs"
 	"mtad/cmd/mtad/routes"
 	"mtad/config"
@@ -17,6 +18,7 @@ import (
 
 type topSettings struct {
 	routes.Settings
+	local.Intake
 	logs.Place
 
 	Hostname       string        `mtad:"hostname"`
@@ -117,7 +119,7 @@ func filterType(label string) (*config.BlockType, []string) {
 	return nil, names
 }
 
-var topOptions = slices.Concat(ownOptions, logs.Options, routes.Options)
+var topOptions = slices.Concat(ownOptions, logs.Options, local.Options, routes.Options)
 
 // ownOptions are those that no other room has.
 var ownOptions = []config.Option{
