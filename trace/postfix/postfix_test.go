@@ -179,6 +179,10 @@ func TestPrograms(t *testing.T) {
 	if got := written(t, come(id), one(id, pipeline.Event{Kind: pipeline.EventDeliver, Rcpt: "c@c.example", Host: "c@c.example", Action: "redirected"})); strings.Contains(got, "to=<c@c.example>") {
 		t.Errorf("redirected is not delivered:\n%s", got)
 	}
+	handed := pipeline.Trace{ID: id, Events: []pipeline.Event{
+		{Time: at, Kind: pipeline.EventSession, Note: "handed in by userid 7, from <a@b.example>"}, {Time: at, Kind: pipeline.EventTaken, Size: 4},
+	}}
+	in(t, written(t, handed), "postfix/pickup[", ID(id)+": uid=7 from=<a@b.example>", "(queue active)")
 	dropped := come(id)
 	dropped.Events[4] = pipeline.Event{Time: at.Add(4), Kind: pipeline.EventStep, Step: "rules", Action: "discard"}
 	in(t, written(t, dropped), ID(id)+": discard: END-OF-MESSAGE from mail.a.example[192.0.2.1]: rules; from=<a@a.example>")

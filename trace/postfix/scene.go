@@ -23,6 +23,7 @@ type scene struct {
 	proto  string
 	user   string
 	mech   string
+	uid    string // of who handed it in on this machine
 	from   string
 	rcpts  int
 	filter string // the kind of the filter that refused
@@ -132,12 +133,18 @@ func (s *scene) session(e *pipeline.Event) {
 		s.proto = map[string]string{"EHLO": "ESMTP", "HELO": "SMTP", "LHLO": "LMTP"}[words[0]]
 	case strings.HasPrefix(e.Note, "logged in as "):
 		s.user, s.mech = cutLast(strings.TrimPrefix(e.Note, "logged in as "), " by ")
-	case strings.HasPrefix(e.Note, "made here: "):
+	case strings.HasPrefix(e.Note, "made here: ") || strings.HasPrefix(e.Note, handedIn):
 		if i := strings.LastIndex(e.Note, ", from <"); i >= 0 {
 			s.from, _, _ = strings.Cut(e.Note[i+len(", from <"):], ">")
 		}
+		if by, ok := strings.CutPrefix(e.Note, handedIn); ok {
+			s.uid, _, _ = strings.Cut(by, ",")
+		}
 	}
 }
+
+// handedIn begins the note of mail by a program on this machine.
+const handedIn = "handed in by userid "
 
 // login tells of a failed login by SMTP; those by IMAP are told of by Login.
 func (s *scene) login(e *pipeline.Event) {
@@ -230,6 +237,9 @@ func (s *scene) take(e *pipeline.Event) {
 			login = ", sasl_method=" + word(s.mech) + ", sasl_username=" + word(s.user)
 		}
 		s.smtpd(e.Time, Info, "%s: client=%s%s", ID(s.id), s.peer, login)
+	}
+	if s.uid != "" {
+		s.program(e.Time, "pickup", "uid=%s from=<%s>", word(s.uid), word(s.from))
 	}
 	s.program(e.Time, "cleanup", "message-id=<%s>", word(strings.Trim(e.Note, "<>")))
 	s.program(e.Time, "qmgr", "from=<%s>, size=%d, nrcpt=%d (queue active)", word(s.from), e.Size, max(s.rcpts, 1))

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -16,6 +17,7 @@ type mail struct {
 	id    message.ID
 	peer  string // address
 	key   string // of the connection
+	local bool   // a program on this machine handed it in
 	own   bool   // events are the connection's own: they stand in each of its traces
 	from  string
 	size  int64
@@ -65,12 +67,16 @@ func (m *mail) session(e *pipeline.Event) {
 		if a, err := netip.ParseAddrPort(e.Host); err == nil {
 			m.peer = a.Addr().Unmap().String()
 		}
-	case strings.HasPrefix(e.Note, "made here: "):
+	case strings.HasPrefix(e.Note, "made here: ") || strings.HasPrefix(e.Note, handedIn):
+		m.local = strings.HasPrefix(e.Note, handedIn)
 		if i := strings.LastIndex(e.Note, ", from <"); i >= 0 {
 			m.from, _, _ = strings.Cut(e.Note[i+len(", from <"):], ">")
 		}
 	}
 }
+
+// handedIn begins the note of mail by a program on this machine.
+const handedIn = "handed in by "
 
 // maxTold is how many connections are told apart.
 const maxTold = 100000
@@ -170,7 +176,7 @@ func (m *mail) reply(e *pipeline.Event) {
 
 func (m *mail) accept(e *pipeline.Event) {
 	m.taken = true
-	if m.peer == "" {
+	if m.peer == "" && !m.local {
 		m.r.Totals.Made++
 		return
 	}
@@ -179,7 +185,7 @@ func (m *mail) accept(e *pipeline.Event) {
 	m.hour(e.Time).Received++
 	sender, domain := address(m.from)
 	if domain == "" {
-		sender, domain = "<>", m.peer
+		sender, domain = "<>", cmp.Or(m.peer, "pickup")
 	}
 	for list, name := range map[int]string{senders: sender, sendingDomains: domain} {
 		n := m.entry(list, name)
