@@ -380,11 +380,10 @@ func (act act) sameCopy(other act) bool {
 // people to look at: nobody gets a bounce for mail they did not send, and nothing
 // vanishes because nobody can be told.
 func (a *Agent) sortRefusals(v *pipeline.View, acts []act) []act {
-	sure := !v.Sender().IsZero() && proven(v)
 	for i := range acts {
 		act := &acts[i]
 		switch again := act.planned && act.Bounce.Temporary(); {
-		case act.Bounce.IsZero() || sure && !again:
+		case act.Bounce.IsZero() || act.sure(v) && !again:
 			continue
 		case !again:
 			act.Hold, act.Override = refusedHold+act.Bounce.String(), act.planned
@@ -466,8 +465,31 @@ func (a *Agent) resolve(ctx context.Context, v *pipeline.View, note func(pipelin
 			act.expand(len(targets))
 			acts = append(acts, act)
 		}
+		acts = append(acts, a.deadEnds(v, r, res.Nobody, note)...)
 	}
 	return acts, nil
+}
+
+// deadEnds are the acts of addresses that a recipient's aliases name and that do not
+// exist. The list's owner is told, or the sender whose mail it is proven to be; in any
+// case the trace and the log: the others get their mail, as if nothing were wrong.
+func (a *Agent) deadEnds(v *pipeline.View, r pipeline.Recipient, nobody []route.Nobody, note func(pipeline.Event)) (out []act) {
+	for _, n := range nobody {
+		a.cfg.Log.Warn("an alias leads to nobody", "id", v.ID(), "rcpt", r.Addr.String(), "to", n.Addr.String(), "said", n.Reply.String())
+		note(pipeline.Event{Kind: pipeline.EventDeliver, Rcpt: r.Addr.String(), Note: "leads to " + n.Addr.String() + " too, who is nobody: " + n.Reply.String()})
+		end := act{Kind: actLater, Rcpt: r.Addr, ID: r.ID, Params: r.Params, Mailbox: n.Addr, Bounce: n.Reply, Owner: n.Owner}
+		end.expand(2)
+		if end.sure(v) {
+			out = append(out, end)
+		}
+	}
+	return out
+}
+
+// sure reports whether a failure can be told to whoever the mail comes from: a list's
+// owner, or a sender who is proven.
+func (act *act) sure(v *pipeline.View) bool {
+	return !act.sender(v).IsZero() && (!act.Owner.IsZero() || proven(v))
 }
 
 // target makes the act of one recipient.

@@ -83,6 +83,31 @@ func TestListOwner(t *testing.T) {
 	}
 }
 
+// Who an alias names and does not exist is told of: to the owner of a list, to a
+// sender whose mail is proven theirs, in the trace; mail for the others goes on.
+// A list that names itself names nobody by that, and its owner, who is of the list,
+// is not told again of what they are told.
+func TestDeadEnds(t *testing.T) {
+	w := newWorld(t)
+	expect(t, "reply", w.send("cid@x.test", "typo@x.test", hello).Code, 250)
+	w.quiet(0)
+	expect(t, "bob", len(w.box("bob")), 1)
+	expect(t, "not proven", w.reported("cid"), "")
+	if notes := w.notes(); !strings.Contains(notes, "leads to bbo@x.test too, who is nobody: 550 5.1.1") {
+		t.Error(notes)
+	}
+	w.send("cid@x.test", "typo@x.test", hello, proved)
+	w.quiet(0)
+	expect(t, "proven", w.reported("cid"), "failed rfc822; typo@x.test ")
+	w.send("ann@x.test", "typos@x.test", hello)
+	w.quiet(0)
+	expect(t, "sender", w.reported("ann"), "")
+	expect(t, "owner", w.reported("cid"), "failed rfc822; typo@x.test \nfailed rfc822; typos@x.test ")
+	w.send("ann@x.test", "selves@x.test", hello, proved)
+	w.quiet(0)
+	expect(t, "itself", w.reported("ann"), "")
+}
+
 // Mail that rules send on keeps the wishes of its sender; the one success there is
 // is reported once.
 func TestRedirectedWishes(t *testing.T) {

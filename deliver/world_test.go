@@ -186,7 +186,8 @@ func (w *world) start() {
 	w.must(err)
 	w.dir, err = directory.New(w.db, directory.Options{Now: w.clock.Now, Settings: directory.Settings{DefaultDomain: "x.test", Postmaster: "ann@x.test"}})
 	w.must(err)
-	mtatest.Write(w.t, filepath.Join(w.root, "aliases"), "list: good@far.test, refuse1@far.test\nowner-list: bob@x.test\n")
+	mtatest.Write(w.t, filepath.Join(w.root, "aliases"), "list: good@far.test, refuse1@far.test\nowner-list: bob@x.test\n"+
+		"typo: bob, bbo, gone@x.test\ntypos: bob, bbo\nowner-typos: cid, typos\nselves: selves, bob\n")
 	lists, err := route.OpenAliases("file:"+filepath.Join(w.root, "aliases"), lookup.Options{})
 	w.must(err)
 	client := relay.New(relay.Config{Hostname: "here.test", IdleTime: time.Minute})
@@ -286,7 +287,7 @@ func (w *world) transact(c pipeline.Client, from string, mp smtp.MailParams, to 
 	}
 	reply, each := w.agent.Accept(w.t.Context(), f, func() error { return nil })
 	w.each = each
-	f.End(w.t.Context(), pipeline.Accepted)
+	w.trace(f.End(w.t.Context(), pipeline.Accepted))
 	w.agent.acting.Wait()
 	return reply
 }

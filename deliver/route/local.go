@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/user"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -57,9 +58,21 @@ func (w *walk) localIn(a smtp.Address, by from, depth int, r directory.Result) e
 	if w.c.LuserRelay != "" && w.visit("luser "+name) {
 		return w.luser(a, name, by, depth)
 	}
-	w.is(pipeline.NoSuch, depth)
-	w.note(a, "local names", "nobody of that name")
+	if depth > 0 && w.led(name) {
+		w.note(a, "local names", "nobody of that name")
+		return nil
+	}
+	w.dead(a, by, depth, "local names", "nobody of that name", unknown)
 	return nil
+}
+
+// led reports whether a name's alias has been followed: a list that leads back to
+// itself names nobody by that.
+func (w *walk) led(name string) bool {
+	base, _, _ := lookup.SplitDetail(name, w.c.Separator)
+	return slices.ContainsFunc(w.c.Aliases, func(s AliasSource) bool {
+		return s != nil && (w.visited["name "+s.String()+" "+name] || w.visited["name "+s.String()+" "+base])
+	})
 }
 
 // luser sends mail for nobody where luser_relay says; $local in it is the name.
@@ -262,7 +275,7 @@ func (w *walk) final(a smtp.Address, name string, by from, depth int) error {
 			return w.add(w.c.systemMailbox(smtp.Address{Local: name, Domain: by.domain}, name, home, "", by.owner))
 		}
 	}
-	w.note(a, `\`+name, "nobody of that name")
+	w.dead(smtp.Address{Local: name, Domain: by.domain}, by, depth+1, `\`+name, "nobody of that name", unknown)
 	return nil
 }
 

@@ -65,12 +65,20 @@ type Step struct {
 	What    string // what came of it
 }
 
+// Nobody is an address that an alias leads to and that does not exist.
+type Nobody struct {
+	Addr  smtp.Address
+	Reply smtp.Reply   // to say so
+	Owner smtp.Address // who hears of it in place of the sender, as a Target's
+}
+
 // Resolution is what becomes of mail for an address.
 type Resolution struct {
 	Class   pipeline.Class
 	Exempt  bool // postmaster or abuse
 	Circle  bool // nobody's, because its aliases lead in a circle
 	Targets []Target
+	Nobody  []Nobody   // that an alias names beside its targets
 	Reply   smtp.Reply // what is said of an address that has moved; zero: the class's
 	Steps   []Step
 }
@@ -92,7 +100,7 @@ func (r *Router) resolve(ctx context.Context, addr smtp.Address, mayRelay, expla
 	if err := w.follow(addr, from{}, 0); err != nil {
 		return Resolution{}, fmt.Errorf("route: %s: %w", addr, err)
 	}
-	out := Resolution{Class: w.class, Targets: w.targets, Reply: w.reply, Steps: w.steps}
+	out := Resolution{Class: w.class, Targets: w.targets, Nobody: w.nobody, Reply: w.reply, Steps: w.steps}
 	switch {
 	case w.class == pipeline.Alias && len(w.targets) == 0:
 		out.Class, out.Circle = pipeline.NoSuch, w.circle

@@ -35,6 +35,7 @@ type walk struct {
 	visited map[string]bool // what was followed
 	found   map[Target]bool
 	targets []Target
+	nobody  []Nobody
 	steps   []Step
 
 	class   pipeline.Class // of the first address
@@ -77,6 +78,22 @@ func (w *walk) is(c pipeline.Class, depth int) {
 		w.class = c
 	}
 }
+
+// dead ends the walk at an address that is nobody's.
+func (w *walk) dead(a smtp.Address, by from, depth int, where, what string, r smtp.Reply) {
+	w.note(a, where, "%s", what)
+	if depth == 0 {
+		w.class = pipeline.NoSuch
+		return
+	}
+	n := Nobody{a, r, by.owner}
+	if len(w.nobody) < maxTargets && !slices.Contains(w.nobody, n) {
+		w.nobody = append(w.nobody, n)
+	}
+}
+
+// unknown is what is said of an address that does not exist.
+var unknown = smtp.NewReply(550, 1, 1, "User unknown")
 
 // add adds a target.
 func (w *walk) add(t Target) error {
@@ -127,7 +144,7 @@ func (w *walk) follow(a smtp.Address, by from, depth int) error {
 	if done, err := w.virtual(a, domain, local, by, depth); done || err != nil {
 		return err
 	}
-	if moved, err := w.relocated(a, domain, depth); moved || err != nil {
+	if moved, err := w.relocated(a, domain, by, depth); moved || err != nil {
 		return err
 	}
 	if local {
@@ -186,15 +203,15 @@ func (w *walk) virtual(a smtp.Address, domain string, local bool, by from, depth
 }
 
 // relocated finds addresses that have moved (relocated(5)).
-func (w *walk) relocated(a smtp.Address, domain string, depth int) (bool, error) {
+func (w *walk) relocated(a smtp.Address, domain string, by from, depth int) (bool, error) {
 	hit, ok, err := w.c.Relocated.FindAddress(w.ctx, in(a, domain), w.c.query(domain, false))
 	if err != nil || !ok {
 		return false, err
 	}
-	w.note(a, "relocated_maps", "%s is %s", hit.Key, hit.Value)
-	w.is(pipeline.NoSuch, depth)
+	moved := smtp.NewReply(550, 1, 6, "User has moved to "+hit.Value)
+	w.dead(a, by, depth, "relocated_maps", hit.Key+" is "+hit.Value, moved)
 	if depth == 0 {
-		w.reply = smtp.NewReply(550, 1, 6, "User has moved to "+hit.Value)
+		w.reply = moved
 	}
 	return true, nil
 }
@@ -213,8 +230,7 @@ func (w *walk) inDirectory(a smtp.Address, by from, depth int, r directory.Resul
 		w.note(a, "aliases of the directory", "%s leads back, and is left out", keyName(r.Key))
 		return nil
 	}
-	w.is(pipeline.NoSuch, depth)
-	w.note(a, "directory", "nobody of that name")
+	w.dead(a, by, depth, "directory", "nobody of that name", unknown)
 	return nil
 }
 
@@ -268,8 +284,7 @@ func (w *walk) elsewhere(a smtp.Address, domain string, relay bool, by from, dep
 		return err
 	}
 	if aliasOnly {
-		w.is(pipeline.NoSuch, depth)
-		w.note(a, "virtual_alias_domains", "no alias of that name")
+		w.dead(a, by, depth, "virtual_alias_domains", "no alias of that name", unknown)
 		return nil
 	}
 	if !relay {
@@ -294,8 +309,7 @@ func (w *walk) listed(a smtp.Address, domain, name string, tables lookup.Tables,
 		case err != nil:
 			return err
 		case !ok:
-			w.is(pipeline.NoSuch, depth)
-			w.note(a, name, "not there")
+			w.dead(a, by, depth, name, "not there", unknown)
 			return nil
 		}
 		w.note(a, name, "%s is there", hit.Key)
