@@ -243,3 +243,16 @@ func BenchmarkMessage(b *testing.B) {
 		w.Write(stored)
 	}
 }
+
+// Delays are plain numbers, however short or long: what reads logs knows no
+// exponents.
+func TestSeconds(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-time.Second: "0", 54 * time.Microsecond: "0", 8600 * time.Microsecond: "0.01", 84 * time.Millisecond: "0.08", time.Second: "1",
+		1260 * time.Millisecond: "1.3", 9960 * time.Millisecond: "10", 371200 * time.Millisecond: "371", 52 * time.Hour: "187200",
+	} {
+		if got := seconds(d); got != want {
+			t.Errorf("%v: %s, want %s", d, got, want)
+		}
+	}
+}

@@ -342,10 +342,22 @@ func (s *scene) tried(e *pipeline.Event, program, to, relay, dsn, status, said s
 	if e.Kind == pipeline.EventDeliver && to != e.Rcpt {
 		orig = "orig_to=<" + word(e.Rcpt) + ">, "
 	}
-	took := e.Took.Seconds()
-	delay := max(e.Time.Add(e.Took).Sub(s.id.Time()).Seconds(), 0)
-	s.program(e.Time.Add(e.Took), program, "to=<%s>, %srelay=%s, delay=%.2g, delays=%.2g/0/0/%.2g, dsn=%s, status=%s (%s)",
-		word(to), orig, relay, delay, max(delay-took, 0), took, dsn, status, text(said))
+	delay := e.Time.Add(e.Took).Sub(s.id.Time())
+	s.program(e.Time.Add(e.Took), program, "to=<%s>, %srelay=%s, delay=%s, delays=%s/0/0/%s, dsn=%s, status=%s (%s)",
+		word(to), orig, relay, seconds(delay), seconds(delay-e.Took), seconds(e.Took), dsn, status, text(said))
+}
+
+// seconds writes a delay as Postfix does: two digits count, two decimals at most, and
+// whole seconds are never rounded (postconf(5), delay_logging_resolution_limit).
+func seconds(d time.Duration) string {
+	step := 10 * time.Millisecond
+	switch {
+	case d >= 10*time.Second:
+		step = time.Second
+	case d >= time.Second:
+		step = 100 * time.Millisecond
+	}
+	return strconv.FormatFloat(max(d, 0).Round(step).Seconds(), 'f', -1, 64)
 }
 
 // reports are the words for reports to the sender, by what they tell.
