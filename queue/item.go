@@ -123,8 +123,17 @@ func (q *Queue) far(now time.Time) time.Time {
 	return now.Add(2*slices.Max(q.cfg.Backoff) + time.Minute)
 }
 
-// retryAfter is how long to wait after so many attempts, give or take a fifth.
-func (q *Queue) retryAfter(attempts int) time.Duration {
-	d := q.cfg.Backoff[min(max(attempts, 1), len(q.cfg.Backoff))-1]
+// retryAfter is how long mail of an age waits after so many attempts, give or take a
+// fifth. Attempts that somebody asked for do not count: mail waits no longer than it
+// would had it been left alone.
+func (q *Queue) retryAfter(attempts int, age time.Duration) time.Duration {
+	step, at := 0, time.Duration(0)
+	for step < min(attempts, len(q.cfg.Backoff))-1 {
+		if at += q.cfg.Backoff[step]; age < at*3/4 { // all the waits may have been a fifth shorter
+			break
+		}
+		step++
+	}
+	d := q.cfg.Backoff[step]
 	return d + time.Duration((rand.Float64()*0.4-0.2)*float64(d))
 }

@@ -108,6 +108,29 @@ func always(s Status) func(context.Context, *Job) []Result {
 	}
 }
 
+// Somebody who has all tried again and again while a host is down does not make mail
+// wait for hours: what it waits goes by its age.
+func TestRetriesDoNotAddUp(t *testing.T) {
+	b := newBench(t, t.TempDir(), Config{Attempt: always(Deferred)})
+	b.add(b.item("d.test", ""))
+	b.step()
+	for range 10 {
+		b.clock.Add(time.Second)
+		if _, err := b.Change(t.Context(), selector.Selector{}, b.Retry()); err != nil {
+			t.Fatal(err)
+		}
+		b.step()
+	}
+	if it := b.only(); it.Attempts != 11 || it.Next.Sub(b.clock.Now()) > backoff[0]*12/10 {
+		t.Errorf("%d attempts, waits %v", it.Attempts, it.Next.Sub(b.clock.Now()))
+	}
+	b.clock.Add(3 * time.Hour)
+	b.step()
+	if wait := b.only().Next.Sub(b.clock.Now()); wait < backoff[5]*8/10-time.Second {
+		t.Errorf("after three hours it waits %v", wait)
+	}
+}
+
 func TestBackoffAndExpiry(t *testing.T) {
 	var reports []Outcome
 	b := newBench(t, t.TempDir(), Config{

@@ -123,7 +123,7 @@ func (q *Queue) write(ctx context.Context, job *Job, outcomes []Outcome, now tim
 	next := make([]time.Time, len(outcomes))
 	var soonest time.Time
 	for i, o := range outcomes {
-		next[i] = now.Add(q.retryAfter(o.Item.Attempts + 1))
+		next[i] = now.Add(q.retryAfter(o.Item.Attempts+1, now.Sub(o.Item.Created)))
 		if o.Result.Status == Deferred && (soonest.IsZero() || next[i].Before(soonest)) {
 			soonest = next[i]
 		}
