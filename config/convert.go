@@ -303,17 +303,26 @@ func checkLimits(o *Option, v any) error {
 type wordError struct {
 	word   string
 	values []string
+	ours   string // what another server's word is here
 }
 
 func (e *wordError) Error() string {
-	return fmt.Sprintf("does not know %q; it knows %s", e.word, quoteAll(e.values))
+	text := fmt.Sprintf("does not know %q; it knows %s", e.word, quoteAll(e.values))
+	if e.ours != e.word {
+		text += fmt.Sprintf(" (%q is %q here)", e.word, e.ours)
+	}
+	return text
 }
 
 func checkWord(o *Option, s string) error {
 	if len(o.Values) == 0 || slices.Contains(o.Values, s) {
 		return nil
 	}
-	return &wordError{s, o.Values}
+	ours := o.inOurs(s, false)
+	if ours == s {
+		ours = o.inOurs(s, true)
+	}
+	return &wordError{s, o.Values, ours}
 }
 
 func quoteAll(words []string) string {

@@ -179,9 +179,28 @@ func (o *Option) facts() [][2]string {
 	add("Values", quoteAll(o.Values))
 	add("Example", o.exampleText())
 	add("Reload", o.reloadText())
-	add("Postfix", o.Postfix)
-	add("Dovecot", o.Dovecot)
+	add("Postfix", o.foreign(o.Postfix, o.PostfixValues))
+	add("Dovecot", o.foreign(o.Dovecot, o.DovecotValues))
 	return rows
+}
+
+// foreign is another server's name of an option, and its words for the values.
+func (o *Option) foreign(name string, words []string) string {
+	if pairs := o.pairs(words); pairs != "" {
+		return name + "; " + pairs
+	}
+	return name
+}
+
+// pairs says what another server's words are.
+func (o *Option) pairs(words []string) string {
+	var pairs []string
+	for i, w := range words {
+		if w != "" && w != o.Values[i] {
+			pairs = append(pairs, fmt.Sprintf("%s is %q", w, o.Values[i]))
+		}
+	}
+	return strings.Join(pairs, ", ")
 }
 
 func (o *Option) defaultText() string {

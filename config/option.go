@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -44,11 +45,39 @@ type Option struct {
 	Dovecot  string   // name of the same thing in Dovecot
 	Min, Max any      // inclusive bounds: number, Size, time.Duration or text; nil is none
 	Values   []string // the only values a string may have; the elements of a list
-	Required bool     // must be written
+	// PostfixValues and DovecotValues are those servers' words for Values, in their
+	// order, where they differ; "" is one that they have no word for.
+	PostfixValues, DovecotValues []string
+	Required                     bool // must be written
 }
 
 // IsSecret reports whether the option's value must not be printed.
 func (o *Option) IsSecret() bool { return o.Secret || o.Type == TypeSecret }
+
+// theirs are another server's words for Values.
+func (o *Option) theirs(dovecot bool) []string {
+	if dovecot {
+		return o.DovecotValues
+	}
+	return o.PostfixValues
+}
+
+// inTheirs is a value in another server's words, or as it is.
+func (o *Option) inTheirs(value string, dovecot bool) string {
+	words := o.theirs(dovecot)
+	if i := slices.Index(o.Values, value); i >= 0 && i < len(words) && words[i] != "" {
+		return words[i]
+	}
+	return value
+}
+
+// inOurs is the value that another server's word stands for, or the word itself.
+func (o *Option) inOurs(word string, dovecot bool) string {
+	if i := slices.Index(o.theirs(dovecot), word); i >= 0 && word != "" && !slices.Contains(o.Values, word) {
+		return o.Values[i]
+	}
+	return word
+}
 
 // HasDefault reports whether a value is in force when none is written.
 func (o *Option) HasDefault() bool { return o.Default != nil }

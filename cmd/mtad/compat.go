@@ -47,6 +47,7 @@ func compatEnv(g *global, in io.Reader, out, errs io.Writer) *compat.Env {
 			}
 			return config.Foreign(c.file, dovecot), nil
 		},
+		Meaning: meaning,
 		Aliases: func(file string) ([]string, error) {
 			path, err := of(file).configPath()
 			if err != nil {

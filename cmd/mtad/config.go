@@ -100,7 +100,7 @@ func newConfigExplain(g *global) *cobra.Command {
 			if c, err := g.load(); err == nil {
 				file = c.file
 			}
-			if err := config.Explain(cmd.OutOrStdout(), schema(), file, args[0]); err != nil {
+			if err := explain(cmd.OutOrStdout(), file, args[0]); err != nil {
 				return &exitError{exitNo, err}
 			}
 			return nil

@@ -21,6 +21,9 @@ func TestReference(t *testing.T) {
 	generated(t, "../../docs/reference/configuration.md", reference.Bytes())
 	generated(t, "../../docs/postfix-dictionary.md", dictionary.Bytes())
 	for _, w := range append(postfixWords, dovecotWords...) {
+		if err := explain(io.Discard, nil, w.Theirs); err != nil {
+			t.Errorf("explain %s: %v", w.Theirs, err)
+		}
 		if w.Ours == "" {
 			continue
 		}

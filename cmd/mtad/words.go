@@ -1,6 +1,12 @@
 package main
 
-import "mtad/config"
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"mtad/config"
+)
 
 // postfixWords are settings of Postfix that are no option's name, and what is here
 // in their place.
@@ -16,6 +22,8 @@ var postfixWords = []config.Word{
 	{Theirs: "inet_protocols", Ours: "inet_interfaces", Text: "the addresses say it: 0.0.0.0 is IPv4, [::] is IPv6"},
 	{Theirs: "local_transport", Text: "local names are delivered here: to accounts, users of the system, what aliases say"},
 	{Theirs: "mailbox_size_limit", Text: "files of users are bounded by the file system's quota"},
+	{Theirs: "maximal_backoff_time", Ours: "retry_schedule", Text: "its last element"},
+	{Theirs: "minimal_backoff_time", Ours: "retry_schedule", Text: "its first element; here each wait is written"},
 	{Theirs: "mydomain", Text: "no: write domains whole"},
 	{Theirs: "mail_name", Text: "no: the greeting says the host's name"},
 	{Theirs: "setgid_group", Ours: "maildrop_directory", Text: "no program has privileges: all may add to the directory, the server believes nothing in it"},
@@ -43,4 +51,27 @@ var dovecotWords = []config.Word{
 	{Theirs: "sieve_before", Ours: "pipeline.filter.sieve.script", Text: "a step of the pipeline \"delivery\" before the users' own"},
 	{Theirs: "sieve_after", Ours: "pipeline.filter.sieve.script", Text: "a step behind it"},
 	{Theirs: "userdb", Text: "accounts are `mtad user`'s; mail is in the store"},
+}
+
+// meaning is what a setting of Postfix or Dovecot is here, "" if that is not known.
+func meaning(name string, dovecot bool) string {
+	words := postfixWords
+	if dovecot {
+		words = dovecotWords
+	}
+	return config.Meaning(schema(), words, dovecot, name)
+}
+
+// explain tells what a key means: one of ours, or of theirs.
+func explain(w io.Writer, file *config.File, key string) error {
+	err := config.Explain(w, schema(), file, key)
+	if !errors.Is(err, config.ErrUnknownKey) {
+		return err
+	}
+	for _, server := range []string{"Postfix", "Dovecot"} {
+		if text := meaning(key, server == "Dovecot"); text != "" {
+			_, err = fmt.Fprintf(w, "%s\n\n  %s's. Here: %s\n", key, server, text)
+		}
+	}
+	return err
 }

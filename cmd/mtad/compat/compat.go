@@ -56,6 +56,8 @@ type Env struct {
 	// Connect makes a client of the server that runs on a configuration: a file,
 	// a folder that holds mtad.hcl, or with "" the one that mtad looks for.
 	Connect func(config string) (*admin.Client, error)
+	// Meaning is what a setting of Postfix's, or Dovecot's, is; "" if it is nothing.
+	Meaning func(name string, dovecot bool) string
 	// Local is what handing in mail is like with the same configuration, or by default
 	// where the user may not read it.
 	Local func(config string) Local

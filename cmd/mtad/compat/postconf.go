@@ -66,7 +66,7 @@ func (e *Env) conf(program string, f confFlags, dovecot bool, names []string) er
 	for _, name := range names { // in the order that they are asked for in
 		i := slices.IndexFunc(all, func(s config.Setting) bool { return s.Name == name })
 		if i < 0 {
-			fmt.Fprintf(e.Err, "%s: warning: %s: unknown parameter\n", program, Clean(name))
+			fmt.Fprintf(e.Err, "%s: warning: %s: unknown parameter%s\n", program, Clean(name), e.here(name, dovecot))
 			continue
 		}
 		chosen = append(chosen, all[i])
@@ -102,11 +102,19 @@ func (e *Env) postconfEdit(file string, edits []string) error {
 		case !ok:
 			return fatalf("missing '=' after attribute name: %q", edit)
 		case i < 0:
-			return fatalf("%s: unknown parameter", name)
+			return fatalf("%s: unknown parameter%s", name, e.here(name, false))
 		}
-		if err := e.Set(file, all[i].Key, strings.TrimSpace(value)); err != nil {
+		if err := e.Set(file, all[i].Key, all[i].Ours(strings.TrimSpace(value))); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// here is what a setting that has no value of its own is, for a warning.
+func (e *Env) here(name string, dovecot bool) string {
+	if text := e.Meaning(name, dovecot); text != "" {
+		return " here (" + text + ")"
+	}
+	return ""
 }

@@ -113,6 +113,9 @@ func TestPostconf(t *testing.T) {
 			}, nil
 		},
 		Set: func(_, key, value string) error { set += key + "=" + value + ";"; return nil },
+		Meaning: func(name string, dovecot bool) string {
+			return map[string]string{"smtpd_helo_required": "always"}[name]
+		},
 	}
 	for words, want := range map[string]string{
 		"postconf": "message_size_limit = 52428800\nmyhostname = mx.example.org\nrelayhost =\n", "postconf -n": "myhostname = mx.example.org\n", "postconf -d myhostname": "myhostname = localhost\n",
@@ -125,6 +128,9 @@ func TestPostconf(t *testing.T) {
 	}
 	if out, errs, code := does(t, env, "", "postconf", "nothing"); out != "" || errs != "postconf: warning: nothing: unknown parameter\n" || code != 0 {
 		t.Errorf("exit %d %q %q", code, out, errs)
+	}
+	if _, errs, _ := does(t, env, "", "postconf", "smtpd_helo_required"); errs != "postconf: warning: smtpd_helo_required: unknown parameter here (always)\n" {
+		t.Error(errs)
 	}
 	if _, errs, code := does(t, env, "", "postconf", "-e", "myhostname = a.test", "relayhost=[b.test]:25"); code != 0 || set != "hostname=a.test;relayhost=[b.test]:25;" {
 		t.Errorf("exit %d %q %q", code, set, errs)
