@@ -361,7 +361,7 @@ next.test        :[192.0.2.9]
 		{"x@example.test", "l@box.test", "lmtp to unix:/run/lmtp"}, {"x@example.test", "l@box2.test", "lmtp to 127.0.0.1:24"}, {"x@example.test", "l@next.test", "smtp to [192.0.2.9]:25"},
 		{"x@example.test", "l@else.test", "smtp to [smart.test]:587 mx:secret"}, {"ann+z@example.test", "l@else.test", "smtp to [ann.test]:25 ann:hers"},
 		{"x@plain.test", "l@else.test", "smtp to [smart.test]:587 mx:secret"}, {"", "l@else.test", "smtp to [null.test]:2525"},
-		{"x@example.test", "l@backup.test", "smtp by the MX of backup.test"},
+		{"x@example.test", "l@backup.test", "smtp to [smart.test]:587 mx:secret"}, {"ann@example.test", "l@backup.test", "smtp to [ann.test]:25 ann:hers"},
 	} {
 		from, err := senderOf(c.from)
 		w.must(err)
@@ -383,6 +383,42 @@ next.test        :[192.0.2.9]
 	w.configure(func(c *Config) { c.Transports = w.tables("inline:{ x.test=nothing: }") })
 	if _, err := w.router.Way(t.Context(), to, smtp.Address{Local: "x", Domain: "x.test"}); err == nil || !strings.Contains(err.Error(), `"nothing"`) {
 		t.Errorf("a transport that is not there: %v", err)
+	}
+}
+
+// What says a nexthop goes before what says a relayhost, and the sender before
+// everybody (postconf(5), default_transport and relay_transport).
+func TestPrecedence(t *testing.T) {
+	w := newWorld(t)
+	w.must(w.dir.AddDomain(t.Context(), "backup.test", directory.Relay))
+	way := func(from, domain string) string {
+		got, err := w.router.Way(t.Context(), smtp.Address{Local: "x", Domain: from}, smtp.Address{Local: "x", Domain: domain})
+		w.must(err)
+		return got.String()
+	}
+	for _, c := range []struct {
+		change             func(*Config)
+		far, other, backup string
+	}{
+		{func(*Config) {}, "smtp to [far]:25", "smtp to [all]:25", "smtp to [all]:25"},
+		{func(c *Config) { c.DefaultTransport = "smtp:[def]" }, "smtp to [def]:25", "smtp to [def]:25", "smtp to [all]:25"},
+		{func(c *Config) { c.RelayTransport = "smtp:[rel]" }, "smtp to [far]:25", "smtp to [all]:25", "smtp to [rel]:25"},
+		{func(c *Config) { c.SenderTransports = w.tables("inline:{ @far.test=smtp:[own], @b.test=DUNNO }") }, "smtp to [own]:25", "smtp to [all]:25", "smtp to [all]:25"},
+		{func(c *Config) { c.SenderTransports = w.tables("inline:{ @far.test=smtp: }") }, "smtp to [far]:25", "smtp to [all]:25", "smtp to [all]:25"},
+		{func(c *Config) { c.DefaultTransport = "error" }, "error mail is undeliverable", "error mail is undeliverable", "smtp to [all]:25"},
+		{func(c *Config) { c.DefaultTransport, c.Relayhost = "prog", "hub" }, "pipe to /bin/cat", "pipe to /bin/cat", "smtp to [192.0.2.1]:25"},
+	} {
+		w.configure(func(k *Config) {
+			k.DefaultTransport, k.RelayTransport, k.Relayhost = "smtp", "relay", "[all]"
+			k.SenderRelayhosts = w.tables("inline:{ @far.test=[far] }")
+			k.Routes = []Named{
+				{"hub", Way{Via: ViaSMTP, Route: relay.Route{Name: "hub", Hosts: []string{"[192.0.2.1]:25"}}}}, {"prog", Way{Via: ViaPipe, Local: Local{Name: "prog", Command: []string{"/bin/cat"}}}},
+			}
+			c.change(k)
+		})
+		if far, other, backup := way("far.test", "x.test"), way("b.test", "x.test"), way("b.test", "backup.test"); far != c.far || other != c.other || backup != c.backup {
+			t.Errorf("%s, %s, %s; want %s, %s, %s", far, other, backup, c.far, c.other, c.backup)
+		}
 	}
 }
 

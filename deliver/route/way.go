@@ -97,7 +97,7 @@ func (r *Router) WayBy(ctx context.Context, sender, rcpt smtp.Address, transport
 	}
 	q := quest{router: r, c: r.config.Load(), ctx: ctx, sender: sender, rcpt: rcpt, domain: canonical(rcpt.Domain)}
 	name, next := transport, ""
-	if !slices.ContainsFunc(q.c.Routes, func(n Named) bool { return n.Name == transport }) {
+	if !q.isRoute(transport) {
 		name, next = splitTransport(transport)
 	}
 	way, err := q.named(name, next)
@@ -197,8 +197,9 @@ func (q *quest) class() (virtual, relayed bool, err error) {
 	return false, r.Class == directory.Relay, err
 }
 
-// fallback is what holds where transport_maps has nothing, by the domain's class.
-// plain is the transport without what relayhost and senders change.
+// fallback is what holds where transport_maps has nothing, by the domain's class; a
+// nexthop of the transport goes before relayhosts (postconf(5), default_transport).
+// plain is the transport without what a relayhost that is a route makes of it.
 func (q *quest) fallback() (transport, next, plain string, err error) {
 	virtual, relayed, err := q.class()
 	if err != nil {
@@ -210,45 +211,52 @@ func (q *quest) fallback() (transport, next, plain string, err error) {
 		name, value = "virtual_transport", q.c.VirtualTransport
 	case relayed && q.c.RelayTransport != "":
 		name, value = "relay_transport", q.c.RelayTransport
+	case !virtual && !relayed:
+		own, ok, err := q.bySender("sender_dependent_default_transport_maps", q.c.SenderTransports)
+		if err != nil {
+			return "", "", "", err
+		}
+		if ok && own != "DUNNO" {
+			name, value = "", own
+		}
 	}
-	if value != "" {
-		transport, next = splitTransport(value)
+	transport, next = splitTransport(value)
+	if name != "" && value != "" {
 		q.note(name, "%s", value)
 	}
 	plain = transport
-	if !relayed && !virtual {
-		transport, next, err = q.toOthers(transport, next)
+	if next == "" && !virtual {
+		transport, next, err = q.relayhost(transport)
 	}
 	return transport, next, plain, err
 }
 
-// toOthers is the way of mail to other hosts, by relayhost and by the sender.
-func (q *quest) toOthers(transport, next string) (string, string, error) {
-	if q.c.Relayhost != "" {
-		transport, next = q.relayhost(transport, q.c.Relayhost)
-		q.note("relayhost", "%s", q.c.Relayhost)
+// relayhost is where a transport without a nexthop takes mail: where tables say by the
+// sender, or relayhost. It may be the name of a route, in place of a transport that is none.
+func (q *quest) relayhost(transport string) (string, string, error) {
+	value, ok, err := q.bySender("sender_dependent_relayhost_maps", q.c.SenderRelayhosts)
+	if err != nil {
+		return "", "", err
 	}
-	if value, ok, err := q.bySender("sender_dependent_relayhost_maps", q.c.SenderRelayhosts); err != nil || ok {
-		if value != "DUNNO" {
-			transport, next = q.relayhost(transport, value)
+	if !ok || value == "DUNNO" {
+		if value = q.c.Relayhost; value != "" {
+			q.note("relayhost", "%s", value)
 		}
-		return transport, next, err
 	}
-	if value, ok, err := q.bySender("sender_dependent_default_transport_maps", q.c.SenderTransports); err != nil || ok {
-		if value != "DUNNO" {
-			transport, next = splitTransport(value)
-		}
-		return transport, next, err
+	switch {
+	case value == "" || slices.Contains([]string{"error", "retry", "discard"}, transport):
+		return transport, "", nil
+	case !q.isRoute(value):
+		return transport, value, nil
+	case q.isRoute(transport):
+		return transport, "", nil
 	}
-	return transport, next, nil
+	return value, "", nil
 }
 
-// relayhost reads a relayhost: the name of a route, or a nexthop of the transport.
-func (q *quest) relayhost(transport, value string) (string, string) {
-	if slices.ContainsFunc(q.c.Routes, func(n Named) bool { return n.Name == value }) {
-		return value, ""
-	}
-	return transport, value
+// isRoute reports whether a name is that of a route block.
+func (q *quest) isRoute(name string) bool {
+	return slices.ContainsFunc(q.c.Routes, func(n Named) bool { return n.Name == name })
 }
 
 // bySender asks tables about the sender: user+detail@domain, user@domain,
