@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
@@ -236,10 +237,16 @@ func parseLocal(s string, lax bool) (local, rest string, err error) {
 		i++
 	}
 	local = s[:i]
-	if i == 0 || !lax && !isDotString(local) || !utf8.ValidString(local) {
+	if i == 0 || !lax && !isDotString(local) || !validText(local) {
 		return "", s, fmt.Errorf("smtp: local-part: %w", ErrSyntax)
 	}
 	return local, s[i:], nil
+}
+
+// validText reports whether s is UTF-8 without the control characters U+0080 to
+// U+009F, which mean to terminals and logs what those of US-ASCII do.
+func validText(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 // parseQuoted reads a quoted-string local-part (RFC 5321, 4.1.2).
@@ -250,7 +257,7 @@ func parseQuoted(s string) (local, rest string, err error) {
 		switch {
 		case c == '"' && b.Len() == 0:
 			return "", s, fmt.Errorf("smtp: empty local-part: %w", ErrSyntax)
-		case c == '"' && utf8.ValidString(b.String()):
+		case c == '"' && validText(b.String()):
 			return b.String(), s[i+1:], nil
 		case c == '"':
 			return "", s, fmt.Errorf("smtp: local-part is not UTF-8: %w", ErrSyntax)
@@ -298,7 +305,7 @@ func domainByte(c byte) bool {
 // A final dot is allowed.
 func ValidDomain(s string) bool {
 	s = strings.TrimSuffix(s, ".")
-	if s == "" || len(s) > MaxDomain || !utf8.ValidString(s) {
+	if s == "" || len(s) > MaxDomain || !validText(s) {
 		return false
 	}
 	for label := range strings.SplitSeq(s, ".") {
