@@ -70,9 +70,15 @@ func retry(ctx context.Context, c *admin.Client, sel selector.Selector) error {
 	return err
 }
 
-// mailq is sendmail -bp. What sendmail's other flags mean for a list is nothing.
-func mailq(ctx context.Context, env *Env, _ []string) int {
-	return env.ended("mailq", exitUnavailable, env.with("", func(c *admin.Client) error {
+// mailq is sendmail -bp. What sendmail's flags but -C mean for a list is nothing.
+func mailq(ctx context.Context, env *Env, args []string) int {
+	config := ""
+	for i, a := range args {
+		if (a == "-C" || a == "-c") && i+1 < len(args) {
+			config = args[i+1]
+		}
+	}
+	return env.ended("mailq", exitUnavailable, env.with(config, func(c *admin.Client) error {
 		return list(ctx, c, env, true)
 	}))
 }

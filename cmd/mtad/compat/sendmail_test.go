@@ -103,6 +103,18 @@ func (m *mailing) show() string {
 	return b.String()
 }
 
+// -C names the configuration whose queue is listed, also where mailq has it.
+func TestListsConfigured(t *testing.T) {
+	for _, words := range []string{"sendmail -C /etc/other -bp", "mailq -C /etc/other", "sendmail -C /etc/other -q"} {
+		asked := ""
+		env := &Env{Connect: func(config string) (*admin.Client, error) { asked = config; return nil, errors.New("none") }}
+		f := strings.Fields(words)
+		if _, _, code := does(t, env, "", f[0], f[1:]...); asked != "/etc/other" || code == 0 {
+			t.Errorf("%s: asked %q, exit %d", words, asked, code)
+		}
+	}
+}
+
 func TestCollect(t *testing.T) {
 	long := strings.Repeat("x", 200<<10)
 	for _, c := range []struct {
