@@ -28,6 +28,18 @@ func openInline(text string, _ Options) (Table, error) {
 	return nil, errors.New("want {key=value, {key = text with spaces}}")
 }
 
+// Inline is what a table holds that is written out in its name, inline:{a=b}; nil if
+// name is another table's.
+func Inline(name string) map[string]string {
+	text, ok := strings.CutPrefix(name, "inline:")
+	if !ok {
+		return nil
+	}
+	t, _ := openInline(text, Options{})
+	f, _ := t.(fixed)
+	return f
+}
+
 func parseInline(body string) (Table, error) {
 	out := fixed{}
 	for {

@@ -57,6 +57,10 @@ func (s *Settings) Check(root config.Block, routes []route.Named, diags *config.
 			diags.Add(root.Unknown(name, "route", value, names))
 		}
 	}
+	s.checkWritten(root, names, diags)
+	if s.DefaultPrivs == "root" || s.DefaultPrivs == "0" {
+		diags.Add(root.Errorf("default_privs", "%q: name a user other than root, who runs no programs of aliases", s.DefaultPrivs))
+	}
 	if s.LuserRelay != "" {
 		if _, err := smtp.ParseAddress(strings.NewReplacer("$", "").Replace(s.LuserRelay)); err != nil {
 			diags.Add(root.Errorf("luser_relay", "%q is no address", s.LuserRelay))
@@ -69,6 +73,22 @@ func (s *Settings) Check(root config.Block, routes []route.Named, diags *config.
 	}
 	if path.IsAbs(s.HomeMailbox) || strings.HasPrefix(path.Clean(s.HomeMailbox), "..") {
 		diags.Add(root.Errorf("home_mailbox", "%q must be below the home directory: \"Maildir/\", say", s.HomeMailbox))
+	}
+}
+
+// checkWritten finds ways, in tables that are written out, that do not exist: mail for
+// them would wait.
+func (s *Settings) checkWritten(root config.Block, names []string, diags *config.Diagnostics) {
+	for name, src := range map[string]config.Source{"transport_maps": s.Transports, "sender_dependent_default_transport_maps": s.SenderTransports} {
+		for _, table := range src.Tables() {
+			written := lookup.Inline(table)
+			for _, key := range slices.Sorted(maps.Keys(written)) {
+				if v := written[key]; v != "DUNNO" && route.CheckTransport(v, names) != nil {
+					transport, _, _ := strings.Cut(v, ":")
+					diags.Add(root.Errorf(name, "%s: there is no transport %q: there are smtp, relay, lmtp, discard, error, retry and the route blocks", key, transport))
+				}
+			}
+		}
 	}
 }
 

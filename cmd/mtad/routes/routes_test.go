@@ -1,12 +1,14 @@
 package routes
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 
 	"mtad/config"
+	"mtad/deliver/route"
 )
 
 func root(t *testing.T, text string) (config.Block, Settings) {
@@ -26,6 +28,24 @@ func TestOptionsFit(t *testing.T) {
 	for _, err := range []error{config.CheckStruct(Options, &Settings{}), config.CheckStruct(RouteOptions, &RouteSettings{})} {
 		if err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// What is written out is checked before mail comes to wait for it.
+func TestCheck(t *testing.T) {
+	for text, want := range map[string]string{
+		`transport_maps = { "a.test" = "far", "b.test" = "smtp:[x.test]", "c.test" = ":[x.test]", "d.test" = "[x.test]:26" }`: "",
+		`transport_maps = { "a.test" = "fra:" }`:                                  `a.test: there is no transport "fra"`,
+		`sender_dependent_default_transport_maps = { "@a.test" = "DUNNO" }`:       "",
+		`sender_dependent_default_transport_maps = ["inline:{@a.test=none:[x]}"]`: `@a.test: there is no transport "none"`,
+		`default_privs = "root"`:                                                  "name a user other than root",
+	} {
+		b, s := root(t, text)
+		var diags config.Diagnostics
+		s.Check(b, []route.Named{{Name: "far"}}, &diags)
+		if got := fmt.Sprint(diags.Err()); want == "" && diags.Err() != nil || !strings.Contains(got, want) {
+			t.Errorf("%s: %s", text, got)
 		}
 	}
 }
