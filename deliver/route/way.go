@@ -437,8 +437,27 @@ func CheckTransport(value string, names []string) error {
 		}
 	}
 	switch transport {
-	case "", "smtp", "relay", "lmtp", "discard", "error", "retry":
+	case "discard", "error", "retry":
 		return nil
+	case "", "smtp", "relay", "lmtp":
+		return checkPorts(next)
 	}
 	return fmt.Errorf("%w: %q", errNoWay, transport)
+}
+
+// ErrPort is a nexthop whose port is none.
+var ErrPort = errors.New("no port")
+
+// checkPorts finds ports, behind the hosts of a nexthop, that nothing can listen at.
+func checkPorts(next string) error {
+	for _, hop := range lookup.List(next) {
+		_, port, err := net.SplitHostPort(strings.TrimPrefix(hop, "inet:"))
+		if err != nil || strings.HasPrefix(hop, "unix:") {
+			continue
+		}
+		if n, err := net.LookupPort("tcp", port); err != nil || n == 0 {
+			return fmt.Errorf("%w: %q in %q", ErrPort, port, hop)
+		}
+	}
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -53,7 +54,11 @@ func (s *Settings) Check(root config.Block, routes []route.Named, diags *config.
 	for name, value := range map[string]string{
 		"relayhost": s.Relayhost, "default_transport": s.DefaultTransport, "relay_transport": s.RelayTransport, "virtual_transport": s.VirtualTransport,
 	} {
-		if err := route.CheckTransport(value, names); value != "" && err != nil {
+		switch err := route.CheckTransport(value, names); {
+		case value == "" || err == nil:
+		case errors.Is(err, route.ErrPort):
+			diags.Add(root.Errorf(name, "%v: want a number from 1 to 65535, or a service's name", err))
+		default:
 			diags.Add(root.Unknown(name, "route", value, names))
 		}
 	}
@@ -65,6 +70,12 @@ func (s *Settings) Check(root config.Block, routes []route.Named, diags *config.
 		if _, err := smtp.ParseAddress(strings.NewReplacer("$", "").Replace(s.LuserRelay)); err != nil {
 			diags.Add(root.Errorf("luser_relay", "%q is no address", s.LuserRelay))
 		}
+		os.Expand(s.LuserRelay, func(v string) string {
+			if !slices.Contains(luserNames, v) {
+				diags.Add(root.Errorf("luser_relay", "there is no $%s; there are $%s", v, strings.Join(luserNames, ", $")))
+			}
+			return ""
+		})
 	}
 	for _, i := range s.Interfaces {
 		if _, err := netip.ParseAddr(strings.Trim(i, "[]")); err != nil && i != "all" && i != "loopback-only" {
@@ -76,6 +87,9 @@ func (s *Settings) Check(root config.Block, routes []route.Named, diags *config.
 	}
 }
 
+// luserNames may stand in luser_relay.
+var luserNames = []string{"user", "extension", "local", "domain", "recipient"}
+
 // checkWritten finds ways, in tables that are written out, that do not exist: mail for
 // them would wait.
 func (s *Settings) checkWritten(root config.Block, names []string, diags *config.Diagnostics) {
@@ -83,7 +97,12 @@ func (s *Settings) checkWritten(root config.Block, names []string, diags *config
 		for _, table := range src.Tables() {
 			written := lookup.Inline(table)
 			for _, key := range slices.Sorted(maps.Keys(written)) {
-				if v := written[key]; v != "DUNNO" && route.CheckTransport(v, names) != nil {
+				v := written[key]
+				switch err := route.CheckTransport(v, names); {
+				case v == "DUNNO" || err == nil:
+				case errors.Is(err, route.ErrPort):
+					diags.Add(root.Errorf(name, "%s: %v", key, err))
+				default:
 					transport, _, _ := strings.Cut(v, ":")
 					diags.Add(root.Errorf(name, "%s: there is no transport %q: there are smtp, relay, lmtp, discard, error, retry and the route blocks", key, transport))
 				}

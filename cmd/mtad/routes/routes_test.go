@@ -39,7 +39,10 @@ func TestCheck(t *testing.T) {
 		`transport_maps = { "a.test" = "fra:" }`:                                  `a.test: there is no transport "fra"`,
 		`sender_dependent_default_transport_maps = { "@a.test" = "DUNNO" }`:       "",
 		`sender_dependent_default_transport_maps = ["inline:{@a.test=none:[x]}"]`: `@a.test: there is no transport "none"`,
-		`default_privs = "root"`:                                                  "name a user other than root",
+		`relayhost = "[127.0.0.1]:99999"`:                                         `no port: "99999"`, `relayhost = "mx.far.test:submission"`: "", `relayhost = "[2001:db8::1]:587"`: "", `relayhost = "[2001:db8::1]"`: "",
+		`relay_transport = "lmtp:inet:127.0.0.1:lmpt"`: `no port: "lmpt"`, `relay_transport = "lmtp:unix:/run/a:b"`: "",
+		`transport_maps = { "a.test" = "smtp:x.test:0" }`: "a.test: no port", `luser_relay = "$nosuch@x.test"`: "there is no $nosuch", `luser_relay = "who+$${local}@x.test"`: "",
+		`default_privs = "root"`: "name a user other than root",
 	} {
 		b, s := root(t, text)
 		var diags config.Diagnostics
