@@ -131,7 +131,13 @@ func (e *entry) add(it *admin.Item, now time.Time) {
 // reason is what keeps an item in the queue.
 func reason(it *admin.Item) string {
 	why := it.Reply
-	if it.Host != "" && why != "" {
+	switch {
+	case it.Host == "" || why == "":
+	case strings.HasPrefix(it.Host, "|"), strings.HasPrefix(it.Host, "/"), it.Host == "error", it.Host == "retry":
+		if words := strings.SplitN(why, " ", 3); len(words) == 3 { // no host said this
+			why = words[2]
+		}
+	default:
 		why = "host " + it.Host + " said: " + why
 	}
 	if it.Hold != "" {
