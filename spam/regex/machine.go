@@ -273,9 +273,9 @@ func (m *machine) back() (pc, pos int32, ok bool) {
 			}
 		case fBody:
 			m.stack = m.stack[:n]
-			i := &m.prog.code[f.pc]
-			m.enter(i, f.pos)
-			return i.x, f.pos, true
+			i, pos := &m.prog.code[f.pc], f.pos
+			m.enter(i, pos) // overwrites f
+			return i.x, pos, true
 		case fBarrier:
 			if y := m.prog.code[f.pc].y; y >= 0 {
 				m.stack = m.stack[:n]

@@ -214,11 +214,16 @@ func (p *parser) piece() (*node, error) {
 	if err != nil || !ok {
 		return n, err
 	}
+	if err := p.skip(); err != nil {
+		return nil, err
+	}
 	m := greedy
 	if p.pos < len(p.src) {
 		switch p.src[p.pos] {
 		case '?':
-			m = lazy
+			if m = lazy; lo == hi {
+				p.warn(p.pos, "useless use of greediness modifier '?'")
+			}
 			p.pos++
 		case '+':
 			m = possessive
@@ -256,7 +261,7 @@ func (p *parser) repeat(n *node, lo, hi int, m mode, start int) (*node, error) {
 	if h == 0 && l == 0 && n.kind != kBackref && n.kind != kFail {
 		if hi > maxRepeat {
 			p.warn(start, "matches null string many times")
-		} else if lo > 1 || hi > 1 {
+		} else if lo > 1 && lo == hi && n.kind != kGroup && n.kind != kEmpty {
 			p.warn(start, "quantifier unexpected on zero-length expression")
 		}
 	}

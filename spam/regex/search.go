@@ -9,6 +9,7 @@ type search struct {
 	prefix   []byte // every match starts with it, case and all
 	shape    int    // how many of the first bytes are looked at
 	tables   *[256]uint8
+	window   []charset // sets of bytes that follow each other somewhere in a match
 }
 
 // anchor is where every match starts.
@@ -39,6 +40,7 @@ func newSearch(n *node) search {
 			set.each(func(c byte) { s.tables[c] |= 1 << i })
 		}
 	}
+	s.window = window(n)
 	for _, clause := range needs(n).All {
 		if len(clause) == 1 && !clause[0].Fold && len(clause[0].Text) > len(s.required) {
 			s.required = []byte(clause[0].Text)
@@ -134,6 +136,44 @@ func shape(n *node, follow []charset) []charset {
 		return either(shape(n.subs[k-2], follow), shape(n.subs[k-1], follow))
 	}
 	return follow
+}
+
+// window is the rarest shape at any place of a pattern that is a sequence; none
+// if it is not rare enough to look for.
+func window(n *node) []charset {
+	best, most := trimmed(shape(n, nil)), 0.0
+	for _, set := range best {
+		most += set.bits()
+	}
+	for n.kind == kGroup || n.kind == kAtomic {
+		n = n.subs[0]
+	}
+	for i := 1; n.kind == kCat && i < len(n.subs); i++ {
+		sets := trimmed(shape(&node{kind: kCat, subs: n.subs[i:]}, nil))
+		total := 0.0
+		for _, set := range sets {
+			total += set.bits()
+		}
+		if total > most {
+			best, most = sets, total
+		}
+	}
+	if most < minShapeBits {
+		return nil
+	}
+	return best
+}
+
+// trimmed drops sets at the ends that say little.
+func trimmed(sets []charset) []charset {
+	const little = 0.2
+	for len(sets) > 0 && sets[len(sets)-1].bits() < little {
+		sets = sets[:len(sets)-1]
+	}
+	for len(sets) > 0 && sets[0].bits() < little {
+		sets = sets[1:]
+	}
+	return sets
 }
 
 func shapeOfRepeat(n *node, follow []charset) []charset {

@@ -7,7 +7,7 @@
 use strict;
 use warnings;
 my $re;
-$| = 0;
+alarm 120;    # kills, even within a match
 while (my $line = <STDIN>) {
     chomp $line;
     my ($what, @args) = split / /, $line, -1;
