@@ -35,6 +35,8 @@ func (s charset) intersects(t charset) bool {
 	return s[0]&t[0]|s[1]&t[1]|s[2]&t[2]|s[3]&t[3] != 0
 }
 
+func (s charset) within(t charset) bool { return !s.intersects(t.negate()) }
+
 func (s charset) size() int {
 	return bits.OnesCount64(s[0]) + bits.OnesCount64(s[1]) + bits.OnesCount64(s[2]) + bits.OnesCount64(s[3])
 }

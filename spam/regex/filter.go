@@ -10,11 +10,11 @@ import (
 // follow each other somewhere in a match. It is immutable, and can be used by
 // several goroutines.
 type Filter struct {
-	set     *Set
-	tests   [][]test // by literal
-	wants   []uint8  // by pattern: bits of all its clauses
-	always  []uint64 // patterns that nothing is known of
-	shapes  []shapes
+	set    *Set
+	tests  [][]test // by literal
+	wants  []uint8  // by pattern: bits of all its clauses
+	always []uint64 // patterns that nothing is known of
+	shapes []shapes
 }
 
 // test is a literal's part in a pattern's condition.

@@ -52,12 +52,12 @@ func (c Condition) Holds(text []byte) bool {
 
 // Limits of what is kept of a pattern's literals.
 const (
-	maxClauses  = 3
+	maxClauses  = 2
 	maxLiterals = 200 // of a clause
-	maxCross    = 48  // strings of a part of a pattern
-	maxLength   = 20
-	maxChoices  = 6  // bytes of a set that is taken for that many strings
-	minBits     = 10 // how rare a clause must be: one byte of text in 2^minBits
+	maxCross    = 32  // strings of a part of a pattern
+	maxLength   = 9   // bytes that are looked for of a longer string
+	maxChoices  = 6   // bytes of a set that is taken for that many strings
+	minBits     = 10  // how rare a clause must be: one byte of text in 2^minBits
 )
 
 // needs finds the literals of a pattern.
@@ -170,14 +170,23 @@ func clause(ls []Literal) [][]Literal {
 		if l.Text == "" {
 			return nil
 		}
-		if len(l.Text) > maxLength {
-			l.Text = l.Text[:maxLength]
-		}
+		l = l.rarest()
 		if !slices.ContainsFunc(out, func(k Literal) bool { return k.within(l) }) {
 			out = append(out, l)
 		}
 	}
 	return [][]Literal{out}
+}
+
+// rarest is the part of a long literal that is rarest.
+func (l Literal) rarest() Literal {
+	best := Literal{l.Text[:min(len(l.Text), maxLength)], l.Fold}
+	for i := 1; i+maxLength <= len(l.Text); i++ {
+		if part := (Literal{l.Text[i : i+maxLength], l.Fold}); part.bits() > best.bits() {
+			best = part
+		}
+	}
+	return best
 }
 
 // within says whether a text with l always has k too.
@@ -236,7 +245,7 @@ func exact(n *node) ([]Literal, bool) {
 
 func exactRepeat(n *node) ([]Literal, bool) {
 	e, ok := exact(n.subs[0])
-	if !ok || n.max > maxLength {
+	if !ok || n.max > maxCross {
 		return nil, false
 	}
 	out := []Literal{}

@@ -18,6 +18,7 @@ const (
 	fTry     = iota // go on at pc, pos
 	fCap            // caps[a] was parked
 	fReg            // regs[a] was parked
+	fAlt            // alternatives at pc from number a on
 	fRun            // greedy run at pc: one less, down to a
 	fMore           // lazy run at pc: one more
 	fBody           // lazy loop at pc: the body after all
@@ -106,8 +107,10 @@ func (m *machine) setReg(n, to int32) {
 
 // at tries a match that starts at pos.
 func (m *machine) at(pos int) (bool, error) {
-	for i := range m.caps {
-		m.caps[i] = -1
+	if m.keep {
+		for i := range m.caps {
+			m.caps[i] = -1
+		}
 	}
 	m.caps[0] = int32(pos)
 	m.stack = m.stack[:0]
@@ -150,6 +153,12 @@ func (m *machine) run(pos int32) (bool, error) {
 			pc = i.x
 		case opSplit:
 			pc, ok = m.split(i, pos)
+		case opAlt:
+			if m.steps > m.memoAt && i.memo >= 0 && m.seen(i, pos) {
+				ok = false
+				break
+			}
+			pc, ok = m.choose(i, pc, pos, 0)
 		case opRun:
 			pos, ok = m.span(i, pc, pos)
 			pc++
@@ -202,6 +211,31 @@ func (m *machine) split(i *inst, pos int32) (int32, bool) {
 		return i.x, true
 	}
 	return i.y, y
+}
+
+// choose takes the first of the alternatives from number k on that can start
+// with the next byte, and keeps the next such one for later.
+func (m *machine) choose(i *inst, pc, pos, k int32) (int32, bool) {
+	n := int32(len(i.branches))
+	if k = i.possible(m.text, pos, k); k == n {
+		return 0, false
+	}
+	if next := i.possible(m.text, pos, k+1); next < n {
+		m.push(fAlt, pc, pos, next)
+	}
+	return i.branches[k].pc, true
+}
+
+// possible is the number of the next alternative, from k on, that can start at
+// pos.
+func (i *inst) possible(text []byte, pos, k int32) int32 {
+	for ; int(k) < len(i.branches); k++ {
+		f := &i.branches[k].first
+		if !f.known || int(pos) < len(text) && f.set.has(text[pos]) {
+			break
+		}
+	}
+	return k
 }
 
 // span matches a repetition of one set. Not ok, it may have pushed what it
@@ -257,6 +291,11 @@ func (m *machine) back() (pc, pos int32, ok bool) {
 		case fTry:
 			m.stack = m.stack[:n]
 			return f.pc, f.pos, true
+		case fAlt:
+			i, pc, pos, k := &m.prog.code[f.pc], f.pc, f.pos, f.a
+			m.stack = m.stack[:n]
+			pc, ok := m.choose(i, pc, pos, k)
+			return pc, pos, ok
 		case fRun:
 			if pos, ok := m.less(f, n); ok {
 				return f.pc + 1, pos, true

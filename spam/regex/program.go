@@ -11,6 +11,7 @@ const (
 	opFold    // a string of lower case, whatever the case of the text's ASCII letters
 	opAssert  // n: the assertion
 	opSplit   // x first, then y
+	opAlt     // the alternatives, in order, that can start with the next byte
 	opJump    // x
 	opOpen    // group n starts here
 	opClose   // group n ends here
@@ -51,6 +52,14 @@ type inst struct {
 	setY     *charset
 	text     string
 	refs     []int
+	branches []branch
+}
+
+// branch is one of several alternatives: where it is, and what it can start
+// with.
+type branch struct {
+	first first
+	pc    int32
 }
 
 // program is a compiled pattern.
@@ -96,7 +105,7 @@ func (c *compiler) emit(i inst) int {
 		return 0
 	}
 	i.memo, i.within = -1, c.within
-	memoizes := i.op == opSplit || i.op == opRun || i.op == opLoop
+	memoizes := i.op == opSplit || i.op == opAlt || i.op == opRun || i.op == opLoop
 	if memoizes && c.unsound == 0 {
 		i.memo = int32(c.memos)
 		c.memos++
@@ -217,19 +226,29 @@ func eitherCase(n *node) (byte, bool) {
 }
 
 func (c *compiler) alternatives(subs []*node, follow first) {
-	var ends []int
-	for i, s := range subs {
-		if i == len(subs)-1 {
-			c.node(s, follow)
-			break
-		}
-		rest := firstOf(&node{kind: kAlt, subs: subs[i+1:]}, follow)
-		split := c.emit(inst{op: opSplit, set: firstOf(s, follow).pointer(), setY: rest.pointer()})
-		c.code[split].x = c.here()
-		c.node(s, follow)
-		ends = append(ends, c.emit(inst{op: opJump}))
-		c.code[split].y = c.here()
+	if len(subs) > 2 {
+		c.branches(subs, follow)
+		return
 	}
+	split := c.emit(inst{op: opSplit, set: firstOf(subs[0], follow).pointer(), setY: firstOf(subs[1], follow).pointer()})
+	c.code[split].x = c.here()
+	c.node(subs[0], follow)
+	end := c.emit(inst{op: opJump})
+	c.code[split].y = c.here()
+	c.node(subs[1], follow)
+	c.code[end].x = c.here()
+}
+
+func (c *compiler) branches(subs []*node, follow first) {
+	alt := c.emit(inst{op: opAlt})
+	branches := make([]branch, len(subs))
+	ends := make([]int, len(subs))
+	for i, s := range subs {
+		branches[i] = branch{firstOf(s, follow), c.here()}
+		c.node(s, follow)
+		ends[i] = c.emit(inst{op: opJump})
+	}
+	c.code[alt].branches = branches
 	for _, e := range ends {
 		c.code[e].x = c.here()
 	}

@@ -39,8 +39,11 @@ func simpleGroup(body *node) (int, bool) {
 }
 
 func (c *compiler) run(n *node, follow first) {
-	set := n.subs[0].set
-	c.emit(inst{op: opRun, mode: n.mode, set: &set, setY: follow.pointer(), min: int32(n.min), max: int32(n.max)})
+	set, mode := n.subs[0].set, n.mode
+	if follow.known && !set.intersects(follow.set) {
+		mode = possessive // what follows cannot start with what would be given back
+	}
+	c.emit(inst{op: opRun, mode: mode, set: &set, setY: follow.pointer(), min: int32(n.min), max: int32(n.max)})
 }
 
 // size estimates the instructions that a node becomes.

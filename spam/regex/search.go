@@ -1,15 +1,19 @@
 package regex
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // search is how a pattern's matches are looked for: where one can start.
 type search struct {
-	anchor   anchor
-	required []byte // every match contains it, case and all
-	prefix   []byte // every match starts with it, case and all
-	shape    int    // how many of the first bytes are looked at
-	tables   *[256]uint8
-	window   []charset // sets of bytes that follow each other somewhere in a match
+	anchor    anchor
+	required  []byte // every match contains it, case and all
+	prefix    []byte // every match starts with it, case and all
+	shape     int    // how many of the first bytes are looked at
+	tables    *[256]uint8
+	wordStart bool      // no match starts behind a character of a word
+	window    []charset // sets of bytes that follow each other somewhere in a match
 }
 
 // anchor is where every match starts.
@@ -40,6 +44,7 @@ func newSearch(n *node) search {
 			set.each(func(c byte) { s.tables[c] |= 1 << i })
 		}
 	}
+	s.wordStart = s.shape > 0 && startsWord(n) && sets[0].within(wordsASCII)
 	s.window = window(n)
 	for _, clause := range needs(n).All {
 		if len(clause) == 1 && !clause[0].Fold && len(clause[0].Text) > len(s.required) {
@@ -47,6 +52,19 @@ func newSearch(n *node) search {
 		}
 	}
 	return s
+}
+
+// startsWord says whether a pattern starts with \b.
+func startsWord(n *node) bool {
+	switch n.kind {
+	case kAssert:
+		return n.assert == aBoundary
+	case kCat, kGroup, kAtomic:
+		return startsWord(n.subs[0])
+	case kAlt:
+		return !slices.ContainsFunc(n.subs, func(s *node) bool { return !startsWord(s) })
+	}
+	return false
 }
 
 func anchorOf(n *node) anchor {
@@ -270,7 +288,7 @@ func (s *search) fits(text []byte, pos int) int {
 	last := len(text) - s.shape
 scan:
 	for ; pos <= last; pos++ {
-		if t[text[pos]]&1 == 0 {
+		if t[text[pos]]&1 == 0 || s.wordStart && pos > 0 && wordsASCII.has(text[pos-1]) {
 			continue
 		}
 		for i := 1; i < s.shape; i++ {

@@ -28,23 +28,29 @@ func NewSet(literals []Literal) *Set {
 	return s
 }
 
+// classes gives every byte of the literals a class of its own, and those above
+// ASCII, which are many and rare, a few together: what is found is compared.
 func (s *Set) classes() {
-	var used [256]bool
+	var of [256]uint8
+	s.width = 1
 	for _, l := range s.literals {
 		for i := range len(l.Text) {
-			used[lowerLatin(l.Text[i])] = true
+			c := lowerLatin(l.Text[i])
+			if c >= 0x80 {
+				c = 0x80 | c&7
+			}
+			if of[c] == 0 {
+				of[c] = uint8(s.width)
+				s.width++
+			}
 		}
 	}
-	s.width = 1
-	var of [256]uint8
-	for c := range used {
-		if used[c] {
-			of[c] = uint8(s.width)
-			s.width++
+	for i := range 256 {
+		c := lowerLatin(byte(i))
+		if c >= 0x80 {
+			c = 0x80 | c&7
 		}
-	}
-	for c := range 256 {
-		s.class[c] = of[lowerLatin(byte(c))]
+		s.class[i] = of[c]
 	}
 }
 
@@ -150,8 +156,7 @@ func (s *Set) Scan(text []byte, f func(id int)) {
 		state &^= hit
 		n := state / s.width
 		for _, id := range s.found[s.outputs[n]:s.outputs[n+1]] {
-			l := &s.literals[id]
-			if l.Fold || string(text[i+1-len(l.Text):i+1]) == l.Text {
+			if l := &s.literals[id]; l.at(text[i+1-len(l.Text):]) {
 				f(int(id))
 			}
 		}
