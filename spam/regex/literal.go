@@ -52,8 +52,8 @@ func (c Condition) Holds(text []byte) bool {
 
 // Limits of what is kept of a pattern's literals.
 const (
-	maxClauses  = 2
-	maxLiterals = 200 // of a clause
+	maxClauses  = 3
+	maxLiterals = 150 // of a clause
 	maxCross    = 32  // strings of a part of a pattern
 	maxLength   = 9   // bytes that are looked for of a longer string
 	maxChoices  = 6   // bytes of a set that is taken for that many strings

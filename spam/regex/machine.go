@@ -481,7 +481,7 @@ func (m *machine) undo(n int) {
 
 func (m *machine) anySet(groups []int) bool {
 	for _, g := range groups {
-		if m.caps[2*g+1] >= 0 {
+		if g < m.prog.groups && m.caps[2*g+1] >= 0 {
 			return true
 		}
 	}

@@ -11,7 +11,9 @@ type search struct {
 	required  []byte // every match contains it, case and all
 	prefix    []byte // every match starts with it, case and all
 	shape     int    // how many of the first bytes are looked at
+	pivot     int    // which of them is looked at first: the rarest
 	tables    *[256]uint8
+	dense     bool      // even the rarest of the first bytes is frequent
 	wordStart bool      // no match starts behind a character of a word
 	window    []charset // sets of bytes that follow each other somewhere in a match
 }
@@ -42,10 +44,14 @@ func newSearch(n *node) search {
 		s.tables = new([256]uint8)
 		for i, set := range sets {
 			set.each(func(c byte) { s.tables[c] |= 1 << i })
+			if set.bits() > sets[s.pivot].bits() {
+				s.pivot = i
+			}
 		}
 	}
 	s.wordStart = s.shape > 0 && startsWord(n) && sets[0].within(wordsASCII)
 	s.window = window(n)
+	s.dense = s.shape > 1 && sets[s.pivot].bits() < 6
 	for _, clause := range needs(n).All {
 		if len(clause) == 1 && !clause[0].Fold && len(clause[0].Text) > len(s.required) {
 			s.required = []byte(clause[0].Text)
@@ -284,19 +290,45 @@ func (s *search) fits(text []byte, pos int) int {
 	if s.shape == 0 {
 		return pos
 	}
+	if s.dense {
+		return s.shift(text, pos)
+	}
 	t := s.tables
+	pivot := uint8(1) << s.pivot
 	last := len(text) - s.shape
 scan:
 	for ; pos <= last; pos++ {
-		if t[text[pos]]&1 == 0 || s.wordStart && pos > 0 && wordsASCII.has(text[pos-1]) {
+		if t[text[pos+s.pivot]]&pivot == 0 || s.inWord(text, pos) {
 			continue
 		}
-		for i := 1; i < s.shape; i++ {
-			if t[text[pos+i]]>>i&1 == 0 {
+		for i, c := range text[pos : pos+s.shape] {
+			if t[c]>>i&1 == 0 {
 				continue scan
 			}
 		}
 		return pos
+	}
+	return -1
+}
+
+// inWord says that no match starts at pos, as that is within a word.
+func (s *search) inWord(text []byte, pos int) bool {
+	return s.wordStart && pos > 0 && wordsASCII.has(text[pos-1])
+}
+
+// shift does the same for sets that many bytes are in: without a branch a byte.
+func (s *search) shift(text []byte, pos int) int {
+	t := s.tables
+	last := uint8(1) << (s.shape - 1)
+	var state uint8
+	for i, c := range text[pos:] {
+		state = (state<<1 | 1) & t[c]
+		if state&last == 0 {
+			continue
+		}
+		if start := pos + i + 1 - s.shape; !s.inWord(text, start) {
+			return start
+		}
 	}
 	return -1
 }

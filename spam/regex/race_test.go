@@ -1,0 +1,6 @@
+//go:build race
+
+package regex
+
+// raceEnabled: the race detector lets pools forget what they have.
+const raceEnabled = true
