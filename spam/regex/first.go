@@ -61,16 +61,15 @@ func firstOfRepeat(n *node, follow first) first {
 	if n.max == 0 {
 		return follow
 	}
-	body := firstOf(n.subs[0], anyFirst)
 	if lo, _ := n.subs[0].width(); lo > 0 {
+		body := firstOf(n.subs[0], anyFirst)
 		if n.min > 0 {
 			return body
 		}
 		return body.or(follow)
 	}
 	// The body can be empty: what follows it is itself, or what is behind.
-	loop := firstOf(n.subs[0], first{charset{}, true})
-	return loop.or(follow)
+	return firstOf(n.subs[0], first{charset{}, true}).or(follow)
 }
 
 // follows is, for each of a sequence, what comes after it.

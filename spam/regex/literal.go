@@ -56,6 +56,7 @@ const (
 	maxLiterals = 150 // of a clause
 	maxCross    = 32  // strings of a part of a pattern
 	maxLength   = 9   // bytes that are looked for of a longer string
+	maxString   = 60  // bytes
 	maxChoices  = 6   // bytes of a set that is taken for that many strings
 	minBits     = 10  // how rare a clause must be: one byte of text in 2^minBits
 )
@@ -119,6 +120,7 @@ func clausesOfSequence(subs []*node) [][]Literal {
 	for _, s := range subs {
 		if s.kind == kAhead {
 			out = append(out, clausesOf(s)...)
+			continue
 		}
 		e, ok := exact(s)
 		if ok {
@@ -239,6 +241,8 @@ func exact(n *node) ([]Literal, bool) {
 		return exact(n.subs[0])
 	case kBackref, kCond, kFail:
 		return nil, false
+	case kAhead:
+		return []Literal{{}}, n.not
 	}
 	return []Literal{{}}, true
 }
@@ -287,6 +291,9 @@ func cross(a, b []Literal) ([]Literal, bool) {
 	out := make([]Literal, 0, len(a)*len(b))
 	for _, x := range a {
 		for _, y := range b {
+			if len(x.Text)+len(y.Text) > maxString {
+				return nil, false
+			}
 			l := Literal{x.Text + y.Text, x.Fold || y.Fold}
 			if l.Fold {
 				l.Text = lowerText(l.Text)

@@ -74,7 +74,7 @@ func compileFlags(pattern, modifiers string, f flags) (*Regexp, error) {
 		}
 	}
 	re.need = needs(n)
-	re.search = newSearch(n)
+	re.search = newSearch(n, re.need)
 	return re, nil
 }
 

@@ -52,27 +52,30 @@ func size(n *node) int {
 	if n.kind == kGroup || n.kind == kAtomic || n.kind == kAhead || n.kind == kBehind {
 		total = 3
 	}
+	body := 0
 	for _, s := range n.subs {
-		total += size(s)
+		body += size(s)
 	}
 	if n.kind == kRepeat && n.subs[0].kind != kSet {
-		times := n.max
-		if times == infinite {
-			times = n.min + 1
-		}
-		if t := product(size(n.subs[0])+1, times); t <= maxUnroll {
-			total = t
+		if t := copies(n, body); t <= maxUnroll {
+			return t
 		}
 	}
-	return total
+	return total + body
 }
 
-func (c *compiler) unrollable(n *node) bool {
+// copies is how many instructions a repetition is as copies of its body, which
+// has size instructions.
+func copies(n *node, size int) int {
 	times := n.max
 	if times == infinite {
 		times = n.min + 1
 	}
-	return product(size(n.subs[0])+1, times) <= maxUnroll
+	return product(size+1, times)
+}
+
+func (c *compiler) unrollable(n *node) bool {
+	return copies(n, size(n.subs[0])) <= maxUnroll
 }
 
 // unrolled writes the body as often as it must be there, and then a loop or as

@@ -31,12 +31,12 @@ const (
 // maxShape is how many bytes of a match are looked at before it is tried.
 const maxShape = 8
 
-func newSearch(n *node) search {
+func newSearch(n *node, need Condition) search {
 	s := search{anchor: anchorOf(n), prefix: prefixOfNode(n)}
 	if len(s.prefix) < 2 {
 		s.prefix = nil
 	}
-	sets := shape(n, nil)
+	sets := (&shaper{maxNodes}).shape(n, nil)
 	for len(sets) > 0 && sets[len(sets)-1] == allBytes {
 		sets = sets[:len(sets)-1]
 	}
@@ -52,7 +52,7 @@ func newSearch(n *node) search {
 	s.wordStart = s.shape > 0 && startsWord(n) && sets[0].within(wordsASCII)
 	s.window = window(n)
 	s.dense = s.shape > 1 && sets[s.pivot].bits() < 6
-	for _, clause := range needs(n).All {
+	for _, clause := range need.All {
 		if len(clause) == 1 && !clause[0].Fold && len(clause[0].Text) > len(s.required) {
 			s.required = []byte(clause[0].Text)
 		}
@@ -130,34 +130,43 @@ func prefixOfNode(n *node) []byte {
 	return out
 }
 
+// shaper looks at maxNodes nodes.
+type shaper struct{ left int }
+
+const maxNodes = 20000
+
 // shape is what the first bytes of a match of n can be, where what follows it
 // has the shape follow: at most maxShape sets, and no more than the shortest
-// match has bytes.
-func shape(n *node, follow []charset) []charset {
+// match has bytes. Of repetitions in repetitions it gives up some time: no set
+// at all says nothing, and so is never wrong.
+func (sh *shaper) shape(n *node, follow []charset) []charset {
+	if sh.left--; sh.left < 0 {
+		return nil
+	}
 	switch n.kind {
 	case kSet:
 		out := append(make([]charset, 0, maxShape), n.set)
 		return append(out, follow[:min(len(follow), maxShape-1)]...)
 	case kCat:
 		for i := len(n.subs) - 1; i >= 0; i-- {
-			follow = shape(n.subs[i], follow)
+			follow = sh.shape(n.subs[i], follow)
 		}
 		return follow
 	case kAlt:
-		out := shape(n.subs[0], follow)
+		out := sh.shape(n.subs[0], follow)
 		for _, s := range n.subs[1:] {
-			out = either(out, shape(s, follow))
+			out = either(out, sh.shape(s, follow))
 		}
 		return out
 	case kRepeat:
-		return shapeOfRepeat(n, follow)
+		return sh.repeat(n, follow)
 	case kGroup, kAtomic:
-		return shape(n.subs[0], follow)
+		return sh.shape(n.subs[0], follow)
 	case kBackref:
 		return nil
 	case kCond:
 		k := len(n.subs)
-		return either(shape(n.subs[k-2], follow), shape(n.subs[k-1], follow))
+		return either(sh.shape(n.subs[k-2], follow), sh.shape(n.subs[k-1], follow))
 	}
 	return follow
 }
@@ -165,7 +174,8 @@ func shape(n *node, follow []charset) []charset {
 // window is the rarest shape at any place of a pattern that is a sequence; none
 // if it is not rare enough to look for.
 func window(n *node) []charset {
-	best, most := trimmed(shape(n, nil)), 0.0
+	sh := shaper{maxNodes}
+	best, most := trimmed(sh.shape(n, nil)), 0.0
 	for _, set := range best {
 		most += set.bits()
 	}
@@ -173,7 +183,7 @@ func window(n *node) []charset {
 		n = n.subs[0]
 	}
 	for i := 1; n.kind == kCat && i < len(n.subs); i++ {
-		sets := trimmed(shape(&node{kind: kCat, subs: n.subs[i:]}, nil))
+		sets := trimmed(sh.shape(&node{kind: kCat, subs: n.subs[i:]}, nil))
 		total := 0.0
 		for _, set := range sets {
 			total += set.bits()
@@ -200,7 +210,7 @@ func trimmed(sets []charset) []charset {
 	return sets
 }
 
-func shapeOfRepeat(n *node, follow []charset) []charset {
+func (sh *shaper) repeat(n *node, follow []charset) []charset {
 	out := follow
 	optional := n.max - n.min
 	lo, _ := n.subs[0].width()
@@ -208,13 +218,13 @@ func shapeOfRepeat(n *node, follow []charset) []charset {
 		optional = n.max
 	}
 	for range min(optional, maxShape+1) {
-		out = either(follow, shape(n.subs[0], out))
+		out = either(follow, sh.shape(n.subs[0], out))
 	}
 	if lo == 0 {
 		return out[:min(len(out), 1)]
 	}
 	for range min(n.min, maxShape) {
-		out = shape(n.subs[0], out)
+		out = sh.shape(n.subs[0], out)
 	}
 	return out
 }

@@ -123,7 +123,7 @@ func TestNeeds(t *testing.T) {
 	for _, c := range []struct{ pattern, modifiers, yes, no string }{
 		{`viagra`, "i", "buy ViAgra", "buy viagr"},
 		{`foo\d+bar`, "", "foo bar", "foo ba"},
-		{`(?:lottery|inherit)ance?`, "i", "INHERITAN lotteryan", "lottery"},
+		{`(?:lottery|inherit)ance?`, "i", "INHERITANC", "lottery"},
 		{`x?million (?:dollars|euros)`, "", "million euros", "million pounds"},
 		{`(?=.*secret)the`, "", "the secret", "the"},
 	} {
