@@ -156,6 +156,9 @@ func (p *parser) branchReset(at int) (*node, error) {
 	if !p.take(")") {
 		return nil, p.fail(at, "unmatched (")
 	}
+	if len(alt.subs) == 1 {
+		return alt.subs[0], nil
+	}
 	return alt, nil
 }
 

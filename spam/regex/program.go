@@ -259,7 +259,9 @@ func (c *compiler) atomic(body func()) {
 	c.barriers++
 	id := int32(c.barriers)
 	c.emit(inst{op: opBarrier, n: id, y: -1})
+	c.unsound++ // a place that led out once does so again, and then ends all within
 	body()
+	c.unsound--
 	c.emit(inst{op: opCommit, n: id, sub: commitGo})
 }
 
