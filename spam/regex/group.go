@@ -130,9 +130,6 @@ func (p *parser) look(at int, k kind, not bool) (*node, error) {
 	if k == kBehind && n.max > maxBehind {
 		return nil, p.fail(at, "lookbehind longer than %d is not possible", maxBehind)
 	}
-	if n.not && k == kAhead && n.subs[0].kind == kEmpty {
-		return &node{kind: kFail}, nil
-	}
 	return n, nil
 }
 

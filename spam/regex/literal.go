@@ -315,15 +315,29 @@ func rarity(ls []Literal) float64 {
 }
 
 func (l Literal) bits() float64 {
+	table := &byteBits
+	if l.Fold {
+		table = &foldBits
+	}
 	total := 0.0
 	for i := range len(l.Text) {
-		set := single(l.Text[i])
-		if l.Fold {
-			set = set.folded(rulesU)
-		}
-		total += set.bits()
+		total += table[l.Text[i]]
 	}
 	return total
+}
+
+// byteBits and foldBits are how rare each byte is, and each in either case.
+var byteBits, foldBits = bitsOfBytes(false), bitsOfBytes(true)
+
+func bitsOfBytes(fold bool) (out [256]float64) {
+	for c := range 256 {
+		set := single(byte(c))
+		if fold {
+			set = set.folded(rulesU)
+		}
+		out[c] = set.bits()
+	}
+	return out
 }
 
 // letterShare is how many of a million bytes of text are which letter.
