@@ -157,3 +157,15 @@ func BenchmarkMatch(b *testing.B) {
 		})
 	}
 }
+
+// All stock rules, from text to program.
+func BenchmarkCompileStock(b *testing.B) {
+	rules := stockRules(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, r := range rules {
+			_, _ = CompileRule(r.text)
+		}
+	}
+	b.ReportMetric(float64(len(rules)), "rules")
+}

@@ -112,14 +112,6 @@ func lowerLatin(c byte) byte {
 	return c
 }
 
-// lowerASCII is lower case for ASCII alone.
-func lowerASCII(c byte) byte {
-	if 'A' <= c && c <= 'Z' {
-		return c | 0x20
-	}
-	return c
-}
-
 // folded is the set with the other case of each of its bytes.
 func (s charset) folded(r rules) charset {
 	t := s
