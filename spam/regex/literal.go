@@ -361,9 +361,17 @@ func share(c byte) float64 {
 	return 300
 }
 
+// shares is share of every byte.
+var shares = func() (out [256]float64) {
+	for c := range out {
+		out[c] = share(byte(c))
+	}
+	return out
+}()
+
 // bits is how rare a byte of the set is in text.
 func (s charset) bits() float64 {
 	total := 0.0
-	s.each(func(c byte) { total += share(c) })
+	s.each(func(c byte) { total += shares[c] })
 	return -math.Log2(min(total, 1e6) / 1e6)
 }

@@ -174,21 +174,23 @@ func (sh *shaper) shape(n *node, follow []charset) []charset {
 // window is the rarest shape at any place of a pattern that is a sequence; none
 // if it is not rare enough to look for.
 func window(n *node) []charset {
-	sh := shaper{maxNodes}
-	best, most := trimmed(sh.shape(n, nil)), 0.0
-	for _, set := range best {
-		most += set.bits()
-	}
 	for n.kind == kGroup || n.kind == kAtomic {
 		n = n.subs[0]
 	}
-	for i := 1; n.kind == kCat && i < len(n.subs); i++ {
-		sets := trimmed(sh.shape(&node{kind: kCat, subs: n.subs[i:]}, nil))
-		total := 0.0
+	items := []*node{n}
+	if n.kind == kCat {
+		items = n.subs
+	}
+	sh := shaper{maxNodes}
+	var best, follow []charset
+	most := 0.0
+	for i := len(items) - 1; i >= 0; i-- {
+		follow = sh.shape(items[i], follow)
+		sets, total := trimmed(follow), 0.0
 		for _, set := range sets {
 			total += set.bits()
 		}
-		if total > most {
+		if total >= most {
 			best, most = sets, total
 		}
 	}
