@@ -2,4 +2,7 @@
 
 package regex
 
-const raceEnabled = false
+const (
+	raceEnabled = false
+	scale       = 1
+)

@@ -324,7 +324,7 @@ func TestStockRulesAsPerl(t *testing.T) {
 	o := newOracle(t)
 	g := newGenerator(1)
 	var asked []*question
-	perRule := 200
+	perRule := 200 / scale
 	for _, r := range rules {
 		pattern, modifiers, err := FromRule(r.text)
 		if err != nil {

@@ -117,7 +117,7 @@ func TestRandomAsPerl(t *testing.T) {
 	modifiers := []string{"", "", "i", "s", "m", "ims", "x"}
 	const subjects = 10
 	var asked []*question
-	for range *randomPatterns {
+	for range *randomPatterns / scale {
 		g := &grammar{generator: gen}
 		pattern := g.alternation(*randomDepth)
 		asked = append(asked, ask(o, gen, gen.IntN(3) > 0, "random", pattern, g.pick(modifiers), subjects, 1000))
