@@ -54,19 +54,24 @@ func (c *Client) unreachable(err error) error {
 
 // do makes a call and returns the body of a good answer.
 func (c *Client) do(ctx context.Context, method, path string, q url.Values, in any) (io.ReadCloser, error) {
-	u := url.URL{Scheme: "http", Host: "mtad", Path: path, RawQuery: q.Encode()}
-	var body io.Reader
-	if in != nil {
-		b, err := json.Marshal(in)
-		if err != nil {
-			return nil, &Error{Bug, err.Error()}
-		}
-		body = bytes.NewReader(b)
+	if in == nil {
+		return c.call(ctx, method, path, q, nil, 0)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
+	b, err := json.Marshal(in)
 	if err != nil {
 		return nil, &Error{Bug, err.Error()}
 	}
+	return c.call(ctx, method, path, q, bytes.NewReader(b), int64(len(b)))
+}
+
+// call makes a call with an argument of so many octets.
+func (c *Client) call(ctx context.Context, method, path string, q url.Values, in io.Reader, size int64) (io.ReadCloser, error) {
+	u := url.URL{Scheme: "http", Host: "mtad", Path: path, RawQuery: q.Encode()}
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), in)
+	if err != nil {
+		return nil, &Error{Bug, err.Error()}
+	}
+	req.ContentLength = size
 	res, err := c.http.Do(req)
 	if err != nil {
 		return nil, c.unreachable(err)
@@ -84,15 +89,21 @@ func (c *Client) do(ctx context.Context, method, path string, q url.Values, in a
 
 // fetch makes a call whose answer is a JSON value.
 func fetch[Out any](ctx context.Context, c *Client, method, path string, q url.Values, in any) (out Out, err error) {
-	body, err := c.do(ctx, method, path, q, in)
-	if err != nil {
-		return out, err
+	return decodeBody[Out](c)(c.do(ctx, method, path, q, in))
+}
+
+// decodeBody reads the JSON value of an answer.
+func decodeBody[Out any](c *Client) func(body io.ReadCloser, err error) (Out, error) {
+	return func(body io.ReadCloser, err error) (out Out, _ error) {
+		if err != nil {
+			return out, err
+		}
+		defer body.Close()
+		if err := json.NewDecoder(body).Decode(&out); err != nil {
+			return out, c.unreachable(err)
+		}
+		return out, nil
 	}
-	defer body.Close()
-	if err := json.NewDecoder(body).Decode(&out); err != nil {
-		return out, c.unreachable(err)
-	}
-	return out, nil
 }
 
 func read[Out any](ctx context.Context, c *Client, path string, q url.Values) (Out, error) {

@@ -15,58 +15,60 @@ type handler struct {
 	method, path string
 	call         func(s *Server, w http.ResponseWriter, r *http.Request) error
 	streams      bool
+	uploads      bool // its argument may be as long as a message
 }
 
 // routes is every call there is. A name once published keeps its meaning; what
 // changes it gets another version.
 func routes() []handler {
 	return []handler{
-		{"GET", "/v1/status", get((*Server).status), false},
-		{"POST", "/v1/reload", post((*Server).reload), false},
-		{"POST", "/v1/stop", post((*Server).stop), false},
-		{"GET", "/v1/probe", get((*Server).probe), false},
-		{"GET", "/v1/verify", (*Server).verify, true},
+		{"GET", "/v1/status", get((*Server).status), false, false},
+		{"POST", "/v1/reload", post((*Server).reload), false, false},
+		{"POST", "/v1/stop", post((*Server).stop), false, false},
+		{"GET", "/v1/probe", get((*Server).probe), false, false},
+		{"GET", "/v1/verify", (*Server).verify, true, false},
 
-		{"GET", "/v1/traces", get((*Server).lastTraces), false},
-		{"GET", "/v1/traces/one", get((*Server).oneTrace), false},
-		{"GET", "/v1/traces/live", (*Server).liveTraces, true},
+		{"GET", "/v1/traces", get((*Server).lastTraces), false, false},
+		{"GET", "/v1/traces/one", get((*Server).oneTrace), false, false},
+		{"GET", "/v1/traces/live", (*Server).liveTraces, true, false},
 
-		{"POST", "/v1/queue/list", (*Server).queueItems, true},
-		{"GET", "/v1/queue/message", (*Server).queueMessage, false},
-		{"POST", "/v1/queue/change/{verb}", (*Server).queueChange, true},
-		{"POST", "/v1/queue/shape", post((*Server).queueShape), false},
+		{"POST", "/v1/queue/list", (*Server).queueItems, true, false},
+		{"GET", "/v1/queue/message", (*Server).queueMessage, false, false},
+		{"POST", "/v1/queue/change/{verb}", (*Server).queueChange, true, false},
+		{"POST", "/v1/queue/shape", post((*Server).queueShape), false, false},
 
-		{"GET", "/v1/domains", get((*Server).domains), false},
-		{"POST", "/v1/domains/add", post((*Server).addDomain), false},
-		{"POST", "/v1/domains/remove", post((*Server).removeDomain), false},
+		{"GET", "/v1/domains", get((*Server).domains), false, false},
+		{"POST", "/v1/domains/add", post((*Server).addDomain), false, false},
+		{"POST", "/v1/domains/remove", post((*Server).removeDomain), false, false},
 
-		{"GET", "/v1/users", get((*Server).users), false},
-		{"GET", "/v1/users/one", get((*Server).oneUser), false},
-		{"POST", "/v1/users/add", post((*Server).addUser), false},
-		{"POST", "/v1/users/password", post((*Server).setPassword), false},
-		{"POST", "/v1/users/disable", post((*Server).disableUser), false},
-		{"POST", "/v1/users/remove", post((*Server).removeUser), false},
-		{"POST", "/v1/users/grant", post((*Server).addGrant), false},
-		{"POST", "/v1/users/revoke", post((*Server).removeGrant), false},
+		{"GET", "/v1/users", get((*Server).users), false, false},
+		{"GET", "/v1/users/one", get((*Server).oneUser), false, false},
+		{"POST", "/v1/users/add", post((*Server).addUser), false, false},
+		{"POST", "/v1/users/password", post((*Server).setPassword), false, false},
+		{"POST", "/v1/users/disable", post((*Server).disableUser), false, false},
+		{"POST", "/v1/users/remove", post((*Server).removeUser), false, false},
+		{"POST", "/v1/users/grant", post((*Server).addGrant), false, false},
+		{"POST", "/v1/users/revoke", post((*Server).removeGrant), false, false},
 
-		{"GET", "/v1/aliases", get((*Server).aliases), false},
-		{"POST", "/v1/aliases/add", post((*Server).addAlias), false},
-		{"POST", "/v1/aliases/remove", post((*Server).removeAlias), false},
-		{"GET", "/v1/route", get((*Server).route), false},
+		{"GET", "/v1/aliases", get((*Server).aliases), false, false},
+		{"POST", "/v1/aliases/add", post((*Server).addAlias), false, false},
+		{"POST", "/v1/aliases/remove", post((*Server).removeAlias), false, false},
+		{"GET", "/v1/route", get((*Server).route), false, false},
 
-		{"GET", "/v1/plugins", get((*Server).plugins), false},
-		{"GET", "/v1/plugins/log", get((*Server).pluginLog), false},
-		{"POST", "/v1/plugins/restart", post((*Server).restartPlugin), false},
+		{"GET", "/v1/plugins", get((*Server).plugins), false, false},
+		{"GET", "/v1/plugins/log", get((*Server).pluginLog), false, false},
+		{"POST", "/v1/plugins/restart", post((*Server).restartPlugin), false, false},
 
-		{"GET", "/v1/scripts", get((*Server).scripts), false},
-		{"GET", "/v1/scripts/one", get((*Server).oneScript), false},
-		{"POST", "/v1/scripts/put", post((*Server).putScript), false},
-		{"POST", "/v1/scripts/activate", post((*Server).activateScript), false},
-		{"POST", "/v1/scripts/delete", post((*Server).deleteScript), false},
+		{"GET", "/v1/scripts", get((*Server).scripts), false, false},
+		{"GET", "/v1/scripts/one", get((*Server).oneScript), false, false},
+		{"POST", "/v1/scripts/put", post((*Server).putScript), false, false},
+		{"POST", "/v1/scripts/activate", post((*Server).activateScript), false, false},
+		{"POST", "/v1/scripts/delete", post((*Server).deleteScript), false, false},
 
-		{"GET", "/v1/mail", get((*Server).mails), false},
-		{"GET", "/v1/mail/one", (*Server).mailOctets, false},
-		{"POST", "/v1/mail/change", post((*Server).changeMail), false},
+		{"GET", "/v1/mail", get((*Server).mails), false, false},
+		{"GET", "/v1/mail/one", (*Server).mailOctets, false, false},
+		{"POST", "/v1/mail/change", post((*Server).changeMail), false, false},
+		{method: "POST", path: "/v1/submit", call: (*Server).submit, uploads: true},
 	}
 }
 

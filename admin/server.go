@@ -31,8 +31,8 @@ const (
 	writeTime      = 30 * time.Second // of one piece of an answer that streams
 )
 
-// Config is what a Server stands on. All but CheckScript, Listeners, Plugins and Log are
-// needed.
+// Config is what a Server stands on. All but CheckScript, Listeners, Submit, Plugins and
+// Log are needed.
 type Config struct {
 	Info      Info
 	DB        *store.DB
@@ -53,6 +53,9 @@ type Config struct {
 	// CheckScript returns what is wrong with a script of a user's in a language
 	// (sieve, lua), for a person, or "".
 	CheckScript func(ctx context.Context, language, user, name, text string) string
+	// Submit takes a message of a user, as package maildrop has it, and returns its
+	// ID; it bounds what it reads. nil: none is taken.
+	Submit func(ctx context.Context, uid uint32, r io.Reader) (string, error)
 	// Plugins are the filters that are programs; nil is none.
 	Plugins Plugins
 	Log     *slog.Logger
@@ -146,7 +149,9 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, rt handler) {
 		ctx, cancel = context.WithTimeout(ctx, callTime)
 		defer cancel()
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
+	if !rt.uploads {
+		r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
+	}
 	out := &output{ResponseWriter: w}
 	err := rt.call(s, out, r.WithContext(ctx))
 	if err == nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mtad/deliver/route"
+	"mtad/directory"
 	"mtad/internal/crash"
 	"mtad/internal/invariants"
 	"mtad/journal"
@@ -71,16 +72,20 @@ type Config struct {
 	Hand func(context.Context, Handing) smtp.Reply
 	// State is what the rules of a local mailbox remember; nil if nothing is.
 	State func(mailbox smtp.Address) (pipeline.KV, error)
+	// Handed is what programs of this machine handed in, by Local.Key; nil if nothing
+	// is.
+	Handed *directory.State
 }
 
 // Agent is the delivery agent. SetQueue must be called before it is used.
 type Agent struct {
-	cfg    Config
-	queue  *queue.Queue
-	acts   chan struct{} // places for acting on accepted messages
-	acting sync.WaitGroup
-	stop   chan struct{} // closed by Wait: what fails is left to the next start
-	once   sync.Once
+	cfg     Config
+	queue   *queue.Queue
+	acts    chan struct{} // places for acting on accepted messages
+	acting  sync.WaitGroup
+	handing sync.Map      // keys of what is being handed in
+	stop    chan struct{} // closed by Wait: what fails is left to the next start
+	once    sync.Once
 }
 
 // maxActing bounds the accepted messages that are being acted on at once.
@@ -311,7 +316,7 @@ func (a *Agent) decide(ctx context.Context, v *pipeline.View, note func(pipeline
 		acts = answered(acts, each)
 	}
 	for _, act := range acts {
-		if act.Bounce.IsZero() {
+		if act.Bounce.IsZero() || handedIn(v) {
 			kept := mergeCopies(a.sortRefusals(v, acts))
 			// Invariant: every recipient gets what was planned for them.
 			if invariants.Enabled {
@@ -434,6 +439,10 @@ func (a *Agent) resolve(ctx context.Context, v *pipeline.View, note func(pipelin
 			return nil, err
 		}
 		targets := res.Targets
+		if len(targets) == 0 && handedIn(v) && !v.Sender().IsZero() {
+			acts = append(acts, act{Kind: actRelay, Rcpt: r.Addr, ID: r.ID, Params: r.Params, Mailbox: r.Addr, Bounce: unknown(r)})
+			continue
+		}
 		if len(targets) == 0 && (r.Class == pipeline.Local || r.Class == pipeline.Alias) {
 			return nil, fmt.Errorf("%w: %s", errVanished, r.Addr)
 		}

@@ -129,6 +129,9 @@ func (a *Agent) act(ctx context.Context, r *accepted) (err error) {
 		}
 		evs, err := a.rows(tx, r)
 		events = evs
+		if err == nil {
+			err = a.rememberHanded(tx, r.view)
+		}
 		crash.Point(crash.Filing)
 		tx.Applied(r.place)
 		return err

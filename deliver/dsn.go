@@ -22,6 +22,10 @@ const (
 	dsnDelivered dsnAction = "delivered"
 	dsnRelayed   dsnAction = "relayed"
 	dsnExpanded  dsnAction = "expanded"
+
+	// Of a probe, as Postfix calls them.
+	dsnDeliverable   dsnAction = "deliverable"
+	dsnUndeliverable dsnAction = "undeliverable"
 )
 
 // dsnRcpt is one recipient of a report.
@@ -46,6 +50,7 @@ type dsn struct {
 	arrived  time.Time
 	rcpts    []dsnRcpt
 	original *message.Message
+	probe    bool // nothing was sent: it tells what would become of mail
 }
 
 // maxReturned is the size up to which a report carries the whole message.
@@ -77,6 +82,9 @@ var subjects = map[dsnAction]string{
 	dsnDelivered: "Successful mail delivery report",
 	dsnRelayed:   "Successful mail delivery report",
 	dsnExpanded:  "Successful mail delivery report",
+
+	dsnDeliverable:   "Mail Delivery Status Report",
+	dsnUndeliverable: "Mail Delivery Status Report",
 }
 
 // build writes the report: a multipart/report of text, status and the message
@@ -143,10 +151,12 @@ func encoding(content []byte) string {
 func (d *dsn) text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "This is the mail system at %s.\r\n\r\n", d.hostname)
-	switch d.rcpts[0].action {
-	case dsnFailed:
+	switch action := d.rcpts[0].action; {
+	case d.probe:
+		b.WriteString("Enclosed is the mail delivery report that you requested.\r\n")
+	case action == dsnFailed:
 		b.WriteString("Your message could not be delivered to one or more recipients.\r\nIt is attached below.\r\n")
-	case dsnDelayed:
+	case action == dsnDelayed:
 		b.WriteString("Your message has not been delivered yet. You need not send it again:\r\n" +
 			"it is still being tried, and you will be told if it fails for good.\r\n")
 	default:
@@ -218,7 +228,7 @@ func ascii(r rune) rune {
 // statusCode is the enhanced code of the reply, or a general one that fits the
 // action.
 func statusCode(r dsnRcpt) string {
-	class := map[dsnAction]int{dsnFailed: 5, dsnDelayed: 4, dsnDelivered: 2, dsnRelayed: 2, dsnExpanded: 2}[r.action]
+	class := map[dsnAction]int{dsnFailed: 5, dsnDelayed: 4, dsnDelivered: 2, dsnRelayed: 2, dsnExpanded: 2, dsnDeliverable: 2, dsnUndeliverable: 5}[r.action]
 	for w := range strings.FieldsSeq(r.reply) {
 		if c, ok := smtp.ParseCode(w); ok {
 			c[0] = class

@@ -120,6 +120,7 @@ func (r *rules) set(f func(*pipeline.View) pipeline.Verdict) {
 
 // world is a server without its servers: everything from Accept on is real.
 type world struct {
+	handings     int
 	t            testing.TB
 	root         string
 	db           *store.DB
@@ -196,7 +197,10 @@ func (w *world) start() {
 	deliver := w.pipeline("deliver", &w.onDeliver)
 	made := w.pipeline("generated", &w.onMade)
 	w.listener = w.pipeline("listener", &w.onMessage)
+	handed, err := w.dir.State("handed in")
+	w.must(err)
 	w.agent = New(Config{
+		Handed:   handed,
 		Hostname: "here.test", DB: w.db, Mailboxes: w.mail, Router: router, Now: w.clock.Now,
 		Delivery:  func() (*pipeline.Pipeline, func()) { return deliver, func() {} },
 		Generated: func() (*pipeline.Pipeline, func()) { return made, func() {} },

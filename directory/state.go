@@ -71,10 +71,15 @@ func (s *State) get(tx *store.Tx, key string) (value []byte, ok bool, err error)
 // Set writes a value of at most 64 KiB under a key of at most 512 octets; a
 // ttl of zero means no expiry.
 func (s *State) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	return wrap("state", s.d.db.Update(ctx, func(tx *store.Tx) error { return s.SetIn(tx, key, value, ttl) }), nil)
+}
+
+// SetIn is Set in a transaction.
+func (s *State) SetIn(tx *store.Tx, key string, value []byte, ttl time.Duration) error {
 	if len(key) > maxKey || len(value) > maxValue {
 		return ErrTooBig
 	}
-	return wrap("state", s.d.db.Update(ctx, func(tx *store.Tx) error { return s.set(tx, key, value, s.expiry(ttl)) }), nil)
+	return s.set(tx, key, value, s.expiry(ttl))
 }
 
 func (s *State) set(tx *store.Tx, key string, value []byte, expiry int64) error {

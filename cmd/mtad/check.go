@@ -81,6 +81,9 @@ func checkAll(ctx context.Context, g *global, path string) []finding {
 	}
 	found = append(found, checkCertificate(c, time.Now())...)
 	found = append(found, checkDir(c.top.DataDir)...)
+	if err := c.top.CheckMaildrop(c.top.DataDir); err != nil {
+		found = append(found, finding{"maildrop", levelWarn, err.Error(), "until then `sendmail` works for root alone, while the server runs"})
+	}
 	found = append(found, checkWorkers(c)...)
 	return append(found, checkServer(ctx, g)...)
 }

@@ -13,6 +13,8 @@ import (
 	"mtad/admin"
 	"mtad/cmd/mtad/compat"
 	"mtad/config"
+	"mtad/maildrop"
+	"mtad/smtpd"
 )
 
 // compatEnv is what commands under other servers' names are run in. Their -c may
@@ -31,6 +33,13 @@ func compatEnv(g *global, in io.Reader, out, errs io.Writer) *compat.Env {
 	return &compat.Env{
 		In: in, Out: out, Err: errs, Now: time.Now,
 		Connect: func(config string) (*admin.Client, error) { return of(config).client() },
+		Local: func(file string) compat.Local {
+			limits, dir := smtpd.DefaultLimits, maildrop.DefaultDir
+			if c, err := of(file).load(); err == nil {
+				limits, dir = c.limits(), c.top.Maildrop
+			}
+			return compat.Local{Dir: dir, Size: limits.MessageSize, Rcpts: limits.Recipients}
+		},
 		Settings: func(file string, dovecot bool) ([]config.Setting, error) {
 			c, err := of(file).load()
 			if err != nil {
@@ -59,22 +68,33 @@ func compatEnv(g *global, in io.Reader, out, errs io.Writer) *compat.Env {
 func newCompat(g *global) *cobra.Command {
 	verbs := []*cobra.Command{newCompatInstall(), newCompatRemove()}
 	for _, c := range compat.Commands() {
-		verbs = append(verbs, &cobra.Command{
-			Use: c.Name, Short: c.Short, DisableFlagParsing: true,
-			RunE: func(cmd *cobra.Command, args []string) error {
-				named := *g
-				if len(args) > 1 && (args[0] == "-c" || args[0] == "--config") {
-					named.config, args = args[1], args[2:]
-				}
-				code := c.Run(cmd.Context(), compatEnv(&named, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()), args)
-				if code != 0 {
-					return &exitError{code, errors.New("")} // it has said why
-				}
-				return nil
-			},
-		})
+		verbs = append(verbs, newCompatCommand(g, c))
 	}
 	return noun("compat", "Commands under the names that Postfix and sendmail gave them", verbs...)
+}
+
+// newCompatCommand makes a command of one of them; flags but a leading --config are its own.
+func newCompatCommand(g *global, c compat.Command) *cobra.Command {
+	return &cobra.Command{
+		Use: c.Name, Short: c.Short, DisableFlagParsing: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			named := *g
+			if len(args) > 1 && (args[0] == "-c" || args[0] == "--config") {
+				named.config, args = args[1], args[2:]
+			}
+			code := c.Run(cmd.Context(), compatEnv(&named, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()), args)
+			if code != 0 {
+				return &exitError{code, errors.New("")} // it has said why
+			}
+			return nil
+		},
+	}
+}
+
+// newSendmail is `mtad sendmail`.
+func newSendmail(g *global) *cobra.Command {
+	c, _ := compat.Find("sendmail")
+	return newCompatCommand(g, c)
 }
 
 func newCompatInstall() *cobra.Command {

@@ -131,13 +131,17 @@ func (h *house) openRest(ctx context.Context, c *loaded) error {
 		return err
 	}
 	h.set = pipeline.NewSet(h.built.pipelines)
+	handed, err := h.directory.State("handed in")
+	if err != nil {
+		return err
+	}
 	h.agent = deliver.New(deliver.Config{
 		Hostname: c.top.Hostname, DB: h.db, Mailboxes: h.mailboxes, Router: h.router,
 		Delivery:  h.deliveryPipeline,
 		Generated: func() (*pipeline.Pipeline, func()) { return h.set.Acquire("generated") },
 		Trace:     h.trace, MaxAge: c.top.MaxAge, MaxAgeNull: c.top.MaxAgeNull,
 		WarnLocal: c.top.WarnLocal, WarnOther: c.top.WarnOther, Log: h.log,
-		Limits: c.messageLimits(), MaxHops: c.top.Hops, Budget: c.top.MessageTimeout, State: h.users().SieveState, Hand: h.hand,
+		Limits: c.messageLimits(), MaxHops: c.top.Hops, Budget: c.top.MessageTimeout, State: h.users().SieveState, Hand: h.hand, Handed: handed,
 	})
 	h.queue = queue.New(queue.Config{
 		DB: h.db, Attempt: h.agent.Attempt, Report: h.agent.Report, WarnAfter: h.agent.WarnAfter,

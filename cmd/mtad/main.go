@@ -114,7 +114,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		newServe(g), newStatus(g), newReload(g), newStop(g), newConfig(g), newFilter(), newPlugin(g),
 		newQueue(g), newTrace(g), newDomain(g), newUser(g), newAlias(g), newRoute(g), newMap(g), newSieve(g), newLua(g),
-		newSMTP(g), newMilter(g), newPipeline(g), newDB(g), newMailbox(g), newCheck(g), newVersion(), newCompat(g),
+		newSMTP(g), newMilter(g), newPipeline(g), newDB(g), newMailbox(g), newCheck(g), newVersion(), newCompat(g), newSendmail(g),
 	)
 	return root
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"mtad/cmd/mtad/local"
 	"mtad/cmd/mtad/routes"
 	"mtad/config"
 	"mtad/message"
@@ -16,6 +17,7 @@ import (
 
 type topSettings struct {
 	routes.Settings
+	local.Intake
 
 	Hostname       string        `mtad:"hostname"`
 	DataDir        string        `mtad:"data_dir"`
@@ -117,7 +119,7 @@ func filterType(label string) (*config.BlockType, []string) {
 	return nil, names
 }
 
-var topOptions = slices.Concat(ownOptions, routes.Options)
+var topOptions = slices.Concat(ownOptions, local.Options, routes.Options)
 
 // ownOptions are those that no other room has.
 var ownOptions = []config.Option{

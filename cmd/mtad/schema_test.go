@@ -102,7 +102,7 @@ func TestCheckFindsWhatCanNotBe(t *testing.T) {
 		good + "route \"r\" {\n  protocol = \"pipe\"\n  command = [\"/bin/cat\"]\n  user = \"root\"\n}":                            `a user other than root`,
 		good + "route \"r\" {\n  protocol = \"mbox\"\n  path = \"/srv/$user\"\n  flags = \"R\"\n}":                                 `flags mean nothing`,
 		good + `route "smtp" { to = ["h:25"] }`:                                                                                    `a transport of its own`,
-		good + `virtual_alias_maps = "file:/nonexistent"`:                                                                          `no such file`,
+		good + `virtual_alias_maps = "file:/nonexistent/none"`:                                                                     `no such file`,
 		good + `virtual_alias_maps = "regexp:/dev/null/x"`:                                                                         `not a directory`,
 		good + `mynetworks = ["10.0.0.1/8"]`:                                                                                       `want 10.0.0.0/8`,
 		good + "route \"r\" { to = [\"h:x\"] }":                                                                                    `"h:x" is not host:port`,

@@ -112,7 +112,7 @@ func monitorServe(ctx context.Context, path string, start *boot.Start, logTo io.
 	level := new(slog.LevelVar)
 	setLevel(level, c.top.LogLevel)
 	root := boot.Root{
-		User: c.top.User, DataDir: c.top.DataDir, Args: os.Args[1:],
+		User: c.top.User, DataDir: c.top.DataDir, Maildrop: c.top.Maildrop, Args: os.Args[1:],
 		Log: newLogger(logTo, c.top.LogFormat, level), Policy: grant.New(c.top.Grants(c.names.Routes)),
 	}
 	for _, l := range c.listeners {
@@ -182,6 +182,13 @@ func (h *house) run(ctx context.Context, c *loaded, ready func(*house) error) er
 		h.queue.Run(background)
 	}()
 	go h.housekeep(background)
+	picking := make(chan struct{})
+	go func() {
+		defer close(picking)
+		if s := h.desk().Scanner(); s != nil {
+			s.Run(ctx)
+		}
+	}()
 	go h.reloadOnHangup(background)
 	for _, s := range servers {
 		go func() {
@@ -208,6 +215,7 @@ func (h *house) run(ctx context.Context, c *loaded, ready func(*house) error) er
 	for _, s := range servers {
 		s.shutdown(drain)
 	}
+	<-picking
 	stopBackground()
 	<-done
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {

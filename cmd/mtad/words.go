@@ -7,6 +7,7 @@ import "mtad/config"
 var postfixWords = []config.Word{
 	{Theirs: "alias_database", Text: "not needed: files are read as they are, and again when they change; `newaliases` checks them"},
 	{Theirs: "append_dot_mydomain", Text: "no: a name without a domain gets `myorigin`, one with a domain stays"},
+	{Theirs: "authorized_submit_users", Ours: "trusted_users", Text: "every user may hand in mail by sendmail; who may do so under any sender is said"},
 	{Theirs: "biff", Text: "no; IMAP's IDLE tells users of mail"},
 	{Theirs: "broken_sasl_auth_clients", Text: "no: AUTH is announced as RFC 4954 has it; clients of 1999 that want AUTH= do not log in"},
 	{Theirs: "content_filter", Ours: "pipeline.filter", Text: "filters run in the session, before the reply; what can not is a transport"},
@@ -17,6 +18,7 @@ var postfixWords = []config.Word{
 	{Theirs: "mailbox_size_limit", Text: "files of users are bounded by the file system's quota"},
 	{Theirs: "mydomain", Text: "no: write domains whole"},
 	{Theirs: "mail_name", Text: "no: the greeting says the host's name"},
+	{Theirs: "setgid_group", Ours: "maildrop_directory", Text: "no program has privileges: all may add to the directory, the server believes nothing in it"},
 	{Theirs: "smtpd_helo_required", Text: "always: MAIL before HELO or EHLO is 503"},
 	{Theirs: "smtpd_helo_restrictions", Ours: "pipeline.filter", Text: "HELO must be well-formed; more is a filter's, with `when = client.helo == ...`"},
 	{Theirs: "smtpd_client_restrictions", Ours: "pipeline.filter", Text: "`rbl`, `lua`, and `when` conditions over client.addr and client.name"},

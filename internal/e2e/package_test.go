@@ -134,7 +134,7 @@ func scratch(t *testing.T) string {
 func hostState(t *testing.T) string {
 	t.Helper()
 	out := read(t, "/etc/passwd") + read(t, "/etc/group")
-	for _, p := range []string{"/var/lib/dpkg/status", "/etc/mtad", "/var/lib/mtad", "/usr/bin/mtad", "/usr/lib/systemd/system/mtad.service"} {
+	for _, p := range []string{"/var/lib/dpkg/status", "/etc/mtad", "/var/lib/mtad", "/var/spool/mtad", "/usr/bin/mtad", "/usr/lib/systemd/system/mtad.service"} {
 		if st, err := os.Stat(p); err == nil {
 			out += fmt.Sprintln(p, st.ModTime(), st.Size())
 		}
@@ -210,7 +210,7 @@ func installed(t *testing.T, dir string) {
 		t.Fatalf("no user mtad:\n%s", read(t, filepath.Join(dir, "etc/passwd")))
 	}
 	for p, want := range map[string]string{
-		"var/lib/mtad": m[1] + " " + m[2] + " 40700", "etc/mtad": "0 " + m[2] + " 40750", "etc/mtad/mtad.hcl": "0 " + m[2] + " 100640",
+		"var/spool/mtad": m[1] + " " + m[2] + " 43733", "var/lib/mtad": m[1] + " " + m[2] + " 40700", "etc/mtad": "0 " + m[2] + " 40750", "etc/mtad/mtad.hcl": "0 " + m[2] + " 100640",
 		"usr/bin/mtad": "0 0 100755", "etc/mtad/conf.d/hostname.hcl": "0 " + m[2] + " 100640",
 		"usr/lib/systemd/system/mtad.service": "0 0 100644",
 	} {

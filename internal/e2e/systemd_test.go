@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -79,6 +80,7 @@ func TestSystemd(t *testing.T) {
 	mustSay(t, m.do("mtad", "trace", id), "stored in INBOX")
 
 	m.confined(t)
+	m.drops(t)
 	m.users(t)
 	m.filters(t)
 	m.sends("two")
@@ -128,6 +130,58 @@ func (m *machine) confined(t *testing.T) {
 	}
 	out, _ := m.try("systemd-analyze", "security", "--no-pager", "mtad")
 	t.Log(regexp.MustCompile(`Overall exposure.*`).FindString(out))
+}
+
+// nobody begins a command as a user who may do nothing.
+var nobody = []string{"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"}
+
+// handIn runs sendmail behind a command.
+func (m *machine) handIn(argv ...string) {
+	m.t.Helper()
+	argv = append(slices.Clone(argv), "mtad", "sendmail", "-i", "dora@example.test")
+	if out, code := m.feed("Subject: handed in\n\nx\n", argv...); code != 0 {
+		m.t.Fatalf("%v: exit %d %s", argv, code, out)
+	}
+}
+
+// drops hands in mail as a user and as root, whatever the directory is like: the
+// package has made it, the unit can not mend it, and the log says who can.
+func (m *machine) drops(t *testing.T) {
+	t.Helper()
+	const dir = "/var/spool/mtad"
+	stat := func() string { return m.do("stat", "-c", "%U:%G %a", dir) }
+	if got := stat(); got != "mtad:mtad 3733\n" {
+		t.Errorf("%s: %s", dir, got)
+	}
+	if out, code := m.feed("secret\n", "mtad", "user", "add", "dora@example.test", "--password-stdin"); code != 0 {
+		t.Fatal(out)
+	}
+	m.handIn(nobody...)
+	m.handIn()
+	box := &mailbox{imapclient.New(m.connect(local(143)), nil), t}
+	box.wait(box.Login("dora@example.test", "secret"))
+	got := strings.Join(box.await("INBOX", 2), "\n")
+	mustSay(t, got, "from userid 65534)", "Return-Path: <nobody@", "from userid 0)", "Return-Path: <root@")
+	if log := m.do("journalctl", "-u", "mtad", "-o", "cat", "--no-pager"); strings.Contains(log, "the maildrop directory") {
+		t.Errorf("nothing is wrong with it:\n%s", log)
+	}
+	m.do("chmod", "755", dir)
+	told, _ := m.try("mtad", "check")
+	mustSay(t, told, "maildrop_directory: "+dir+" belongs to", ", mode ", "install -d -o ")
+	m.do("systemctl", "restart", "mtad")
+	log := m.do("journalctl", "-u", "mtad", "-o", "cat", "--no-pager")
+	hint := regexp.MustCompile(`install -d -o \d+ -g \d+ -m 3733 ` + dir).FindString(log)
+	if hint == "" || !strings.Contains(log, "no mail is taken from the maildrop directory") {
+		t.Fatalf("nobody is told what to do:\n%s", log)
+	}
+	m.do("sh", "-c", hint)
+	m.do("systemctl", "restart", "mtad")
+	if got := stat(); got != "mtad:mtad 3733\n" {
+		t.Errorf("%s: %s", dir, got)
+	}
+	if told, _ := m.try("mtad", "check"); strings.Contains(told, "maildrop") {
+		t.Errorf("%s", told)
+	}
 }
 
 // users runs the monitor's own tests (commands, mailboxes and .forward as the
@@ -336,6 +390,9 @@ func (m *machine) withoutRoot(t *testing.T) {
 	if uid := m.status(server, "Uid"); strings.HasPrefix(uid, "0 ") {
 		t.Errorf("it runs as %s", uid)
 	}
+	m.handIn(nobody...)
+	eventually(t, "mail taken from the maildrop directory", timeLimit, func() bool { return m.do("find", "/var/spool/mtad", "-type", "f") == "" })
+	mustSay(t, m.do("mtad", "trace", "last"), "handed in by userid 65534, from <nobody@")
 	var greeted, turned atomic.Int64
 	stop, ended := make(chan struct{}), make(chan error, 1)
 	go func() { ended <- m.greet(stop, &greeted, &turned) }()

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"mtad/maildrop"
 	"mtad/monitor"
 )
 
@@ -26,10 +27,12 @@ type Place struct {
 type Root struct {
 	User    string // whom the server runs as
 	DataDir string // made if it is not there
-	Places  []Place
-	Args    []string // of the server
-	Policy  monitor.Policy
-	Log     *slog.Logger
+	// Maildrop is made too, unless it is ""; without it there is none.
+	Maildrop string
+	Places   []Place
+	Args     []string // of the server
+	Policy   monitor.Policy
+	Log      *slog.Logger
 }
 
 // Monitor binds the sockets, starts the server as another user, and is its
@@ -41,6 +44,9 @@ func (s *Start) Monitor(ctx context.Context, r Root) (status int, err error) {
 	}
 	if err := ownDir(r.DataDir, u); err != nil {
 		return 0, err
+	}
+	if err := makeMaildrop(r.Maildrop, u); err != nil {
+		r.Log.Warn("no mail will be taken from the maildrop directory", "err", err)
 	}
 	cfg := monitor.Config{
 		User: r.User, Args: r.Args, Env: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
@@ -124,6 +130,22 @@ func ownDir(dir string, u *user.User) error {
 		return &UserError{fmt.Sprintf("data_dir %s is not user %s's, whom the server runs as: stop everything that uses it, then chown -R %s: %s", dir, u.Username, u.Username, dir)}
 	}
 	return nil
+}
+
+// makeMaildrop makes the directory where users leave mail.
+func makeMaildrop(dir string, u *user.User) error {
+	if dir == "" {
+		return nil
+	}
+	uid, err := strconv.Atoi(u.Uid)
+	if err != nil {
+		return err
+	}
+	gid, err := strconv.Atoi(u.Gid)
+	if err != nil {
+		return err
+	}
+	return maildrop.Make(dir, uid, gid)
 }
 
 func owner(st fs.FileInfo) int { return int(st.Sys().(*syscall.Stat_t).Uid) }

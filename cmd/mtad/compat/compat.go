@@ -34,6 +34,7 @@ func Commands() []Command {
 		{"postqueue", "List the queue, or try what is in it now", postqueue},
 		{"postsuper", "Delete, hold, release and requeue messages", postsuper},
 		{"qshape", "Show the queue by domain and age", qshape},
+		{"sendmail", "Hand in mail, as programs do", sendmail},
 	}
 }
 
@@ -55,11 +56,21 @@ type Env struct {
 	// Connect makes a client of the server that runs on a configuration: a file,
 	// a folder that holds mtad.hcl, or with "" the one that mtad looks for.
 	Connect func(config string) (*admin.Client, error)
+	// Local is what handing in mail is like with the same configuration, or by default
+	// where the user may not read it.
+	Local func(config string) Local
 	// Settings are those that have a name of Postfix's or Dovecot's; Aliases are
 	// the tables of the setting aliases; Set writes a setting.
 	Settings func(config string, dovecot bool) ([]config.Setting, error)
 	Aliases  func(config string) ([]string, error)
 	Set      func(config, key, value string) error
+}
+
+// Local is what a program is held to that hands in mail. The server looks, too.
+type Local struct {
+	Dir   string // maildrop_directory; "": none
+	Size  int64  // of a message, in octets
+	Rcpts int    // of a message
 }
 
 // Exit codes: Postfix's postqueue exits with EX_UNAVAILABLE, its other programs

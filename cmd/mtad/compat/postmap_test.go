@@ -84,7 +84,7 @@ func TestTablesAreChecked(t *testing.T) {
 		says  string
 	}{
 		{"postmap " + bad, 1, "postmap: fatal: table file:" + bad + ": " + bad + ":2: the key's quotes"}, {"postmap hash:" + twice, 0, "postmap: warning: " + twice + ":2: a is there already"},
-		{"postmap " + file(t, "good", "a b\n"), 0, ""}, {"postmap /nonexistent", 1, "no such file"}, {"postmap", 1, "usage: postmap"}, {"postmap -d a " + twice, 1, "taken out of the file itself"},
+		{"postmap " + file(t, "good", "a b\n"), 0, ""}, {"postmap /nonexistent/none", 1, "no such file"}, {"postmap", 1, "usage: postmap"}, {"postmap -d a " + twice, 1, "taken out of the file itself"},
 		{"postmap mysql:/x", 1, "no such file"}, {"postalias " + list, 1, list + ":2: "}, {"newaliases", 1, list + ":2: "}, {"newaliases x", 1, "usage: newaliases"}, {"postmap -s tcp:127.0.0.1:1", 1, "no rows"},
 	} {
 		words := strings.Fields(c.words)

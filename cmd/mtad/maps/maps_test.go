@@ -23,7 +23,7 @@ func TestTable(t *testing.T) {
 	if err != nil || note != "3 rows" || strings.ReplaceAll(strings.Join(warnings, " "), path, "") != strings.Join(want, " ") {
 		t.Errorf("%q, %q, %v", note, warnings, err)
 	}
-	for spec, want := range map[string]string{"regexp:" + write(t, "/a/ b\n/\n"): ":2: ", "tcp:127.0.0.1:1": "refused", "file:/nonexistent": "no such file"} {
+	for spec, want := range map[string]string{"regexp:" + write(t, "/a/ b\n/\n"): ":2: ", "tcp:127.0.0.1:1": "refused", "file:/nonexistent/none": "no such file"} {
 		if note, _, err := Test(t.Context(), spec); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %q, %v", spec, note, err)
 		}
@@ -32,8 +32,8 @@ func TestTable(t *testing.T) {
 
 func TestAliases(t *testing.T) {
 	list := write(t, "bob\nbad one\n")
-	if n, err := Aliases(write(t, "a: b\nc: :include:/nonexistent\nd: :include:"+list+"\ne\n")); n != 3 || err == nil ||
-		strings.Count(err.Error(), "\n") != 2 || !strings.Contains(err.Error(), ":2: c: open /nonexistent") || !strings.Contains(err.Error(), list+":2: bad one") {
+	if n, err := Aliases(write(t, "a: b\nc: :include:/nonexistent/none\nd: :include:"+list+"\ne\n")); n != 3 || err == nil ||
+		strings.Count(err.Error(), "\n") != 2 || !strings.Contains(err.Error(), ":2: c: open /nonexistent/none") || !strings.Contains(err.Error(), list+":2: bad one") {
 		t.Errorf("%d, %v", n, err)
 	}
 	if n, err := Aliases(write(t, "postmaster: root\n")); n != 1 || err != nil {
