@@ -45,6 +45,9 @@ type machine struct {
 
 var machines = sync.Pool{New: func() any { return new(machine) }}
 
+// maxStack is how many frames a match may keep: 20 MiB.
+const maxStack = 1 << 20
+
 // maxMemo is the greatest size of a memo, in words of 64 bits.
 const maxMemo = 1 << 17
 
@@ -124,7 +127,9 @@ func (m *machine) run(pos int32) (bool, error) {
 	code, text := m.prog.code, m.text
 	end := int32(len(text))
 	for {
-		m.steps++
+		if m.steps++; len(m.stack) > maxStack {
+			return false, ErrBudget
+		}
 		i := &code[pc]
 		ok := true
 		switch i.op {

@@ -19,7 +19,8 @@ type Regexp struct {
 	search    search
 }
 
-// ErrBudget is returned for a match that took more steps than it may take.
+// ErrBudget is returned for a match that took more steps than it may take, or
+// had more to come back to than may be kept (a million places).
 var ErrBudget = errors.New("regex: the budget of steps is used up")
 
 // Budget bounds the work of matches. A step is about one instruction: between

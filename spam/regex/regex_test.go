@@ -56,6 +56,18 @@ func TestBudget(t *testing.T) {
 	}
 }
 
+// What a match keeps to come back to is bounded besides.
+func TestStackIsBounded(t *testing.T) {
+	re := mustCompile(t, `(?:ab|\w\w)*!`, "")
+	text := []byte(strings.Repeat("ab", 1<<20+10))
+	if _, err := re.Match(text, &Budget{Steps: 1 << 40, PerMatch: 1 << 40}); !errors.Is(err, ErrBudget) {
+		t.Errorf("err = %v", err)
+	}
+	if ok, err := re.Match(append([]byte(strings.Repeat("ab", 1000)), '!'), nil); !ok || err != nil {
+		t.Errorf("%v %v", ok, err)
+	}
+}
+
 // The cost does not depend on what was matched before, nor on who else does.
 func TestStepsAreDeterministic(t *testing.T) {
 	re := mustCompile(t, `(?:a|ab|b)+(\w)\1c`, "i")
