@@ -86,7 +86,9 @@ var levels = map[string]int{
 	"internal/pagepool": 0, "internal/command": 0, "internal/logical": -1,
 	// What servers that users log in to have in common.
 	"internal/endpoint": 0,
-	"smtp":              0, "message": 0, "dns": 0, "config": 0, "sieve": 0, "journal": 0, "monitor": 0,
+	// SpamAssassin's rules, and Perl's regular expressions that they are made of.
+	"spam": 0, "spam/regex": -1,
+	"smtp": 0, "message": 0, "dns": 0, "config": 0, "sieve": 0, "journal": 0, "monitor": 0,
 	"autoreply": 0, "sieve/mail": 0, "lookup": 0, "aliases": 0,
 	"pipeline": 1, "store": 1, "maildrop": 1, "selector": 1, "monitor/grant": 1,
 	"mailbox": 2, "directory": 2, "queue": 2, "trace": 2, "trace/postfix": 2, "trace/report": 2, "deliver": 4, "deliver/relay": 2, "deliver/route": 3, "deliver/hand": 5,

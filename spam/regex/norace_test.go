@@ -1,0 +1,8 @@
+//go:build !race
+
+package regex
+
+const (
+	raceEnabled = false
+	scale       = 1
+)

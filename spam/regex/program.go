@@ -1,0 +1,321 @@
+package regex
+
+// opcode is what an instruction does.
+type opcode uint8
+
+const (
+	opMatch opcode = iota
+	opByte
+	opSet
+	opString
+	opFold    // a string of lower case, whatever the case of the text's ASCII letters
+	opAssert  // n: the assertion
+	opSplit   // x first, then y
+	opAlt     // the alternatives, in order, that can start with the next byte
+	opJump    // x
+	opOpen    // group n starts here
+	opClose   // group n ends here
+	opUnset   // group n has matched nothing
+	opKeep    // the match starts here
+	opRun     // set, min to max times
+	opStart   // registers of counted loop n
+	opLoop    // head of counted loop n: body x, exit y
+	opBarrier // y: where to go on if what comes fails, or -1
+	opBehind  // back by max, then less, down to min
+	opCommit  // of barrier n; sub says what then
+	opBackref // refs
+	opCond    // group n: x if set, else y
+	opFail
+)
+
+// What opCommit does when it has cut what could be tried again.
+const (
+	commitGo     = iota // go on: atomic
+	commitReturn        // go on where the barrier was: lookahead
+	commitBehind        // the same, if this is where the barrier was
+	commitFail          // negative lookahead
+	commitFailBehind
+)
+
+// inst is one instruction.
+type inst struct {
+	op       opcode
+	mode     mode
+	sub      uint8
+	c        byte
+	latin    bool
+	n, x, y  int32
+	min, max int32
+	memo     int32 // row of the memo; -1: none
+	within   int32 // the register of the innermost loop around that may be empty; -1: none
+	set      *charset
+	setY     *charset
+	text     string
+	refs     []int
+	branches []branch
+}
+
+// branch is one of several alternatives: where it is, and what it can start
+// with.
+type branch struct {
+	first first
+	pc    int32
+}
+
+// program is a compiled pattern.
+type program struct {
+	code      []inst
+	groups    int // with group 0
+	registers int
+	memos     int // rows
+	backrefs  bool
+}
+
+// Limits of a program.
+const (
+	maxUnroll  = 120    // instructions that a repetition may become
+	maxProgram = 100000 // instructions
+)
+
+// compiler writes a program.
+type compiler struct {
+	program
+	barriers int
+	unsound  int   // places around where a memo would be wrong
+	within   int32 // register of the innermost loop around that may be empty
+	tooLarge bool
+}
+
+func compile(n *node, groups int) (*program, bool) {
+	c := &compiler{within: -1}
+	c.groups = groups + 1
+	c.registers = c.groups // of each group: where it was opened
+	c.backrefs = n.any(func(n *node) bool { return n.kind == kBackref || n.kind == kCond && n.n >= 0 })
+	if c.backrefs {
+		c.unsound++
+	}
+	c.node(n, anyFirst)
+	c.emit(inst{op: opMatch})
+	return &c.program, !c.tooLarge
+}
+
+func (c *compiler) emit(i inst) int {
+	if len(c.code) >= maxProgram {
+		c.tooLarge = true
+		return 0
+	}
+	i.memo, i.within = -1, c.within
+	memoizes := i.op == opSplit || i.op == opAlt || i.op == opRun || i.op == opLoop
+	if memoizes && c.unsound == 0 {
+		i.memo = int32(c.memos)
+		c.memos++
+	}
+	c.code = append(c.code, i)
+	return len(c.code) - 1
+}
+
+func (c *compiler) here() int32 { return int32(len(c.code)) }
+
+// node writes what n does; follow is what can come behind it.
+func (c *compiler) node(n *node, follow first) {
+	if c.tooLarge {
+		return
+	}
+	switch n.kind {
+	case kSet:
+		c.set(n.set)
+	case kCat:
+		c.sequence(n.subs, follow)
+	case kAlt:
+		c.alternatives(n.subs, follow)
+	case kRepeat:
+		c.repeat(n, follow)
+	case kGroup:
+		c.emit(inst{op: opOpen, n: int32(n.n)})
+		c.node(n.subs[0], follow)
+		c.emit(inst{op: opClose, n: int32(n.n)})
+	case kAtomic:
+		c.atomic(func() { c.node(n.subs[0], anyFirst) })
+	case kAhead, kBehind:
+		c.look(n)
+	case kBackref:
+		c.emit(inst{op: opBackref, refs: n.refs, sub: fold(n.fold), latin: n.latin})
+	case kAssert:
+		c.emit(inst{op: opAssert, n: int32(n.assert)})
+	case kCond:
+		c.conditional(n, follow)
+	case kKeep:
+		c.emit(inst{op: opKeep})
+	case kFail:
+		c.emit(inst{op: opFail})
+	}
+}
+
+func fold(on bool) uint8 {
+	if on {
+		return 1
+	}
+	return 0
+}
+
+func (c *compiler) set(s charset) {
+	if b, ok := s.only(); ok {
+		c.emit(inst{op: opByte, c: b})
+		return
+	}
+	c.emit(inst{op: opSet, set: &s})
+}
+
+// sequence writes nodes one after the other; runs of characters become
+// strings.
+func (c *compiler) sequence(subs []*node, follow first) {
+	after := follows(subs, follow)
+	for i := 0; i < len(subs); {
+		if text, op := stringOf(subs[i:]); len(text) > 1 {
+			c.emit(inst{op: op, text: text})
+			i += len(text)
+			continue
+		}
+		c.node(subs[i], after[i])
+		i++
+	}
+}
+
+// stringOf is the longest string that nodes begin with: exact, or with letters
+// of either case.
+func stringOf(subs []*node) (string, opcode) {
+	var exact, either []byte
+	for _, s := range subs {
+		b, ok := byte(0), s.kind == kSet
+		if ok {
+			b, ok = s.set.only()
+		}
+		if !ok {
+			break
+		}
+		exact = append(exact, b)
+	}
+	for _, s := range subs {
+		b, ok := eitherCase(s)
+		if !ok {
+			break
+		}
+		either = append(either, b)
+	}
+	if len(exact) >= len(either) {
+		return string(exact), opString
+	}
+	return string(either), opFold
+}
+
+// eitherCase is the letter whose two cases are the node, or the byte that it
+// is, if that is no letter.
+func eitherCase(n *node) (byte, bool) {
+	if n.kind != kSet {
+		return 0, false
+	}
+	if b, ok := n.set.only(); ok {
+		return b, swapCase(b, false) == b
+	}
+	if n.set.size() != 2 {
+		return 0, false
+	}
+	var b byte
+	n.set.each(func(c byte) { b = c })
+	return b, b != swapCase(b, false) && b < 0x80 && n.set.has(swapCase(b, false))
+}
+
+func (c *compiler) alternatives(subs []*node, follow first) {
+	if len(subs) > 2 {
+		c.branches(subs, follow)
+		return
+	}
+	split := c.emit(inst{op: opSplit, set: firstOf(subs[0], follow).pointer(), setY: firstOf(subs[1], follow).pointer()})
+	c.code[split].x = c.here()
+	c.node(subs[0], follow)
+	end := c.emit(inst{op: opJump})
+	c.code[split].y = c.here()
+	c.node(subs[1], follow)
+	c.code[end].x = c.here()
+}
+
+func (c *compiler) branches(subs []*node, follow first) {
+	alt := c.emit(inst{op: opAlt})
+	branches := make([]branch, len(subs))
+	ends := make([]int, len(subs))
+	for i, s := range subs {
+		branches[i] = branch{firstOf(s, follow), c.here()}
+		c.node(s, follow)
+		ends[i] = c.emit(inst{op: opJump})
+	}
+	c.code[alt].branches = branches
+	for _, e := range ends {
+		c.code[e].x = c.here()
+	}
+}
+
+// atomic writes a body that is not tried again once it has matched.
+func (c *compiler) atomic(body func()) {
+	c.barriers++
+	id := int32(c.barriers)
+	c.emit(inst{op: opBarrier, n: id, y: -1})
+	c.unsound++ // a place that led out once does so again, and then ends all within
+	body()
+	c.unsound--
+	c.emit(inst{op: opCommit, n: id, sub: commitGo})
+}
+
+func (c *compiler) look(n *node) {
+	sub := uint8(commitReturn)
+	switch {
+	case n.kind == kBehind && n.not:
+		sub = commitFailBehind
+	case n.kind == kBehind:
+		sub = commitBehind
+	case n.not:
+		sub = commitFail
+	}
+	barrier := c.lookBody(n, sub)
+	if n.not {
+		c.code[barrier].y = c.here()
+	}
+}
+
+// lookBody writes barrier, body and commit, and says where the barrier is.
+func (c *compiler) lookBody(n *node, sub uint8) int {
+	c.barriers++
+	id := int32(c.barriers)
+	barrier := c.emit(inst{op: opBarrier, n: id, y: -1})
+	c.unsound++
+	if n.kind == kBehind {
+		c.emit(inst{op: opBehind, n: id, min: int32(n.min), max: int32(n.max)})
+	}
+	c.node(n.subs[0], anyFirst)
+	c.unsound--
+	c.emit(inst{op: opCommit, n: id, sub: sub})
+	return barrier
+}
+
+func (c *compiler) conditional(n *node, follow first) {
+	yes, no := n.subs[len(n.subs)-2], n.subs[len(n.subs)-1]
+	var choose int
+	if n.n >= 0 {
+		choose = c.emit(inst{op: opCond, refs: n.refs})
+		c.code[choose].x = c.here()
+	} else {
+		look := n.subs[0]
+		if look.not {
+			yes, no = no, yes
+		}
+		sub := uint8(commitReturn)
+		if look.kind == kBehind {
+			sub = commitBehind
+		}
+		choose = c.lookBody(look, sub)
+	}
+	c.node(yes, follow)
+	end := c.emit(inst{op: opJump})
+	c.code[choose].y = c.here()
+	c.node(no, follow)
+	c.code[end].x = c.here()
+}

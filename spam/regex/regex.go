@@ -1,0 +1,184 @@
+package regex
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Regexp is a compiled pattern. It is immutable, and can be used by several
+// goroutines at once.
+type Regexp struct {
+	pattern   string
+	modifiers string
+	prog      *program
+	names     []string
+	warnings  []SyntaxError
+	need      Condition
+	search    search
+}
+
+// ErrBudget is returned for a match that took more steps than it may take, or
+// had more to come back to than may be kept (a million places).
+var ErrBudget = errors.New("regex: the budget of steps is used up")
+
+// Budget bounds the work of matches. A step is about one instruction: between
+// one and ten nanoseconds. The same pattern and text cost the same number of
+// steps everywhere. A Budget belongs to one goroutine at a time.
+type Budget struct {
+	Steps    int64 // what is left for all matches together
+	PerMatch int64 // what one call may take of it; 0: DefaultPerMatch
+}
+
+// DefaultPerMatch is the most steps of one call without a budget of its own.
+const DefaultPerMatch = 10_000_000
+
+// limit is how many steps the next call may take.
+func (b *Budget) limit() int64 {
+	if b == nil {
+		return DefaultPerMatch
+	}
+	if b.PerMatch > 0 {
+		return min(b.Steps, b.PerMatch)
+	}
+	return min(b.Steps, DefaultPerMatch)
+}
+
+// Compile reads a pattern as Perl's qr// does at run time (\Q, \L and variables
+// are no part of it then), with the modifiers that stand behind it: any of
+// "imsxnpadu". An error is a *SyntaxError.
+func Compile(pattern, modifiers string) (*Regexp, error) {
+	p := &parser{src: modifiers}
+	f, err := p.setFlags(flags{}, modifiers, 0)
+	if err != nil || strings.ContainsAny(modifiers, "^-") {
+		return nil, fmt.Errorf("regex: modifiers %q of %q are not Perl's", modifiers, pattern)
+	}
+	return compileFlags(pattern, modifiers, f)
+}
+
+func compileFlags(pattern, modifiers string, f flags) (*Regexp, error) {
+	p, n, err := parse(pattern, f)
+	if err != nil {
+		return nil, err
+	}
+	n = simplify(n)
+	prog, ok := compile(n, p.groups)
+	if !ok {
+		return nil, &SyntaxError{pattern, 0, fmt.Sprintf("the pattern becomes more than %d instructions", maxProgram)}
+	}
+	re := &Regexp{pattern: pattern, modifiers: modifiers, prog: prog, warnings: p.warnings}
+	re.names = make([]string, prog.groups)
+	for name, groups := range p.names {
+		for _, g := range groups {
+			re.names[g] = name
+		}
+	}
+	re.need = needs(n)
+	re.search = newSearch(n, re.need)
+	return re, nil
+}
+
+// simplify merges alternatives of one byte each into a set.
+func simplify(n *node) *node {
+	for i, s := range n.subs {
+		n.subs[i] = simplify(s)
+	}
+	if n.kind != kAlt {
+		return n
+	}
+	var set charset
+	for _, s := range n.subs {
+		if s.kind != kSet {
+			return n
+		}
+		set.union(s.set)
+	}
+	return &node{kind: kSet, set: set}
+}
+
+// String is the pattern as Perl prints it.
+func (re *Regexp) String() string { return "(?^" + re.modifiers + ":" + re.pattern + ")" }
+
+// Names are the names of the groups by number, "" for one without; the first is
+// that of group 0.
+func (re *Regexp) Names() []string { return re.names }
+
+// Warnings are what Perl warns of when it compiles the pattern. SpamAssassin
+// refuses a rule for them.
+func (re *Regexp) Warnings() []SyntaxError { return re.warnings }
+
+// Needs is what every text that matches contains.
+func (re *Regexp) Needs() Condition { return re.need }
+
+// Match says whether the pattern matches anywhere in text.
+func (re *Regexp) Match(text []byte, b *Budget) (bool, error) {
+	m, ok, err := re.find(text, 0, false, b)
+	if m != nil {
+		m.release()
+	}
+	return ok, err
+}
+
+// Find looks for the first match at from or later, and returns the offsets of
+// its groups in pairs, -1 for one that has matched nothing; nil if there is no
+// match. It uses the memory of caps if that is enough. \G is from.
+func (re *Regexp) Find(text []byte, from int, caps []int, b *Budget) ([]int, error) {
+	if from < 0 || from > len(text) {
+		return nil, nil
+	}
+	m, ok, err := re.find(text, from, true, b)
+	if m == nil {
+		return nil, err
+	}
+	defer m.release()
+	if !ok {
+		return nil, err
+	}
+	caps = caps[:0]
+	for i := 0; i < len(m.caps); i += 2 {
+		a, b := m.caps[i], m.caps[i+1]
+		if b < 0 {
+			a = -1
+		}
+		caps = append(caps, int(a), int(b))
+	}
+	return caps, nil
+}
+
+// maxText is the longest text: offsets are 32 bits.
+const maxText = 1 << 30
+
+// find runs the search; the machine it returns is the caller's to release.
+func (re *Regexp) find(text []byte, from int, keep bool, b *Budget) (*machine, bool, error) {
+	limit := b.limit()
+	if limit <= 0 {
+		return nil, false, ErrBudget
+	}
+	if len(text) > maxText {
+		return nil, false, fmt.Errorf("regex: a text of %d bytes is too long", len(text))
+	}
+	s := &re.search
+	if len(s.required) > 0 && !bytes.Contains(text[from:], s.required) {
+		return nil, false, b.spend(int64(len(text)) >> 6)
+	}
+	m := machines.Get().(*machine)
+	m.start(re.prog, text, from, keep, limit)
+	ok, err := s.run(m, from)
+	if spent := b.spend(m.steps); err == nil && !ok {
+		err = spent
+	}
+	return m, ok, err
+}
+
+// spend takes steps from the budget.
+func (b *Budget) spend(steps int64) error {
+	if b == nil {
+		return nil
+	}
+	if b.Steps -= steps + 1; b.Steps < 0 {
+		b.Steps = 0
+		return ErrBudget
+	}
+	return nil
+}
