@@ -41,6 +41,12 @@ func TestModes(t *testing.T) {
 		}
 		check(t, err)
 		seen[st.Mode().Type().String()]++
+		if path == filepath.Join(s.dir, "maildrop") { // which all may add to, and nobody list
+			if want := os.ModeDir | os.ModeSticky | os.ModeSetgid | 0o733; st.Mode() != want {
+				t.Errorf("%s: %v, want %v", path, st.Mode(), want)
+			}
+			return nil
+		}
 		if st.Mode().Perm()&0o077 != 0 {
 			t.Errorf("%s: %v", path, st.Mode())
 		}
@@ -49,7 +55,7 @@ func TestModes(t *testing.T) {
 	if seen["----------"] < 10 || seen["d---------"] < 5 || seen["S---------"] != 1 {
 		t.Errorf("seen only %v", seen)
 	}
-	for _, name := range []string{"data/store", "data/traces.db", "data/control.sock", "data/spool", "good.test.key", "key.pem", "sink"} {
+	for _, name := range []string{"data/store", "data/traces.db", "data/control.sock", "data/spool", "good.test.key", "key.pem", "sink", "maildrop"} {
 		if _, err := os.Stat(filepath.Join(s.dir, name)); err != nil {
 			t.Error(err)
 		}
