@@ -1,0 +1,377 @@
+package conf
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+)
+
+// maxDepth bounds how deep a meta's parentheses may be nested.
+const maxDepth = 200
+
+// Expr is the expression of a meta rule, with the operators and precedence of Perl.
+type Expr struct {
+	op   string // "", "num", "rule", or an operator; "u!" and "u-" have one operand
+	num  float64
+	slot int // of a rule: its place in the root's rules
+	args []*Expr
+	// rules are, at the root, the names of the rules, each once, in order.
+	rules []string
+}
+
+// Span is a value of which only bounds may be known: Lo equals Hi if it is known.
+type Span struct{ Lo, Hi float64 }
+
+// Known is a span of one value.
+func Known(v float64) Span { return Span{v, v} }
+
+// Known reports whether there is one value only.
+func (s Span) Known() bool { return s.Lo == s.Hi }
+
+// True and False say that every value in the span is other than zero, or is zero.
+func (s Span) True() bool  { return s.Lo > 0 || s.Hi < 0 }
+func (s Span) False() bool { return s.Lo == 0 && s.Hi == 0 }
+
+// Rules are the names of the rules in the expression, each once, in order. The slice
+// must not be changed.
+func (e *Expr) Rules() []string { return e.rules }
+
+// Mentions are the names of rules as often as the expression has them.
+func (e *Expr) Mentions() []string {
+	var out []string
+	var walk func(x *Expr)
+	walk = func(x *Expr) {
+		if x.op == "rule" {
+			out = append(out, e.rules[x.slot])
+		}
+		for _, a := range x.args {
+			walk(a)
+		}
+	}
+	walk(e)
+	return out
+}
+
+// Eval finds the expression's value from those of rules, by their place in Rules.
+func (e *Expr) Eval(value func(slot int) Span) Span {
+	switch e.op {
+	case "num":
+		return Known(e.num)
+	case "rule":
+		return value(e.slot)
+	case "u!":
+		return truth(e.args[0].Eval(value)).not()
+	case "u-":
+		a := e.args[0].Eval(value)
+		return Span{-a.Hi, -a.Lo}
+	case "&&":
+		return e.and(value)
+	case "||":
+		return e.or(value)
+	case "?":
+		return e.choose(value)
+	}
+	return binary(e.op, e.args[0].Eval(value), e.args[1].Eval(value))
+}
+
+// and is the first operand if that is false, else the second.
+func (e *Expr) and(value func(int) Span) Span {
+	a := e.args[0].Eval(value)
+	if a.False() {
+		return a
+	}
+	b := e.args[1].Eval(value)
+	switch {
+	case a.True(), b.False():
+		return b
+	}
+	return join(b, Known(0))
+}
+
+// or is the first operand if that is true, else the second.
+func (e *Expr) or(value func(int) Span) Span {
+	a := e.args[0].Eval(value)
+	if a.True() {
+		return a
+	}
+	b := e.args[1].Eval(value)
+	if a.False() {
+		return b
+	}
+	if b.Lo > 0 && a.Lo >= 0 { // true whatever a is
+		return Span{math.SmallestNonzeroFloat64, math.Max(a.Hi, b.Hi)}
+	}
+	return join(a, b)
+}
+
+func (e *Expr) choose(value func(int) Span) Span {
+	switch a := e.args[0].Eval(value); {
+	case a.True():
+		return e.args[1].Eval(value)
+	case a.False():
+		return e.args[2].Eval(value)
+	}
+	return join(e.args[1].Eval(value), e.args[2].Eval(value))
+}
+
+func join(a, b Span) Span { return Span{math.Min(a.Lo, b.Lo), math.Max(a.Hi, b.Hi)} }
+
+// truth is 1, 0, or not known.
+func truth(a Span) Span {
+	switch {
+	case a.True():
+		return Known(1)
+	case a.False():
+		return Known(0)
+	}
+	return Span{0, 1}
+}
+
+func (s Span) not() Span { return Span{1 - s.Hi, 1 - s.Lo} }
+
+func binary(op string, a, b Span) Span {
+	switch op {
+	case "+":
+		return Span{a.Lo + b.Lo, a.Hi + b.Hi}
+	case "-":
+		return Span{a.Lo - b.Hi, a.Hi - b.Lo}
+	case "*", "/":
+		return scale(op, a, b)
+	case ">":
+		return less(b, a, true)
+	case "<":
+		return less(a, b, true)
+	case ">=":
+		return less(b, a, false)
+	case "<=":
+		return less(a, b, false)
+	case "==":
+		return equal(a, b)
+	case "!=":
+		return equal(a, b).not()
+	}
+	return bits(op, a, b)
+}
+
+// scale multiplies or divides. What is divided by zero is zero: Perl would end the
+// rule there, without a hit.
+func scale(op string, a, b Span) Span {
+	if op == "/" {
+		if b.False() {
+			return Known(0)
+		}
+		if !b.True() {
+			return Span{math.Inf(-1), math.Inf(1)}
+		}
+		b = Span{1 / b.Hi, 1 / b.Lo}
+	}
+	out := Known(a.Lo * b.Lo)
+	for _, v := range []float64{a.Lo * b.Hi, a.Hi * b.Lo, a.Hi * b.Hi} {
+		out = join(out, Known(v))
+	}
+	return out
+}
+
+// less compares; strict is "<", else "<=".
+func less(a, b Span, strict bool) Span {
+	switch {
+	case a.Hi < b.Lo, !strict && a.Hi <= b.Lo:
+		return Known(1)
+	case a.Lo > b.Hi, strict && a.Lo >= b.Hi:
+		return Known(0)
+	}
+	return Span{0, 1}
+}
+
+func equal(a, b Span) Span {
+	switch {
+	case a.Known() && b.Known() && a.Lo == b.Lo:
+		return Known(1)
+	case a.Hi < b.Lo, b.Hi < a.Lo:
+		return Known(0)
+	}
+	return Span{0, 1}
+}
+
+func bits(op string, a, b Span) Span {
+	if !a.Known() || !b.Known() {
+		return Span{0, math.Inf(1)}
+	}
+	x, y := uint64(math.Max(a.Lo, 0)), uint64(math.Max(b.Lo, 0))
+	switch op {
+	case "&":
+		x &= y
+	case "|":
+		x |= y
+	case "^":
+		x ^= y
+	}
+	return Known(float64(x))
+}
+
+// precedence of the operators of two operands, as perlop has it.
+var precedence = map[string]int{"||": 1, "&&": 2, "|": 3, "^": 3, "&": 4, "==": 5, "!=": 5,
+	"<": 6, ">": 6, "<=": 6, ">=": 6, "+": 7, "-": 7, "*": 8, "/": 8}
+
+type exprParser struct {
+	text  string
+	depth int
+	rules []string
+	slots map[string]int
+}
+
+// ParseExpr reads a meta's expression; rules_matching(GLOB) must have been replaced.
+func ParseExpr(text string) (*Expr, error) {
+	p := &exprParser{text: text, slots: map[string]int{}}
+	if strings.ReplaceAll(strings.ReplaceAll(text, " ", ""), "\t", "") == "()" {
+		return &Expr{op: "num"}, nil // a name that others set
+	}
+	e, err := p.ternary()
+	if err != nil {
+		return nil, err
+	}
+	if p.skip(); p.text != "" {
+		return nil, fmt.Errorf("%q does not belong here", short(p.text))
+	}
+	root := *e
+	root.rules = p.rules
+	return &root, nil
+}
+
+func short(s string) string {
+	if len(s) > 20 {
+		s = s[:20] + "..."
+	}
+	return s
+}
+
+func (p *exprParser) skip() { p.text = strings.TrimLeft(p.text, " \t") }
+
+// operator takes the next operator if it is one of two operands.
+func (p *exprParser) operator() string {
+	p.skip()
+	for n := 2; n > 0; n-- {
+		if len(p.text) >= n && precedence[p.text[:n]] > 0 {
+			return p.text[:n]
+		}
+	}
+	return ""
+}
+
+func (p *exprParser) ternary() (*Expr, error) {
+	if p.depth++; p.depth > maxDepth {
+		return nil, fmt.Errorf("parentheses are nested more than %d deep", maxDepth)
+	}
+	defer func() { p.depth-- }()
+	cond, err := p.binary(1)
+	if err != nil {
+		return nil, err
+	}
+	if p.skip(); !strings.HasPrefix(p.text, "?") {
+		return cond, nil
+	}
+	p.text = p.text[1:]
+	yes, err := p.ternary()
+	if err != nil {
+		return nil, err
+	}
+	if p.skip(); !strings.HasPrefix(p.text, ":") {
+		return nil, errors.New(`there is "?" without ":"`)
+	}
+	p.text = p.text[1:]
+	no, err := p.ternary()
+	if err != nil {
+		return nil, err
+	}
+	return &Expr{op: "?", args: []*Expr{cond, yes, no}}, nil
+}
+
+func (p *exprParser) binary(least int) (*Expr, error) {
+	left, err := p.unary()
+	if err != nil {
+		return nil, err
+	}
+	for {
+		op := p.operator()
+		if op == "" || precedence[op] < least {
+			return left, nil
+		}
+		p.text = p.text[len(op):]
+		right, err := p.binary(precedence[op] + 1)
+		if err != nil {
+			return nil, err
+		}
+		left = &Expr{op: op, args: []*Expr{left, right}}
+	}
+}
+
+func (p *exprParser) unary() (*Expr, error) {
+	p.skip()
+	if p.text == "" {
+		return nil, errors.New("the expression ends too early")
+	}
+	switch c := p.text[0]; {
+	case c == '!' || c == '-' || c == '+':
+		return p.sign(c)
+	case c == '(':
+		return p.parenthesis()
+	case c >= '0' && c <= '9' || c == '.':
+		return p.number()
+	case wordByte(c):
+		n := 1
+		for n < len(p.text) && (wordByte(p.text[n])) {
+			n++
+		}
+		name := p.text[:n]
+		p.text = p.text[n:]
+		return &Expr{op: "rule", slot: p.slot(name)}, nil
+	}
+	return nil, fmt.Errorf("%q is no rule, number or operator", short(p.text))
+}
+
+func (p *exprParser) slot(name string) int {
+	n, ok := p.slots[name]
+	if !ok {
+		n = len(p.rules)
+		p.slots[name] = n
+		p.rules = append(p.rules, name)
+	}
+	return n
+}
+
+func (p *exprParser) sign(c byte) (*Expr, error) {
+	if p.depth++; p.depth > maxDepth {
+		return nil, fmt.Errorf("operators are nested more than %d deep", maxDepth)
+	}
+	defer func() { p.depth-- }()
+	p.text = p.text[1:]
+	a, err := p.unary()
+	if err != nil || c == '+' {
+		return a, err
+	}
+	return &Expr{op: "u" + string(c), args: []*Expr{a}}, nil
+}
+
+func (p *exprParser) parenthesis() (*Expr, error) {
+	p.text = p.text[1:]
+	e, err := p.ternary()
+	if err != nil {
+		return nil, err
+	}
+	if p.skip(); !strings.HasPrefix(p.text, ")") {
+		return nil, errors.New(`a ")" is missing`)
+	}
+	p.text = p.text[1:]
+	return e, nil
+}
+
+func (p *exprParser) number() (*Expr, error) {
+	n := len(p.text) - len(strings.TrimLeft(p.text, "0123456789."))
+	v, ok := readNumber(p.text[:n])
+	if !ok {
+		return nil, fmt.Errorf("%q is no number", p.text[:n])
+	}
+	p.text = p.text[n:]
+	return &Expr{op: "num", num: v}, nil
+}

@@ -1,0 +1,108 @@
+package conf
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"mtad/spam/spamtest"
+)
+
+// perlRule is a rule as SpamAssassin has read it.
+type perlRule struct {
+	Type                       int
+	Text, QR, TFlags, Describe spamtest.Bytes
+	Scores                     [4]float64
+	Priority                   int
+}
+
+// perlTypes are its numbers of types.
+var perlTypes = map[int]Type{0x8: Header, 0x9: HeaderEval, 0xa: Body, 0xb: BodyEval, 0xc: Full, 0xd: FullEval, 0xe: RawBody, 0xf: RawBodyEval,
+	0x10: URI, 0x12: Meta, 0x13: RBLEval, 0x14: Empty}
+
+func TestStockRules(t *testing.T) {
+	var perl struct {
+		Rules               map[string]perlRule
+		Lists               map[string][]string
+		URIDNSBLs, Plugins  []string
+		TLDs, Second, Third int
+	}
+	spamtest.Start(t, "..", spamtest.Stock, spamtest.Site).Ask(t, "conf", &perl)
+	s, err := Load([]string{spamtest.Stock, spamtest.Site}, Options{Local: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range s.Problems {
+		t.Errorf("%v", p)
+	}
+	for name, want := range perl.Rules {
+		r := s.Rule(name)
+		if r == nil {
+			t.Errorf("%s (%s) is missing", name, want.Text)
+			continue
+		}
+		compare(t, s, r, want)
+	}
+	for _, r := range s.Rules() {
+		if _, ok := perl.Rules[r.Name]; !ok && r.Type != AskDNS {
+			t.Errorf("%s of %s:%d is not there in Perl", r.Name, r.File, r.Line)
+		}
+	}
+	for name, want := range perl.Lists {
+		var got []string
+		if pairs := s.Pairs(name); pairs != nil {
+			for _, p := range pairs {
+				got = append(got, p.Pattern)
+			}
+		} else {
+			l := s.Addresses(name)
+			got = slices.Concat(sortedKeys(l.exact), l.patterns)
+		}
+		slices.Sort(got)
+		if slices.Sort(want); !slices.Equal(got, want) {
+			t.Errorf("%s: %d patterns, want %d", name, len(got), len(want))
+		}
+	}
+	if got := sortedKeys(s.uriLists); !slices.Equal(got, perl.URIDNSBLs) {
+		t.Errorf("lists of hosts %q, want %q", got, perl.URIDNSBLs)
+	}
+	if d := s.Domains(); len(d.tld) != perl.TLDs || len(d.second) != perl.Second || len(d.third) != perl.Third {
+		t.Errorf("domains %d %d %d, want %d %d %d", len(d.tld), len(d.second), len(d.third), perl.TLDs, perl.Second, perl.Third)
+	}
+}
+
+func compare(t *testing.T, s *Ruleset, r *Rule, want perlRule) {
+	typ, known := perlTypes[want.Type]
+	switch {
+	case r.Type == MIMEHeader || r.Type == URIDetail || r.Type == AskDNS: // functions there
+	case !known || typ != r.Type:
+		t.Errorf("%s is %v, want %#x (%s)", r.Name, r.Type, want.Type, want.Text)
+		return
+	}
+	for i, score := range want.Scores {
+		if got := s.Score(r.Name, ScoreSet(i)); got != score {
+			t.Errorf("%s: score %v in set %d, want %v", r.Name, got, i, score)
+		}
+	}
+	if r.Priority != want.Priority && r.Expr == nil && want.Priority > -10000 && want.Priority != -100 {
+		t.Errorf("%s: priority %d, want %d", r.Name, r.Priority, want.Priority)
+	}
+	if got := parseFlags(string(want.TFlags)); r.Expr == nil && got.Net != r.Flags.Net || got.Multiple != r.Flags.Multiple || got.MaxHits != r.Flags.MaxHits || got.Nice != r.Flags.Nice {
+		t.Errorf("%s: flags %q, want %q", r.Name, r.Flags.Text, want.TFlags)
+	}
+	if got := s.Description(r.Name); got != string(want.Describe) {
+		t.Errorf("%s: %q, want %q", r.Name, got, want.Describe)
+	}
+	if want.QR == "" || r.Pattern == "" || r.Type == MIMEHeader {
+		return
+	}
+	qr := string(want.QR)
+	inner := qr[strings.IndexByte(qr, ':')+1 : len(qr)-1]
+	inner = strings.TrimPrefix(inner, "(?aa)")
+	if own := strings.TrimPrefix(r.Modifiers, "aa"); own != "" {
+		inner = strings.TrimPrefix(inner, "(?"+own+")")
+	}
+	if inner != r.Pattern {
+		t.Errorf("%s: pattern\n%s, want\n%s", r.Name, r.Pattern, inner)
+	}
+}

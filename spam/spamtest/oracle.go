@@ -1,0 +1,82 @@
+// Package spamtest asks SpamAssassin itself what it makes of its configuration and of
+// messages, for tests that compare this program with it.
+package spamtest
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"mtad/internal/mtatest"
+)
+
+// Where Debian has SpamAssassin's rules and their configuration.
+const (
+	Stock = "/usr/share/spamassassin"
+	Site  = "/etc/spamassassin"
+)
+
+// Bytes are octets, which JSON carries as the characters of the same numbers.
+type Bytes string
+
+// UnmarshalJSON reads null as "".
+func (b *Bytes) UnmarshalJSON(text []byte) error {
+	var s string
+	if err := json.Unmarshal(text, &s); err != nil {
+		return err
+	}
+	out := make([]byte, 0, len(s))
+	for _, r := range s {
+		out = append(out, byte(r))
+	}
+	*b = Bytes(out)
+	return nil
+}
+
+// Oracle is a running SpamAssassin.
+type Oracle struct {
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+// Start starts one; it ends with the test. room is the way to the directory "spam",
+// rules and site are directories, and options are those of testdata/oracle.pl. The
+// test is skipped where SpamAssassin is not installed.
+func Start(t testing.TB, room, rules, site string, options ...string) *Oracle {
+	t.Helper()
+	mtatest.Program(t, "spamassassin")
+	args := append([]string{filepath.Join(room, "testdata/oracle.pl"), rules, site}, options...)
+	cmd := exec.CommandContext(t.Context(), "perl", args...)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	mtatest.Check(t, err)
+	out, err := cmd.StdoutPipe()
+	mtatest.Check(t, err)
+	mtatest.Check(t, cmd.Start())
+	t.Cleanup(func() {
+		in.Close()
+		cmd.Wait()
+	})
+	return &Oracle{in, bufio.NewReader(out)}
+}
+
+// Ask asks for a line and reads the answer.
+func (o *Oracle) Ask(t testing.TB, line string, to any) {
+	t.Helper()
+	_, err := io.WriteString(o.in, line+"\n")
+	mtatest.Check(t, err)
+	head, err := o.out.ReadString('\n')
+	mtatest.Check(t, err)
+	n, err := strconv.Atoi(strings.TrimSpace(head))
+	mtatest.Check(t, err)
+	text := make([]byte, n+1)
+	_, err = io.ReadFull(o.out, text)
+	mtatest.Check(t, err)
+	mtatest.Check(t, json.Unmarshal(text, to))
+}
