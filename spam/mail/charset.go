@@ -1,0 +1,156 @@
+package mail
+
+import (
+	"bytes"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/htmlindex"
+	"golang.org/x/text/encoding/ianaindex"
+	"golang.org/x/text/encoding/simplifiedchinese"
+	"golang.org/x/text/encoding/unicode"
+)
+
+func ascii(b []byte) bool {
+	for _, c := range b {
+		if c >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+var (
+	asciiName = regexp.MustCompile(`(?i)^(?:US-)?ASCII$`)
+	plainName = regexp.MustCompile(`(?i)^(?:(?:US-)?ASCII|ANSI[_ ]?X3\.4-(?:1986|1968)|ISO646-US|ISO[ -]?8859(?:-\d{1,2})?|Windows-\d{4}|UTF-?8|(?:KOI8|EUC)-[A-Z]{1,2}|Big5|GBK|GB[ -]?18030(?:-20\d\d)?)$`)
+	utf16Name = regexp.MustCompile(`(?i)^UTF[ -]?16`)
+	latinName = regexp.MustCompile(`(?i)^(?:ISO-?8859-1|Windows-1252|CP1252)$`)
+	utf8Name  = regexp.MustCompile(`(?i)^UTF-?8$`)
+	gb18030   = regexp.MustCompile(`(?i)^GB[ -]?18030(?:-20\d\d)?$`)
+)
+
+// toUTF8 decodes octets that are said to be of a charset. UTF-8 is tried first, as many
+// say otherwise; what can not be decoded at all is taken for Windows-1252. insist
+// believes what is declared.
+func toUTF8(b []byte, declared string, insist bool) []byte {
+	plain := ascii(b)
+	if plain && plainName.MatchString(declared) {
+		return b
+	}
+	if !plain && !insist && utf8.Valid(b) {
+		return b
+	}
+	if out, ok := decodeAs(b, declared, insist, plain); ok {
+		return out
+	}
+	if plain {
+		return b
+	}
+	return decode1252(b)
+}
+
+func decodeAs(b []byte, declared string, insist, plain bool) ([]byte, bool) {
+	switch {
+	case asciiName.MatchString(declared) && !insist:
+		return nil, false
+	case utf16Name.MatchString(declared):
+		return decodeUTF16(b)
+	case latinName.MatchString(declared):
+		return decode1252(b), insist || !bytes.ContainsAny(b, unassigned)
+	case utf8Name.MatchString(declared):
+		if !insist {
+			return nil, false // tried before
+		}
+		return bytes.ToValidUTF8(b, []byte("\uFFFD")), true
+	}
+	if strings.EqualFold(declared, "utf-7") {
+		return decodeUTF7(b)
+	}
+	e := charsetNamed(declared)
+	if e == nil {
+		return nil, false
+	}
+	return strict(e, b, insist)
+}
+
+// strict decodes; without insist it fails where an octet is not of the charset.
+func strict(e encoding.Encoding, b []byte, insist bool) ([]byte, bool) {
+	out, err := e.NewDecoder().Bytes(b)
+	if err != nil || !insist && bytes.Contains(out, []byte("\uFFFD")) {
+		return nil, false
+	}
+	return out, true
+}
+
+func charsetNamed(name string) encoding.Encoding {
+	name = strings.TrimSpace(name)
+	if e, err := ianaindex.IANA.Encoding(name); err == nil && e != nil {
+		return e
+	}
+	if e, err := htmlindex.Get(name); err == nil { // names that browsers know
+		return e
+	}
+	if gb18030.MatchString(name) {
+		return simplifiedchinese.GBK
+	}
+	return nil
+}
+
+// unassigned are octets that have no character in Windows-1252.
+const unassigned = "\x81\x8d\x8f\x90\x9d"
+
+// decode1252 decodes what nothing else could.
+func decode1252(b []byte) []byte {
+	out := make([]byte, 0, len(b)+len(b)/8)
+	for _, c := range b {
+		switch {
+		case c < 0x80:
+			out = append(out, c)
+		case strings.IndexByte(unassigned, c) >= 0:
+			out = utf8.AppendRune(out, utf8.RuneError)
+		default:
+			out = utf8.AppendRune(out, charmap.Windows1252.DecodeByte(c))
+		}
+	}
+	return out
+}
+
+// decodeUTF16 finds the order of octets from where zeros and spaces are. With a mark of
+// the order SpamAssassin decodes nothing, whatever its comment says.
+func decodeUTF16(b []byte) ([]byte, bool) {
+	if len(b)%2 != 0 || bytes.HasPrefix(b, []byte("\xff\xfe")) || bytes.HasPrefix(b, []byte("\xfe\xff")) {
+		return nil, false
+	}
+	order := unicode.BigEndian
+	switch le, be := utf16Clues(b); {
+	case le > be:
+		order = unicode.LittleEndian
+	case be == le:
+		return nil, false
+	}
+	return strict(unicode.UTF16(order, unicode.IgnoreBOM), b, false)
+}
+
+func utf16Clues(b []byte) (le, be int) {
+	var even, odd int
+	for i := 0; i+1 < len(b); i += 2 {
+		even += int(b[i]>>4) + int(b[i]&15)
+		odd += int(b[i+1]>>4) + int(b[i+1]&15)
+		switch {
+		case b[i] == 0x20 && b[i+1] == 0:
+			le++
+		case b[i] == 0 && b[i+1] == 0x20:
+			be++
+		}
+	}
+	if even > odd*4 {
+		le++
+	}
+	if odd*4 > even {
+		be++
+	}
+	return le, be
+}
