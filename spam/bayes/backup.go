@@ -1,0 +1,223 @@
+package bayes
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Export writes all of a store as "sa-learn --backup" does (version 3), for
+// "sa-learn --restore" or Import. Messages whose names have line ends are left out.
+func Export(ctx context.Context, s Store, w io.Writer) error {
+	out := bufio.NewWriter(w)
+	err := s.View(ctx, func(tx Reader) error {
+		t, _, err := tx.Counts(nil)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "v\t3\tdb_version # this must be the first line!!!\nv\t%d\tnum_spam\nv\t%d\tnum_nonspam\n", t.Spam, t.Ham)
+		token := func(e Entry) error {
+			_, err := fmt.Fprintf(out, "t\t%d\t%d\t%d\t%s\n", e.Spam, e.Ham, e.ATime, e.Hash)
+			return err
+		}
+		return tx.Each(token, func(id string, c Class) error {
+			if strings.ContainsAny(id, "\r\n") {
+				return nil
+			}
+			_, err := fmt.Fprintf(out, "s\t%c\t%s\n", c, id)
+			return err
+		})
+	})
+	if err == nil {
+		err = out.Flush()
+	}
+	if err != nil {
+		return fmt.Errorf("bayes: export: %w", err)
+	}
+	return nil
+}
+
+// Imported is what a backup has brought.
+type Imported struct {
+	Tokens, Messages int
+	Skipped          int // lines that are not understood
+}
+
+// maxBackupLine bounds lines of backups, in octets.
+const maxBackupLine = 64 << 10
+
+// Import replaces all of a store by a backup (version 2 or 3). Nothing changes if it
+// can not be read. Times after now count as now.
+func Import(ctx context.Context, s Store, r io.Reader, now time.Time) (done Imported, err error) {
+	err = s.Update(ctx, func(tx Writer) error {
+		if err := tx.Clear(); err != nil {
+			return err
+		}
+		i := &importer{tx: tx, now: now.Unix()}
+		err := i.read(r)
+		done = i.done
+		return err
+	})
+	if err != nil {
+		return Imported{}, fmt.Errorf("bayes: import: %w", err)
+	}
+	return done, nil
+}
+
+type importer struct {
+	tx      Writer
+	now     int64
+	version int64
+	totals  Totals
+	hasSpam bool
+	hasHam  bool
+	batch   []Entry
+	hashes  []Hash
+	inBatch map[Hash]int
+	done    Imported
+}
+
+func (i *importer) read(r io.Reader) error {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(make([]byte, 0, 4096), maxBackupLine)
+	i.inBatch = map[Hash]int{}
+	for n := 1; lines.Scan(); n++ {
+		if err := i.line(n, lines.Bytes()); err != nil {
+			return err
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return err
+	}
+	switch {
+	case i.version == 0:
+		return errors.New("the backup is empty")
+	case !i.hasSpam || !i.hasHam:
+		return errors.New("the backup has no line num_spam or num_nonspam: it is cut off or none of Bayes")
+	}
+	return i.flush()
+}
+
+func (i *importer) line(n int, line []byte) error {
+	if n == 1 {
+		return i.first(line)
+	}
+	kind, rest := column(line)
+	switch string(kind) {
+	case "v":
+		i.variable(rest)
+	case "t":
+		return i.tokenLine(rest)
+	case "s":
+		return i.message(rest)
+	default:
+		i.done.Skipped++
+	}
+	return nil
+}
+
+// first reads the version.
+func (i *importer) first(line []byte) error {
+	kind, rest := column(line)
+	value, name := column(rest)
+	if string(kind) != "v" || !bytes.HasPrefix(name, []byte("db_version")) {
+		return errors.New(`line 1 is no "v 3 db_version": this is no backup of sa-learn`)
+	}
+	if i.version = number(value); i.version != 2 && i.version != 3 {
+		return fmt.Errorf("version %.20s of the database is not known, only 2 and 3 are", value)
+	}
+	return nil
+}
+
+func (i *importer) variable(rest []byte) {
+	value, name := column(rest)
+	switch string(name) {
+	case "num_spam":
+		i.totals.Spam, i.hasSpam = max(0, number(value)), true
+	case "num_nonspam":
+		i.totals.Ham, i.hasHam = max(0, number(value)), true
+	default:
+		i.done.Skipped++
+	}
+}
+
+// tokenLine reads counts, time and hash; version 2 has the token itself.
+func (i *importer) tokenLine(rest []byte) error {
+	spam, rest := column(rest)
+	ham, rest := column(rest)
+	atime, token := column(rest)
+	e := Entry{Count: Count{max(0, number(spam)), max(0, number(ham)), min(max(0, number(atime)), i.now)}}
+	if i.version < 3 {
+		e.Hash = HashOf(token)
+	} else if n, err := hex.Decode(e.Hash[:], token[:min(len(token), 10)]); err != nil || n != 5 || len(token) != 10 {
+		i.done.Skipped++
+		return nil
+	}
+	if e.none() {
+		i.done.Skipped++
+		return nil
+	}
+	if at, twice := i.inBatch[e.Hash]; twice {
+		i.batch[at] = e
+		return nil
+	}
+	i.inBatch[e.Hash] = len(i.batch)
+	i.batch, i.hashes = append(i.batch, e), append(i.hashes, e.Hash)
+	if len(i.batch) >= expireBatch {
+		return i.flush()
+	}
+	return nil
+}
+
+// flush writes the tokens gathered, and the totals.
+func (i *importer) flush() error {
+	_, was, err := i.tx.Counts(i.hashes)
+	if err != nil {
+		return err
+	}
+	for k, e := range i.batch {
+		i.totals.replaced(was[k], e.Count)
+	}
+	err = i.tx.Put(i.totals, i.batch)
+	i.batch, i.hashes = i.batch[:0], i.hashes[:0]
+	clear(i.inBatch)
+	i.done.Tokens = int(i.totals.Tokens)
+	return err
+}
+
+func (i *importer) message(rest []byte) error {
+	class, id := column(rest)
+	if len(class) != 1 || Class(class[0]) != Spam && Class(class[0]) != Ham || len(id) == 0 {
+		i.done.Skipped++
+		return nil
+	}
+	i.done.Messages++
+	return i.tx.Mark(string(id), Class(class[0]))
+}
+
+// column cuts at the first run of white space.
+func column(line []byte) (first, rest []byte) {
+	const space = " \t\r\f\v"
+	n := bytes.IndexAny(line, space)
+	if n < 0 {
+		return line, nil
+	}
+	return line[:n], bytes.TrimLeft(line[n:], space)
+}
+
+// number reads the digits that a text begins with.
+func number(text []byte) int64 {
+	n := 0
+	for n < len(text) && n < 18 && (text[n] >= '0' && text[n] <= '9' || n == 0 && text[n] == '-') {
+		n++
+	}
+	v, _ := strconv.ParseInt(string(text[:n]), 10, 64)
+	return v
+}
