@@ -1,0 +1,347 @@
+package spam
+
+import (
+	"context"
+	"math"
+	"sort"
+	"strings"
+	"time"
+
+	"mtad/spam/conf"
+	"mtad/spam/regex"
+	"mtad/spam/scan"
+)
+
+// Bounds of one check.
+const (
+	steps     = 400_000_000 // of patterns
+	stepsEach = 20_000_000
+	maxHits   = 100_000 // of one rule in one message
+	maxMatch  = 200     // octets kept of a match
+)
+
+// Hit is a rule that has hit.
+type Hit struct {
+	Rule  string
+	Score float64
+	Value float64  // how often, or what a meta comes to
+	Times int      // how often it has hit
+	Area  string   // "BODY: " and its like
+	Match string   // what the pattern has matched, the beginning of it
+	Log   []string // what a function says of it
+}
+
+// Unknown is a rule of which it is not known whether it hits, and why.
+type Unknown struct{ Rule, Why string }
+
+// Result is what the rules say of a message.
+type Result struct {
+	Score    float64
+	Required float64
+	Hits     []Hit // sorted by name; rules with a name "__..." are in Sub
+	Sub      []Hit
+	Unknown  []Unknown
+	Took     time.Duration
+	Scan     *scan.Scan
+}
+
+// Spam reports whether the score reaches what is required.
+func (r *Result) Spam() bool { return r.Score >= r.Required }
+
+// Names are the names of the hits.
+func (r *Result) Names() []string {
+	var out []string
+	for _, h := range r.Hits {
+		out = append(out, h.Rule)
+	}
+	return out
+}
+
+// check is one message's run.
+type check struct {
+	e     *Engine
+	s     *scan.Scan
+	value []float64
+	match []string
+	why   map[*rule]string // unknown
+	cand  regex.Candidates
+	caps  []int
+}
+
+// Check judges a message: its octets as they came, with the Received field of this
+// server on top. It keeps text until the Result is given up.
+func (e *Engine) Check(ctx context.Context, text []byte, f scan.Facts) *Result {
+	start := time.Now()
+	b := &regex.Budget{Steps: steps, PerMatch: stepsEach}
+	c := &check{e: e, s: scan.New(ctx, e.settings, text, f, b), value: make([]float64, len(e.rules)), match: make([]string, len(e.rules)), why: map[*rule]string{}}
+	for name, why := range e.cannot {
+		c.why[e.byName[name]] = why
+	}
+	c.run()
+	out := c.result()
+	out.Took = time.Since(start)
+	return out
+}
+
+// run runs all rules. When the context ends, what has not run is unknown.
+func (c *check) run() {
+	for _, phase := range []func(){
+		func() { c.each(c.e.captures, c.capture) },
+		func() {
+			for i := range c.e.headers {
+				c.headers(&c.e.headers[i])
+			}
+		},
+		func() { c.group(c.e.body, c.s.Body) },
+		func() { c.group(c.e.uris, c.uriTexts) },
+		func() { c.group(c.e.raw, c.s.Mail.RawText) },
+		func() { c.group(c.e.full, func() [][]byte { return [][]byte{c.whole()} }) },
+		func() { c.each(c.e.parts, c.mimeHeader) },
+		func() { c.each(c.e.details, c.uriDetail) },
+		func() { c.each(c.e.template, c.templated) },
+		func() { c.each(c.e.evals, c.eval) },
+	} {
+		phase()
+	}
+	for _, r := range c.e.metas {
+		c.meta(r)
+	}
+}
+
+// late reports whether the time for the message is over.
+func (c *check) late() bool {
+	return c.s.Context.Err() != nil
+}
+
+const timeOver = "the time for the message was over"
+
+// each runs rules one by one.
+func (c *check) each(rules []*rule, run func(*rule)) {
+	for _, r := range rules {
+		if c.late() {
+			c.why[r] = timeOver
+			continue
+		}
+		run(r)
+	}
+}
+
+// group runs the rules of a group over texts, which are made only if there are rules.
+func (c *check) group(g *group, texts func() [][]byte) {
+	if len(g.rules) == 0 {
+		return
+	}
+	for _, text := range texts() {
+		if c.late() {
+			for _, r := range g.rules {
+				c.why[r] = timeOver
+			}
+			return
+		}
+		c.text(g, text)
+	}
+}
+
+func (c *check) eval(r *rule) {
+	v, err := r.call(c.s, r.Rule, r.Call.Args)
+	switch {
+	case err != nil:
+		c.why[r] = err.Error()
+	case v != 0:
+		c.got(r, v)
+	}
+}
+
+// uriTexts are the links as uri rules see them.
+func (c *check) uriTexts() [][]byte {
+	var out [][]byte
+	for _, u := range c.s.Links().All() {
+		out = append(out, []byte(u))
+	}
+	return out
+}
+
+// whole is the message without the line that an mbox puts before it.
+func (c *check) whole() []byte {
+	return append(append(make([]byte, 0, len(c.s.Mail.Head)+len(c.s.Mail.Body)), c.s.Mail.Head...), c.s.Mail.Body...)
+}
+
+// got counts a hit.
+func (c *check) got(r *rule, v float64) {
+	if v <= 0 {
+		v = 1
+	}
+	if c.value[r.id] == 0 || r.Flags.Multiple {
+		c.value[r.id] += v
+	}
+}
+
+// full reports whether a rule needs no more hits.
+func (c *check) full(r *rule) bool {
+	n := c.value[r.id]
+	if !r.Flags.Multiple {
+		return n > 0
+	}
+	return n >= maxHits || r.Flags.MaxHits > 0 && n >= float64(r.Flags.MaxHits)
+}
+
+// text runs the rules of a group over one text.
+func (c *check) text(g *group, text []byte) {
+	g.filter.Scan(text, &c.cand)
+	c.cand.Each(func(i int) bool {
+		r := g.rules[i]
+		if !c.full(r) && !(r.Flags.NoSubject && c.isSubject(text)) {
+			c.pattern(r, r.re, text)
+		}
+		return true
+	})
+}
+
+func (c *check) isSubject(text []byte) bool {
+	body := c.s.Body()
+	return len(body) > 0 && len(text) > 0 && len(body[0]) > 0 && &body[0][0] == &text[0]
+}
+
+// pattern runs a pattern over a text, once or for every match.
+func (c *check) pattern(r *rule, re *regex.Regexp, text []byte) bool {
+	found := false
+	for at := 0; at <= len(text); {
+		m, err := re.Find(text, at, c.caps, c.s.Budget)
+		if err != nil {
+			c.why[r] = err.Error()
+			return found
+		}
+		if m == nil {
+			return found
+		}
+		c.caps = m
+		found = true
+		if c.match[r.id] == "" {
+			c.match[r.id] = string(text[m[0]:min(m[1], m[0]+maxMatch)])
+		}
+		c.got(r, 1)
+		if !r.Flags.Multiple || c.full(r) {
+			return true
+		}
+		if at = m[1]; m[1] == m[0] {
+			at++
+		}
+	}
+	return found
+}
+
+// headers runs the rules about one field.
+func (c *check) headers(h *headGroup) {
+	if c.late() {
+		for _, r := range append(h.rules[:len(h.rules):len(h.rules)], h.exists...) {
+			c.why[r] = timeOver
+		}
+		return
+	}
+	value, ok := c.s.Joined(h.what)
+	for _, r := range h.exists {
+		if ok {
+			c.got(r, 1)
+		}
+	}
+	text := []byte(value)
+	h.filter.Scan(text, &c.cand)
+	c.cand.Each(func(i int) bool {
+		if r := h.rules[i]; !r.Header.Negate && (ok || !r.Header.HasUnset) {
+			c.pattern(r, r.re, text)
+		}
+		return true
+	})
+	for _, r := range h.rules {
+		switch {
+		case r.Header.HasUnset && !ok:
+			c.compared(r, []byte(r.Header.Unset))
+		case r.Header.Negate:
+			c.compared(r, text)
+		}
+	}
+}
+
+// compared runs a header rule without the filter: negated, or with a text that stands
+// for a missing field.
+func (c *check) compared(r *rule, text []byte) {
+	if !r.Header.Negate {
+		c.pattern(r, r.re, text)
+		return
+	}
+	ok, err := r.re.Match(text, c.s.Budget)
+	switch {
+	case err != nil:
+		c.why[r] = err.Error()
+	case !ok:
+		c.got(r, 1)
+	}
+}
+
+// result gathers the hits.
+func (c *check) result() *Result {
+	out := &Result{Required: c.s.Rules.Number("required_score"), Scan: c.s}
+	for _, r := range c.e.rules {
+		v := c.value[r.id]
+		if v == 0 {
+			continue
+		}
+		delete(c.why, r) // it has hit, whatever came then
+		times := 1
+		if r.re != nil && r.Flags.Multiple {
+			times = int(v)
+		}
+		h := Hit{r.Name, r.score, v, times, r.Type.Area(), c.match[r.id], c.s.Log(r.Name)}
+		if r.Sub() {
+			out.Sub = append(out.Sub, h)
+			continue
+		}
+		out.Hits = append(out.Hits, h)
+		out.Score += r.score
+	}
+	out.Score = math.Round(out.Score*1000) / 1000
+	for r, why := range c.why {
+		out.Unknown = append(out.Unknown, Unknown{r.Name, why})
+	}
+	sort.Slice(out.Unknown, func(i, j int) bool { return out.Unknown[i].Rule < out.Unknown[j].Rule })
+	return out
+}
+
+// meta decides a meta.
+func (c *check) meta(r *rule) {
+	if r.dead {
+		return
+	}
+	v := r.Expr.Eval(func(slot int) conf.Span { return c.span(r.deps[slot]) })
+	switch {
+	case v.True():
+		c.got(r, v.Lo)
+	case !v.False():
+		c.why[r] = "it depends on " + c.firstUnknown(r)
+	}
+}
+
+// span is what is known of a rule that a meta depends on.
+func (c *check) span(d *rule) conf.Span {
+	if d == nil {
+		return conf.Known(0)
+	}
+	v := c.value[d.id]
+	if _, unknown := c.why[d]; unknown && v == 0 {
+		if d.Flags.Multiple || d.Type == conf.Meta {
+			return conf.Span{Lo: 0, Hi: maxHits}
+		}
+		return conf.Span{Lo: 0, Hi: 1}
+	}
+	return conf.Known(v)
+}
+
+func (c *check) firstUnknown(r *rule) string {
+	var out []string
+	for _, d := range r.deps {
+		if d != nil && c.why[d] != "" {
+			out = append(out, d.Name)
+		}
+	}
+	return strings.Join(out, ", ")
+}

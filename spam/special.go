@@ -1,0 +1,247 @@
+package spam
+
+import (
+	"bytes"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"mtad/spam/conf"
+	"mtad/spam/mail"
+	"mtad/spam/regex"
+	"mtad/spam/uri"
+)
+
+// texts are what a rule of some type looks at.
+func (c *check) texts(r *rule) [][]byte {
+	switch r.Type {
+	case conf.Header:
+		what := strings.Join(append([]string{r.Header.Name}, r.Header.Modifiers...), ":")
+		if v, ok := c.s.Joined(what); ok {
+			return [][]byte{[]byte(v)}
+		}
+		return [][]byte{[]byte(r.Header.Unset)}
+	case conf.Body:
+		return c.s.Body()
+	case conf.RawBody:
+		return c.s.Mail.RawText()
+	case conf.Full:
+		return [][]byte{c.whole()}
+	case conf.URI:
+		return c.uriTexts()
+	}
+	return nil
+}
+
+// capture runs a rule whose named groups set tags for other rules.
+func (c *check) capture(r *rule) {
+	names := r.re.Names()
+	found := map[string][]string{}
+	for _, text := range c.texts(r) {
+		if !c.pattern(r, r.re, text) {
+			continue
+		}
+		for i, name := range names {
+			if name != "" && 2*i+1 < len(c.caps) && c.caps[2*i] >= 0 && c.caps[2*i] < c.caps[2*i+1] {
+				found[name] = append(found[name], string(text[c.caps[2*i]:c.caps[2*i+1]]))
+			}
+		}
+		if !r.Flags.Multiple {
+			break
+		}
+	}
+	for name, values := range found {
+		c.s.SetTag(name, values...)
+	}
+}
+
+// templated runs a rule whose pattern has templates: "%{NAME}" stands for what another
+// rule has captured. Without a value the rule does not run.
+func (c *check) templated(r *rule) {
+	pattern := r.Pattern
+	for _, name := range r.Wants {
+		var values []string
+		for _, v := range c.s.Tag(name) {
+			if v != "" {
+				values = append(values, regex.Quote(v))
+			}
+		}
+		if values == nil {
+			return
+		}
+		pattern = strings.ReplaceAll(pattern, `%\{`+name+`\}`, "(?:"+strings.Join(values, "|")+")")
+	}
+	re, err := c.compiled(pattern, r.Modifiers)
+	if err != nil {
+		c.why[r] = err.Error()
+		return
+	}
+	hit := false
+	for _, text := range c.texts(r) {
+		if c.pattern(r, re, text) {
+			hit = true
+			if c.full(r) {
+				break
+			}
+		}
+	}
+	if r.Type == conf.Header && r.Header.Negate {
+		c.value[r.id] = 0
+		if !hit {
+			c.got(r, 1)
+		}
+	}
+}
+
+// compiled compiles a pattern that was made for this message: the same values come
+// again with other messages.
+func (c *check) compiled(pattern, modifiers string) (*regex.Regexp, error) {
+	type result struct {
+		re  *regex.Regexp
+		err error
+	}
+	r := c.s.Once("pattern "+modifiers+" "+pattern, func() any {
+		re, err := regex.CompilePart(pattern, modifiers)
+		return result{re, err}
+	}).(result)
+	return r.re, r.err
+}
+
+// uriDetail runs a rule about parts of links: all its tests must hold for one link.
+func (c *check) uriDetail(r *rule) {
+	for u, d := range c.s.Links().Details {
+		if c.detailHolds(r, u, d) {
+			c.got(r, 1)
+			c.match[r.id] = u[:min(len(u), maxMatch)]
+			return
+		}
+	}
+}
+
+func (c *check) detailHolds(r *rule, u string, d *uri.Detail) bool {
+	for i, t := range r.Detail {
+		if !c.anyMatches(r, r.detail[i], t.Negate, detailValues(t.Key, u, d)) {
+			return false
+		}
+	}
+	return true
+}
+
+// detailValues are the values of one part of a link.
+func detailValues(key, u string, d *uri.Detail) []string {
+	switch key {
+	case "raw":
+		return []string{u}
+	case "cleaned":
+		return d.Cleaned
+	case "text":
+		return d.Text
+	case "domain":
+		return d.Domains()
+	case "host":
+		return sortedKeys(d.Hosts)
+	case "type":
+		return sortedKeys(d.Types)
+	}
+	return nil
+}
+
+// anyMatches reports whether a pattern matches one of several values; negated, whether
+// there is one that it does not match.
+func (c *check) anyMatches(r *rule, re *regex.Regexp, negate bool, values []string) bool {
+	for _, v := range values {
+		ok, err := re.Match([]byte(v), c.s.Budget)
+		if err != nil {
+			c.why[r] = err.Error()
+			return false
+		}
+		if ok != negate {
+			return true
+		}
+	}
+	return false
+}
+
+// mimeHeader runs a rule about the fields of parts: the first part that matches
+// decides. Negated, it hits if none matches.
+func (c *check) mimeHeader(r *rule) {
+	var texts [][]byte
+	index := 0
+	from, to := partRange(r.Flags.Text)
+	c.s.Mail.Walk(func(p *mail.Part) {
+		if index++; index >= from && index <= to {
+			texts = append(texts, partFields(r, p))
+		}
+	})
+	if r.Flags.Concat {
+		texts = [][]byte{bytes.Join(texts, nil)}
+	}
+	if !r.Header.Negate {
+		for _, text := range texts {
+			if c.pattern(r, r.re, text) {
+				return
+			}
+		}
+		return
+	}
+	for _, text := range texts {
+		ok, err := r.re.Match(text, c.s.Budget)
+		if err != nil {
+			c.why[r] = err.Error()
+		}
+		if ok || err != nil {
+			return
+		}
+	}
+	c.got(r, 1)
+}
+
+var rangeFlag = regexp.MustCompile(`(?:^|\s)range=(\d*)(-?)(\d*)(?:\s|$)`)
+
+// partRange reads the flag range=FROM-TO: which parts a rule looks at.
+func partRange(flags string) (from, to int) {
+	from, to = 0, 1000
+	m := rangeFlag.FindStringSubmatch(flags)
+	if m == nil || m[1]+m[3] == "" {
+		return from, to
+	}
+	if n, err := strconv.Atoi(m[1]); err == nil {
+		from = n
+		if m[2] == "" {
+			to = n
+		}
+	}
+	if n, err := strconv.Atoi(m[3]); err == nil && m[2] != "" {
+		to = n
+	}
+	return from, to
+}
+
+// partFields is the text that a mimeheader rule compares in a part: all fields, or the
+// last of the name.
+func partFields(r *rule, p *mail.Part) []byte {
+	raw := len(r.Header.Modifiers) > 0 && r.Header.Modifiers[0] == "raw"
+	value := func(f mail.Field) string {
+		if raw {
+			return f.Raw
+		}
+		return f.Value + "\n"
+	}
+	if r.Header.Name == "ALL" {
+		var text strings.Builder
+		for _, f := range p.Fields {
+			text.WriteString(f.Name + ": " + value(f))
+		}
+		return []byte(text.String())
+	}
+	out := r.Header.Unset
+	for _, f := range p.Fields {
+		if strings.EqualFold(f.Name, r.Header.Name) {
+			out = value(f)
+		}
+	}
+	if r.Flags.Concat && !strings.HasSuffix(out, "\n") {
+		out += "\n"
+	}
+	return []byte(out)
+}
