@@ -1,11 +1,11 @@
-# make build | test | test-long | crash | lint | bench | peers | fuzz | deb
+# make build | test | test-long | crash | lint | bench | peers | fuzz | spam-agreement | deb
 # Only Go and a C compiler are needed, and no root but for peers.
 
 GO ?= go
 # A program of tools/go.mod, built once into .cache.
 TOOLS = $(CURDIR)/.cache/bin
 
-.PHONY: build test test-long crash lint bench peers fuzz deb clean
+.PHONY: build test test-long crash lint bench peers fuzz spam-agreement deb clean
 
 build:
 	$(GO) build -o mtad ./cmd/mtad
@@ -19,13 +19,18 @@ test: lint
 # What is too long for every day: the kills, half an hour of mixed load, and every
 # harness whole.
 test-long: crash
-	MTAD_LONG=1 $(GO) test -count=1 -tags e2e -v -p 1 -timeout 2h ./internal/e2e ./internal/e2e/soak
+	MTAD_LONG=1 $(GO) test -count=1 -tags e2e -v -p 1 -timeout 2h ./internal/e2e ./internal/e2e/soak ./spam/bayes
 
 # N kills of the real program, in turn at each point and at any moment, and what
 # became of the mail (docs/promises.md).
 N ?= 200
 crash:
 	$(GO) test -count=1 -tags e2e -v -timeout 2h -run TestCrash ./internal/e2e/crash -kills $(N)
+
+# How far spamscore and SpamAssassin agree, on messages that nobody looks at while
+# the engine is written.
+spam-agreement:
+	$(GO) test -count=1 ./spam -run TestAgreement -timeout 30m -agreement-seed 2 -agreement-size 600 -agreement $(CURDIR)/docs/spamscore-agreement.md
 
 lint: $(TOOLS)/golangci-lint
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }

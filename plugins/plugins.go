@@ -13,6 +13,7 @@ import (
 	"mtad/plugins/rbl"
 	"mtad/plugins/rewrite"
 	"mtad/plugins/sieve"
+	"mtad/plugins/spamscore"
 	"mtad/plugins/spf"
 	"mtad/plugins/thresholds"
 )
@@ -39,6 +40,7 @@ func Kinds(d Deps) []pipeline.Kind {
 		external.Kind(),
 		lua.Kind(d.Lua),
 		sieve.Kind(d.Sieve),
+		spamscore.Kind(),
 		thresholds.Kind(),
 	}
 }

@@ -113,7 +113,7 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().StringVarP(&g.config, "config", "c", "", "configuration file (default: ./mtad-dev/mtad.hcl, then /etc/mtad/mtad.hcl)")
 	root.AddCommand(
 		newServe(g), newStatus(g), newReload(g), newStop(g), newConfig(g), newFilter(), newPlugin(g),
-		newQueue(g), newTrace(g), newLog(g), newReport(g), newDomain(g), newUser(g), newAlias(g), newRoute(g), newMap(g), newSieve(g), newLua(g),
+		newQueue(g), newTrace(g), newLog(g), newReport(g), newDomain(g), newUser(g), newAlias(g), newRoute(g), newMap(g), newSpam(g), newSieve(g), newLua(g),
 		newSMTP(g), newMilter(g), newPipeline(g), newDB(g), newMailbox(g), newCheck(g), newVersion(), newCompat(g), newSendmail(g),
 	)
 	return root

@@ -60,7 +60,7 @@ func newFilter(b config.Block, _ pipeline.Env) (pipeline.Filter, error) {
 func (*filter) Stages() pipeline.Stages { return pipeline.At(pipeline.Message) }
 
 func (*filter) Access(pipeline.Stage) (reads, writes pipeline.Facts) {
-	return pipeline.Scores, pipeline.Header | pipeline.Tags | pipeline.Envelope
+	return pipeline.Scores | pipeline.Tags, pipeline.Header | pipeline.Tags | pipeline.Envelope
 }
 
 // Filter judges the sum.
@@ -76,13 +76,19 @@ func (f *filter) Filter(_ context.Context, _ pipeline.Stage, v *pipeline.View) (
 		out.Action, out.Reply = pipeline.Reject, smtp.NewReply(550, 7, 1, f.Text)
 		return out, nil
 	}
+	// A scorer with fields of its own has said so: one status is enough.
+	_, told := v.Tag("spam.status")
 	if f.Header {
-		out.Mods = append(out.Mods,
-			pipeline.AddHeader{Name: "X-Spam-Score", Value: fmt.Sprintf("%.1f", sum)},
-			pipeline.AddHeader{Name: "X-Spam-Status", Value: status(scores, sum, f.Tag)})
+		out.Mods = append(out.Mods, pipeline.AddHeader{Name: "X-Spam-Score", Value: fmt.Sprintf("%.1f", sum)})
+		if !told {
+			out.Mods = append(out.Mods, pipeline.AddHeader{Name: "X-Spam-Status", Value: status(scores, sum, f.Tag)})
+		}
 	}
 	if over(f.Tag) {
-		out.Mods = append(out.Mods, pipeline.AddHeader{Name: "X-Spam-Flag", Value: "YES"}, pipeline.Tag{Name: "spam"})
+		if !told {
+			out.Mods = append(out.Mods, pipeline.AddHeader{Name: "X-Spam-Flag", Value: "YES"})
+		}
+		out.Mods = append(out.Mods, pipeline.Tag{Name: "spam"})
 	}
 	switch {
 	case over(f.Quarantine):

@@ -1,0 +1,315 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"mtad/spam"
+	"mtad/spam/conf"
+	"mtad/spam/scan"
+)
+
+func newSpam(*global) *cobra.Command {
+	return noun("spam", "SpamAssassin's rules: what they say of messages, and which there are", newSpamCheck(), newSpamExplain(), newSpamRules())
+}
+
+// spamSource is where the rules are, and how they are run.
+type spamSource struct {
+	paths []string
+	prefs string
+	net   bool
+}
+
+func (s *spamSource) flags(cmd *cobra.Command) {
+	cmd.Flags().StringSliceVar(&s.paths, "rules", nil, "files and directories with rules, instead of those that are installed")
+	cmd.Flags().StringVar(&s.prefs, "prefs", "", "a file with a user's preferences")
+	cmd.Flags().BoolVar(&s.net, "net", false, "run rules that need the network: what is not known then makes them unknown")
+}
+
+// load reads the rules.
+func (s *spamSource) load() (*conf.Ruleset, *spam.Engine, error) {
+	o := conf.Options{Local: !s.net}
+	rs, err := spam.LoadRules(s.paths, o)
+	if err != nil {
+		return nil, nil, fileError(err)
+	}
+	if s.prefs != "" {
+		text, err := os.ReadFile(s.prefs)
+		if err != nil {
+			return nil, nil, fileError(err)
+		}
+		rs = rs.WithUser(s.prefs, string(text), o)
+	}
+	return rs, spam.New(rs, spam.Options{Net: s.net}), nil
+}
+
+func fileError(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return &exitError{exitNoInput, err}
+	}
+	return &exitError{exitIO, err}
+}
+
+// spamVerdict is what -o json shows of a message.
+type spamVerdict struct {
+	File     string        `json:"file"`
+	Spam     bool          `json:"spam"`
+	Score    float64       `json:"score"`
+	Required float64       `json:"required"`
+	Rules    []spamRule    `json:"rules"`
+	Sub      []spamRule    `json:"subrules,omitempty"`
+	Unknown  []spamUnknown `json:"unknown,omitempty"`
+}
+
+// spamRule is a hit.
+type spamRule struct {
+	Rule        string  `json:"rule"`
+	Score       float64 `json:"score"`
+	Value       float64 `json:"value"`
+	Description string  `json:"description,omitempty"`
+	Match       string  `json:"match,omitempty"`
+}
+
+// spamUnknown is a rule that may or may not hit.
+type spamUnknown struct {
+	Rule string `json:"rule"`
+	Why  string `json:"why"`
+}
+
+func spamRules(rs *conf.Ruleset, hits []spam.Hit) []spamRule {
+	out := []spamRule{}
+	for _, h := range hits {
+		out = append(out, spamRule{h.Rule, h.Score, h.Value, rs.Description(h.Rule), strings.ToValidUTF8(h.Match, "\uFFFD")})
+	}
+	return out
+}
+
+func newSpamCheck() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "check FILE...", Short: "Judge messages by the rules, without a server", Args: cobra.MinimumNArgs(1),
+		Long: "Judge messages by SpamAssassin's rules: print the X-Spam-Status line and the report.\n" +
+			"- is standard input. Exits 1 if one is spam. With -o json every hit comes with its score, what it is\n" +
+			"for and what the pattern matched; -v shows the rules that only others use, and what is not known.",
+	}
+	f := addFormat(cmd)
+	var src spamSource
+	src.flags(cmd)
+	verbose := cmd.Flags().BoolP("verbose", "v", false, "also show subrules, and rules that are unknown")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		rs, e, err := src.load()
+		if err != nil {
+			return err
+		}
+		var all []spamVerdict
+		out := &lines{w: cmd.OutOrStdout()}
+		found := false
+		for _, path := range args {
+			text, err := readMessage(cmd.InOrStdin(), path)
+			if err != nil {
+				return fileError(err)
+			}
+			r := e.Check(cmd.Context(), text, scan.Facts{})
+			found = found || r.Spam()
+			if *f != "table" {
+				all = append(all, verdictOf(rs, path, r, *verbose))
+				continue
+			}
+			if len(args) > 1 {
+				out.printf("%s:\n", clean(path))
+			}
+			printVerdict(out, r, *verbose)
+		}
+		if *f != "table" {
+			err = printList(cmd.OutOrStdout(), *f, all, nil)
+		}
+		if err == nil {
+			err = out.err
+		}
+		if err == nil && found {
+			err = exitf(exitNo, "")
+		}
+		return err
+	}
+	return cmd
+}
+
+// readMessage reads a file, or standard input.
+func readMessage(in io.Reader, path string) ([]byte, error) {
+	if path == "-" {
+		return io.ReadAll(in)
+	}
+	return os.ReadFile(path)
+}
+
+func verdictOf(rs *conf.Ruleset, path string, r *spam.Result, verbose bool) spamVerdict {
+	v := spamVerdict{File: path, Spam: r.Spam(), Score: r.Score, Required: r.Required, Rules: spamRules(rs, r.Hits)}
+	if verbose {
+		v.Sub = spamRules(rs, r.Sub)
+	}
+	for _, u := range r.Unknown {
+		v.Unknown = append(v.Unknown, spamUnknown{u.Rule, u.Why})
+	}
+	return v
+}
+
+func printVerdict(out *lines, r *spam.Result, verbose bool) {
+	host, _ := os.Hostname()
+	report := r.Report(spam.Host{Name: host, Version: spam.Version})
+	for _, h := range report.Fields() {
+		if h.Name == "X-Spam-Status" {
+			out.printf("%s: %s\n", h.Name, cleanLines(h.Template))
+		}
+	}
+	out.printf("\n%s", cleanLines(report.Text()))
+	if !verbose {
+		return
+	}
+	for _, h := range r.Sub {
+		out.printf("%-28s %s\n", h.Rule, clean(h.Match))
+	}
+	for _, u := range r.Unknown {
+		out.printf("%-28s unknown: %s\n", u.Rule, clean(u.Why))
+	}
+}
+
+// cleanLines is clean for a text of several lines with tabs.
+func cleanLines(s string) string {
+	in := strings.Split(s, "\n")
+	for i, l := range in {
+		cells := strings.Split(l, "\t")
+		for j, cell := range cells {
+			cells[j] = clean(cell)
+		}
+		in[i] = strings.Join(cells, "\t")
+	}
+	return strings.Join(in, "\n")
+}
+
+func newSpamExplain() *cobra.Command {
+	cmd := &cobra.Command{Use: "explain RULE...", Short: "Tell what a rule looks for, what it scores and where it stands", Args: cobra.MinimumNArgs(1)}
+	var src spamSource
+	src.flags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		rs, e, err := src.load()
+		if err != nil {
+			return err
+		}
+		out := &lines{w: cmd.OutOrStdout()}
+		for i, name := range args {
+			r := rs.Rule(name)
+			if r == nil {
+				return exitf(exitNo, "there is no rule %s; `mtad spam rules` lists them", name)
+			}
+			if i > 0 {
+				out.printf("\n")
+			}
+			explainRule(out, rs, e, r)
+		}
+		return out.err
+	}
+	return cmd
+}
+
+func explainRule(out *lines, rs *conf.Ruleset, e *spam.Engine, r *conf.Rule) {
+	out.printf("%s  %s\n", r.Name, clean(rs.Description(r.Name)))
+	out.printf("  %s: %s\n", r.Type, clean(r.Text))
+	if s := rs.Score(r.Name, 0); rs.Score(r.Name, conf.WithNet) != s || rs.Score(r.Name, conf.WithBayes) != s || rs.Score(r.Name, conf.WithNet|conf.WithBayes) != s {
+		out.printf("  score: %g local, %g with the network, %g with Bayes, %g with both\n", s, rs.Score(r.Name, conf.WithNet), rs.Score(r.Name, conf.WithBayes), rs.Score(r.Name, conf.WithNet|conf.WithBayes))
+	} else if !r.Sub() {
+		out.printf("  score: %g\n", s)
+	}
+	if r.Flags.Text != "" {
+		out.printf("  flags: %s\n", clean(r.Flags.Text))
+	}
+	out.printf("  in %s, line %d\n", clean(r.File), r.Line)
+	if r.Expr != nil {
+		out.printf("  depends on %s\n", strings.Join(r.Expr.Rules(), ", "))
+	}
+	if why := e.Cannot()[r.Name]; why != "" {
+		out.printf("  can not run: %s\n", clean(why))
+	}
+	var users []string
+	for _, o := range rs.Rules() {
+		if o.Expr != nil && slices.Contains(o.Expr.Rules(), r.Name) {
+			users = append(users, o.Name)
+		}
+	}
+	if users != nil {
+		out.printf("  used by %s\n", strings.Join(users, ", "))
+	}
+}
+
+func newSpamRules() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "rules", Short: "List the rules; with --lint tell what is wrong with them", Args: cobra.NoArgs,
+		Long: "List the rules with their types and scores. With --lint show only the lines that can not be obeyed, by file\n" +
+			"and line, and the rules that can not run, and why; exits 1 if there are any.",
+	}
+	f := addFormat(cmd)
+	var src spamSource
+	src.flags(cmd)
+	lint := cmd.Flags().Bool("lint", false, "show what is wrong")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		rs, e, err := src.load()
+		if err != nil {
+			return err
+		}
+		if *lint {
+			return lintRules(cmd, *f, rs, e)
+		}
+		type row struct {
+			Rule        string  `json:"rule"`
+			Type        string  `json:"type"`
+			Score       float64 `json:"score"`
+			Description string  `json:"description,omitempty"`
+			Cannot      string  `json:"cannot,omitempty"`
+		}
+		var list []row
+		var table [][]string
+		for _, r := range rs.Rules() {
+			x := row{r.Name, r.Type.String(), rs.Score(r.Name, 0), rs.Description(r.Name), e.Cannot()[r.Name]}
+			list = append(list, x)
+			table = append(table, []string{x.Rule, x.Type, fmt.Sprintf("%g", x.Score), x.Description})
+		}
+		return printList(cmd.OutOrStdout(), *f, list, func(w io.Writer) error {
+			return printTable(w, []string{"RULE", "TYPE", "SCORE", "WHAT IT IS FOR"}, table)
+		})
+	}
+	return cmd
+}
+
+func lintRules(cmd *cobra.Command, f format, rs *conf.Ruleset, e *spam.Engine) error {
+	type fault struct {
+		File string `json:"file"`
+		Line int    `json:"line,omitempty"`
+		Rule string `json:"rule,omitempty"`
+		What string `json:"what"`
+	}
+	list := []fault{}
+	for _, p := range rs.Problems {
+		list = append(list, fault{p.File, p.Line, p.Rule, p.Text})
+	}
+	for _, r := range rs.Rules() {
+		if why := e.Cannot()[r.Name]; why != "" {
+			list = append(list, fault{r.File, r.Line, r.Name, "can not run: " + why})
+		}
+	}
+	err := printList(cmd.OutOrStdout(), f, list, func(w io.Writer) error {
+		out := &lines{w: w}
+		for _, x := range list {
+			out.printf("%s\n", clean(conf.Problem{File: x.File, Line: x.Line, Rule: x.Rule, Text: x.What}.String()))
+		}
+		return out.err
+	})
+	if err == nil && len(list) > 0 {
+		err = exitf(exitNo, "%d faults in %d rules", len(list), len(rs.Rules()))
+	}
+	return err
+}

@@ -1,0 +1,150 @@
+// Package spamscore judges messages by SpamAssassin's rules, with the engine of package
+// spam.
+package spamscore
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"mtad/config"
+	"mtad/message"
+	"mtad/pipeline"
+	"mtad/spam"
+)
+
+// Kind is filter "spamscore".
+func Kind() pipeline.Kind {
+	return pipeline.Kind{
+		Name: "spamscore", Doc: "Scores messages by SpamAssassin's rules.",
+		Stages: pipeline.At(pipeline.Message), Options: options, New: newFilter,
+	}
+}
+
+type settings struct {
+	Rules   []string    `mtad:"rules"`
+	MaxSize config.Size `mtad:"max_size"`
+	Headers bool        `mtad:"headers"`
+}
+
+var options = []config.Option{
+	{Name: "rules", Type: config.TypeStrings, Default: []string{}, Reload: true, Doc: "Files and directories with SpamAssassin's rules, in order. None is those that sa-update or Debian's package has installed, and the site's in /etc/spamassassin; without any of these a small set that is built in.", Example: `["/usr/share/spamassassin", "/etc/spamassassin"]`},
+	{Name: "max_size", Type: config.TypeSize, Default: 512 * config.KB, Min: 1 * config.KB, Reload: true, Doc: "Larger messages are not judged, as spamc does with its -s.", Example: "2 * MB"},
+	{Name: "headers", Type: config.TypeBool, Default: true, Reload: true, Doc: "Whether the fields that the rules' add_header lines name are added: X-Spam-Status and its like.", Example: "false"},
+}
+
+type filter struct {
+	settings
+	engine *spam.Engine
+	now    func() time.Time
+}
+
+func newFilter(b config.Block, env pipeline.Env) (pipeline.Filter, error) {
+	f := &filter{now: env.Now}
+	if err := b.Decode(&f.settings); err != nil {
+		return nil, err
+	}
+	var paths []string
+	if len(f.Rules) > 0 {
+		paths = f.Rules
+	}
+	e, err := engineOf(paths, env.Log)
+	if err != nil {
+		return nil, b.Errorf("rules", "%v", err)
+	}
+	f.engine = e
+	return f, nil
+}
+
+func (*filter) Stages() pipeline.Stages { return pipeline.At(pipeline.Message) }
+
+func (*filter) Access(pipeline.Stage) (reads, writes pipeline.Facts) {
+	return pipeline.Envelope | pipeline.Header | pipeline.Body | pipeline.AuthResults, pipeline.Scores | pipeline.Tags | pipeline.Header
+}
+
+// engineOf reads the rules and makes them ready.
+func engineOf(paths []string, log *slog.Logger) (*spam.Engine, error) {
+	e, err := spam.Open(paths, spam.Options{Net: true})
+	if err == nil && log != nil {
+		log.Info("spamscore: rules loaded", "rules", len(e.Rules()), "cannot_run", len(e.Cannot()), "problems", len(e.Problems()))
+	}
+	return e, err
+}
+
+// Filter judges the message. Each rule that hits and scores is a score of its own.
+func (f *filter) Filter(ctx context.Context, _ pipeline.Stage, v *pipeline.View) (pipeline.Verdict, error) {
+	m := v.Message()
+	if m.Size() > int64(f.MaxSize) {
+		return pipeline.Verdict{Note: fmt.Sprintf("not judged: %d octets", m.Size())}, nil
+	}
+	text, err := message.ReadAll(m.Bytes())
+	if err != nil {
+		return pipeline.Verdict{}, err
+	}
+	// Rules are written for mail as it lies in files, with bare LF.
+	text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
+	r := f.engine.Check(ctx, text, facts(v, f.now()))
+	out := pipeline.Verdict{Note: fmt.Sprintf("score %.1f of %.1f", r.Score, r.Required)}
+	for _, h := range r.Hits {
+		out.Mods = append(out.Mods, pipeline.AddScore{Name: h.Rule, Points: h.Score, Detail: r.Scan.Rules.Description(h.Rule)})
+	}
+	if len(r.Unknown) > 0 {
+		out.Mods = append(out.Mods, pipeline.Tag{Name: "spamscore.unknown", Value: unknown(r.Unknown)})
+	}
+	if f.Headers {
+		out.Mods = append(out.Mods, pipeline.Tag{Name: "spam.status", Value: "spamscore"})
+		for _, h := range r.Report(spam.Host{Name: v.Client().Hostname, Version: spam.Version}).Fields() {
+			out.Mods = append(out.Mods, pipeline.AddHeader{Name: h.Name, Value: h.Template})
+		}
+	}
+	return out, nil
+}
+
+// unknown names some rules of which it is not known whether they hit.
+func unknown(list []spam.Unknown) string {
+	var names []string
+	for _, u := range list[:min(len(list), 10)] {
+		names = append(names, u.Rule)
+	}
+	s := strings.Join(names, " ")
+	if n := len(list) - len(names); n > 0 {
+		s += " and " + strconv.Itoa(n) + " more"
+	}
+	return s
+}
+
+// facts are what the filters before this one have found.
+func facts(v *pipeline.View, now time.Time) spam.Facts {
+	out := spam.Facts{HasEnvelope: true, EnvelopeFrom: v.Sender().String(), Now: now}
+	for _, a := range v.AuthResults() {
+		switch a.Method {
+		case "spf":
+			addSPF(&out, a)
+		case "dkim":
+			out.DKIMChecked = true
+			if a.Result != "none" {
+				out.DKIM = append(out.DKIM, spam.Signature{Domain: a.Prop("header", "d"), Selector: a.Prop("header", "s"), Identity: a.Prop("header", "i"), Result: a.Result})
+			}
+		case "dmarc":
+			out.DMARC = &spam.DMARC{Result: a.Result, Policy: a.Prop("policy", "dmarc")}
+		case "arc":
+			out.ARC = a.Result
+		}
+	}
+	return out
+}
+
+func addSPF(f *spam.Facts, a pipeline.AuthResult) {
+	if f.SPF == nil {
+		f.SPF = &spam.SPF{}
+	}
+	if a.Prop("smtp", "helo") != "" && a.Prop("smtp", "mailfrom") == "" {
+		f.SPF.Helo = a.Result
+	} else {
+		f.SPF.MailFrom = a.Result
+	}
+}

@@ -1,0 +1,107 @@
+package spamscore
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"mtad/config"
+	"mtad/internal/mtatest"
+	"mtad/message"
+	"mtad/pipeline"
+	"mtad/smtp"
+)
+
+func build(body string) (pipeline.Filter, error) {
+	b, diags := config.ParseBlock(body, config.BlockType{Options: options})
+	if diags != nil {
+		return nil, diags[0]
+	}
+	return newFilter(b, pipeline.Env{Now: time.Now})
+}
+
+// results is a filter that has found results of authentication.
+type results []pipeline.AuthResult
+
+func (results) Stages() pipeline.Stages { return pipeline.At(pipeline.Mail) }
+
+func (r results) Filter(context.Context, pipeline.Stage, *pipeline.View) (pipeline.Verdict, error) {
+	var v pipeline.Verdict
+	for _, a := range r {
+		v.Mods = append(v.Mods, pipeline.AddAuthResult{Result: a})
+	}
+	return v, nil
+}
+
+// run sends a message through the filter.
+func run(t *testing.T, f pipeline.Filter, found results, text string) string {
+	t.Helper()
+	p, err := pipeline.New("p", []*pipeline.Step{{Name: "auth", Filter: found, OnError: pipeline.TempFail}}, pipeline.Env{})
+	mtatest.Check(t, err)
+	m, err := message.Parse(message.FromBytes([]byte(strings.ReplaceAll(text, "\n", "\r\n"))))
+	mtatest.Check(t, err)
+	flow := p.Open(pipeline.Client{Hostname: "mx.test", Helo: "client.test", Addr: netip.MustParseAddrPort("198.51.100.7:25")})
+	defer flow.Close()
+	sender, err := smtp.ParseAddress("bounce@example.com")
+	mtatest.Check(t, err)
+	flow.Begin(1, sender, smtp.MailParams{})
+	flow.Run(t.Context(), pipeline.Mail)
+	flow.SetMessage(m, [][]byte{flow.View().Received("x", time.Now(), false)}, nil)
+	v, err := f.Filter(t.Context(), pipeline.Message, flow.View())
+	mtatest.Check(t, err)
+	return v.Note + "; " + v.String()
+}
+
+func TestVerdicts(t *testing.T) {
+	f, err := build(`rules = ["testdata/local.cf"]`)
+	mtatest.Check(t, err)
+	fail := pipeline.AuthResult{Method: "spf", Result: "fail", Props: []pipeline.AuthProp{{Type: "smtp", Name: "mailfrom", Value: "bounce@example.com"}}}
+	signed := pipeline.AuthResult{Method: "dkim", Result: "pass", Props: []pipeline.AuthProp{{Type: "header", Name: "d", Value: "example.com"}, {Type: "header", Name: "s", Value: "s1"}}}
+	none := pipeline.AuthResult{Method: "dkim", Result: "none"}
+	const head = "From: a@example.com\n"
+	for _, c := range []struct {
+		found results
+		text  string
+		want  []string
+		not   string
+	}{
+		{results{fail, none}, head + "Subject: Money\n\nIt is FREE.\n", []string{"score 8.3 of 5.0", `add-score SUBJECT_MONEY 3.5 "Subject speaks of money"`, "add-score FREE 2.0", "add-score FORGED 1.5", "add-score FORGED_MONEY 1.0",
+			"add-score CLIENT 0.2", "add-score SENDER 0.1", "add-header X-Spam-Flag: YES", "X-Spam-Status: Yes, score=8.3 required=5.0 tests=CLIENT,FORGED,FORGED_MONEY, FREE,", "tag spam.status=spamscore"}, "unknown"},
+		{results{signed}, head + "Subject: Hello\n\nx\n", []string{"add-score SIGNED -1.0", "tag spamscore.unknown=FORGED", "X-Spam-Status: No, score=-0.7"}, "FORGED_MONEY"},
+		{nil, head + "Subject: Money\n\nx\n", []string{"tag spamscore.unknown=FORGED FORGED_MONEY SIGNED"}, "add-score FORGED"},
+	} {
+		got := run(t, f, c.found, c.text)
+		for _, want := range c.want {
+			if !strings.Contains(got, want) {
+				t.Errorf("%q: %s\nwants %s", c.text, got, want)
+			}
+		}
+		if strings.Contains(got, c.not) {
+			t.Errorf("%q: %s\nmust not have %s", c.text, got, c.not)
+		}
+	}
+	if f, err = build("rules = [\"testdata/local.cf\"]\nheaders = false\nmax_size = 1 * KB"); err != nil {
+		t.Fatal(err)
+	}
+	if got := run(t, f, nil, head+"Subject: Money\n\nx\n"); strings.Contains(got, "X-Spam") || !strings.Contains(got, "SUBJECT_MONEY") {
+		t.Error(got)
+	}
+	if got := run(t, f, nil, head+"Subject: Money\n\n"+strings.Repeat("x\n", 1000)); !strings.Contains(got, "not judged") || strings.Contains(got, "add-score") {
+		t.Error(got)
+	}
+}
+
+func TestRulesMissing(t *testing.T) {
+	if _, err := build(`rules = ["testdata/none.cf"]`); err == nil || !strings.Contains(err.Error(), "testdata/none.cf") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestREADME(t *testing.T) {
+	mtatest.Examples(t, mtatest.Readme(t, options), func(_, body string) error {
+		_, err := build(body)
+		return err
+	})
+}
