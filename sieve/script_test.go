@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"mtad/internal/mtatest"
 )
 
 // fields is a message made of a map, by upper-case names.
@@ -203,13 +205,13 @@ func TestCompileBounds(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			begin := time.Now()
+			spent := mtatest.CPU(t)
 			_, problems := Compile(tt.text, Options{})
 			got := problems.String()
 			if len(problems) > maxProblems || (tt.want == "") != (len(problems) == 0) || !strings.Contains(got, tt.want) {
 				t.Errorf("got %s", got)
 			}
-			if d := time.Since(begin); d > slow {
+			if d := spent(); d > slow {
 				t.Errorf("took %v", d)
 			}
 		})
@@ -233,12 +235,12 @@ func TestRunBounds(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := compile(t, tt.text, Options{Limits: Limits{Steps: 5_000_000}})
-			begin := time.Now()
+			spent := mtatest.CPU(t)
 			r, err := s.Run(context.Background(), Env{Message: m})
 			if errors.Is(err, ErrLimit) != tt.limit || len(r.Actions) != 1 || !r.Actions[0].Implicit {
 				t.Errorf("got %v, %v after %d steps", r.Actions, err, r.Steps)
 			}
-			if d := time.Since(begin); d > slow {
+			if d := spent(); d > slow {
 				t.Errorf("took %v", d)
 			}
 		})
