@@ -1,8 +1,0 @@
-//go:build !race
-
-package regex
-
-const (
-	raceEnabled = false
-	scale       = 1
-)
