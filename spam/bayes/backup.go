@@ -55,13 +55,14 @@ const maxBackupLine = 64 << 10
 
 // Import replaces all of a store by a backup (version 2 or 3). Nothing changes if it
 // can not be read. Times after now count as now.
-func Import(ctx context.Context, s Store, r io.Reader, now time.Time) (done Imported, err error) {
+func Import(ctx context.Context, s Store, r io.ReadSeeker, now time.Time) (done Imported, err error) {
 	err = s.Update(ctx, func(tx Writer) error {
-		if err := tx.Clear(); err != nil {
+		_, err := r.Seek(0, io.SeekStart) // it may be a second try
+		if err := errors.Join(err, tx.Clear()); err != nil {
 			return err
 		}
 		i := &importer{tx: tx, now: now.Unix()}
-		err := i.read(r)
+		err = i.read(r)
 		done = i.done
 		return err
 	})

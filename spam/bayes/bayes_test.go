@@ -117,7 +117,7 @@ func TestStoreFails(t *testing.T) {
 		"touch":  func() error { return Touch(ctx, s, nil, time.Time{}, time.Time{}) },
 		"expire": func() error { _, err := Expiry{}.Expire(ctx, s, time.Time{}); return err },
 		"export": func() error { return Export(ctx, s, &bytes.Buffer{}) },
-		"import": func() error { _, err := Import(ctx, s, &bytes.Buffer{}, time.Time{}); return err },
+		"import": func() error { _, err := Import(ctx, s, strings.NewReader(""), time.Time{}); return err },
 		"score":  func() error { _, err := plain(t).Score(ctx, s, nil); return err },
 	}
 	for name, f := range calls {

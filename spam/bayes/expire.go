@@ -30,6 +30,7 @@ const (
 // Expire takes tokens if it is time to. It reports how many.
 func (e Expiry) Expire(ctx context.Context, s Store, now time.Time) (taken int64, err error) {
 	err = s.Update(ctx, func(tx Writer) error {
+		taken = 0
 		t, _, err := tx.Counts(nil)
 		if err != nil || !e.due(t, now.Unix()) {
 			return err

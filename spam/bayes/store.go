@@ -46,11 +46,12 @@ type Totals struct {
 	LastExpire, ExpireAge, Expired int64
 }
 
-// Store keeps what was learned. Memory is one; the server's keeps it in SQLite.
+// Store keeps what was learned. Memory is one; mtad/spamdb keeps it in the server's database.
 type Store interface {
 	// View calls f with a state that does not change meanwhile.
 	View(ctx context.Context, f func(Reader) error) error
-	// Update calls f, and keeps all that f changes, or nothing if f fails.
+	// Update calls f, and keeps all that f changes, or nothing if f fails. Where others
+	// write at the same time f may be called more than once: only the last counts.
 	Update(ctx context.Context, f func(Writer) error) error
 }
 

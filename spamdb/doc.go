@@ -1,0 +1,5 @@
+// Package spamdb is what the filter of spam remembers, in the server's database: what
+// Bayes has learned, for the site or for one account.
+//
+// It is the place where mtad/spam, which knows nothing of the server, meets the store.
+package spamdb
