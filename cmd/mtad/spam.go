@@ -17,7 +17,7 @@ import (
 )
 
 func newSpam(*global) *cobra.Command {
-	return noun("spam", "SpamAssassin's rules: what they say of messages, and which there are", newSpamCheck(), newSpamExplain(), newSpamRules())
+	return noun("spam", "SpamAssassin's rules: what they say of messages, and which there are", newSpamCheck(), newSpamExplain(), newSpamRules(), newSpamd())
 }
 
 // spamSource is where the rules are, and how they are run.

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"mtad/cmd/mtad/spamserve"
+)
+
+func newSpamd() *cobra.Command {
+	var o spamserve.Options
+	var src spamSource
+	cmd := &cobra.Command{
+		Use: "spamd", Short: "Serve the rules to spamc and whoever else speaks spamd's protocol", Args: cobra.NoArgs,
+		Long: "Serve the rules to spamc, Exim and whoever else speaks SpamAssassin's spamd protocol, until SIGINT or SIGTERM.\n" +
+			"The rules are read once. TELL is refused: nothing is learned.",
+		Example: "  mtad spam spamd --listen 127.0.0.1:7830\n  spamc -p 7830 -R < message.eml",
+	}
+	src.flags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&o.Listen, "listen", "127.0.0.1:783", "where: host:port or unix:/path")
+	f.StringSliceVar(&o.Allow, "allow", nil, "addresses and networks of clients, instead of this machine alone")
+	f.IntVar(&o.MaxSize, "max-size", 2<<20, "octets of a message, unpacked; larger ones are refused")
+	f.IntVar(&o.MaxConnections, "max-connections", 50, "connections at once")
+	f.DurationVar(&o.Timeout, "timeout", 5*time.Minute, "how long one request may take")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		_, e, err := src.load()
+		if err != nil {
+			return err
+		}
+		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		return spamdError(spamserve.Serve(ctx, o, e, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)), func(a net.Addr) {
+			fmt.Fprintf(cmd.ErrOrStderr(), "spamd: %d rules, listening on %s\n", len(e.Rules()), a)
+		}))
+	}
+	return cmd
+}
+
+func spamdError(err error) error {
+	switch {
+	case err == nil, errors.Is(err, context.Canceled):
+		return nil
+	case errors.Is(err, spamserve.ErrUsage):
+		return &exitError{exitUsage, err}
+	}
+	return &exitError{exitTemp, err}
+}
