@@ -2,9 +2,9 @@ package spam
 
 import (
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
-	"sort"
 	"strings"
 	"sync"
 
@@ -96,7 +96,7 @@ func New(rs *conf.Ruleset, o Options) *Engine {
 			e.place(r, heads, o)
 		}
 	}
-	for _, what := range sortedKeys(heads) {
+	for _, what := range slices.Sorted(maps.Keys(heads)) {
 		e.headers = append(e.headers, *heads[what])
 	}
 	for i := range e.headers {
@@ -275,15 +275,6 @@ func (e *Engine) orderMetas() {
 
 // Cannot are the rules that can not run, and why.
 func (e *Engine) Cannot() map[string]string { return e.cannot }
-
-func sortedKeys[V any](m map[string]V) []string {
-	out := make([]string, 0, len(m))
-	for k := range m {
-		out = append(out, k)
-	}
-	sort.Strings(out)
-	return out
-}
 
 // Rules are the names of all rules, sorted.
 func (e *Engine) Rules() []string {

@@ -2,7 +2,9 @@ package spam
 
 import (
 	"bytes"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -139,9 +141,9 @@ func detailValues(key, u string, d *uri.Detail) []string {
 	case "domain":
 		return d.Domains()
 	case "host":
-		return sortedKeys(d.Hosts)
+		return slices.Sorted(maps.Keys(d.Hosts))
 	case "type":
-		return sortedKeys(d.Types)
+		return slices.Sorted(maps.Keys(d.Types))
 	}
 	return nil
 }

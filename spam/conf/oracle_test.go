@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -56,14 +57,14 @@ func TestStockRules(t *testing.T) {
 			}
 		} else {
 			l := s.Addresses(name)
-			got = slices.Concat(sortedKeys(l.exact), l.patterns)
+			got = slices.Concat(slices.Sorted(maps.Keys(l.exact)), l.patterns)
 		}
 		slices.Sort(got)
 		if slices.Sort(want); !slices.Equal(got, want) {
 			t.Errorf("%s: %d patterns, want %d", name, len(got), len(want))
 		}
 	}
-	if got := sortedKeys(s.uriLists); !slices.Equal(got, perl.URIDNSBLs) {
+	if got := slices.Sorted(maps.Keys(s.uriLists)); !slices.Equal(got, perl.URIDNSBLs) {
 		t.Errorf("lists of hosts %q, want %q", got, perl.URIDNSBLs)
 	}
 	if d := s.Domains(); len(d.tld) != perl.TLDs || len(d.second) != perl.Second || len(d.third) != perl.Third {

@@ -3,9 +3,9 @@ package conf
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 
@@ -218,7 +218,7 @@ var matching = regexp.MustCompile(`\brules_matching\(\s*([_a-zA-Z*?][_a-zA-Z0-9*
 
 // metas reads the expressions of metas, once all rules are there.
 func (p *parser) metas() {
-	for _, name := range sortedKeys(p.rules) {
+	for _, name := range slices.Sorted(maps.Keys(p.rules)) {
 		r := p.rules[name]
 		if r.Type != Meta || r.Expr != nil {
 			continue
@@ -240,7 +240,7 @@ func (p *parser) metas() {
 // expand gives the sum of the rules whose names match.
 func (p *parser) expand(glob, but string) string {
 	var out []string
-	for _, name := range sortedKeys(p.rules) {
+	for _, name := range slices.Sorted(maps.Keys(p.rules)) {
 		if name != but && Glob(glob, name) {
 			out = append(out, name)
 		}
@@ -275,15 +275,6 @@ func (p *parser) inheritNet() {
 			}
 		}
 	}
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	out := make([]string, 0, len(m))
-	for k := range m {
-		out = append(out, k)
-	}
-	sort.Strings(out)
-	return out
 }
 
 func (p *parser) reuse(value string) error {

@@ -127,7 +127,7 @@ func (s *Ruleset) Addresses(name string) AddressList { return s.lists[name] }
 // Lists are the names of address lists that begin with a prefix, sorted.
 func (s *Ruleset) Lists(prefix string) []string {
 	var out []string
-	for _, name := range sortedKeys(s.lists) {
+	for _, name := range slices.Sorted(maps.Keys(s.lists)) {
 		if strings.HasPrefix(name, prefix) {
 			out = append(out, name)
 		}

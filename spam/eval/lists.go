@@ -83,35 +83,32 @@ func subjectIn(list string) Func {
 // welcome is 1 for a sender who is welcome, -1 for one who says so from elsewhere.
 func welcome(s *scan.Scan) int {
 	return keptInt(s, "welcome", func() int {
-		found := 0
 		for _, a := range s.AllFrom() {
 			if _, ok := s.Rules.Addresses("welcomelist_from").Match(a); ok {
 				return 1
 			}
-			switch v := viaRelay(s, s.Rules.Pairs("welcomelist_from_rcvd"), a); v {
-			case 1:
-				return 1
-			case -1:
-				found = -1
-			}
 		}
-		return found
+		return viaRelays(s, "welcomelist_from_rcvd")
 	})
 }
 
 func defaultWelcome(s *scan.Scan) int {
-	return keptInt(s, "defaultWelcome", func() int {
-		found := 0
-		for _, a := range s.AllFrom() {
-			switch v := viaRelay(s, s.Rules.Pairs("def_welcomelist_from_rcvd"), a); v {
-			case 1:
-				return 1
-			case -1:
-				found = -1
-			}
+	return keptInt(s, "defaultWelcome", func() int { return viaRelays(s, "def_welcomelist_from_rcvd") })
+}
+
+// viaRelays looks every author up in a list of pairs: 1 if one came through the relay that
+// it must come through, -1 if authors are listed and none did.
+func viaRelays(s *scan.Scan, list string) int {
+	found := 0
+	for _, a := range s.AllFrom() {
+		switch v := viaRelay(s, s.Rules.Pairs(list), a); v {
+		case 1:
+			return 1
+		case -1:
+			found = -1
 		}
-		return found
-	})
+	}
+	return found
 }
 
 func keptInt(s *scan.Scan, key string, find func() int) int {
