@@ -111,9 +111,9 @@ func newSpamCheck() *cobra.Command {
 		out := &lines{w: cmd.OutOrStdout()}
 		found := false
 		for _, path := range args {
-			text, err := readMessage(cmd.InOrStdin(), path)
+			text, err := readArgument(path, cmd.InOrStdin())
 			if err != nil {
-				return fileError(err)
+				return err
 			}
 			r := e.Check(cmd.Context(), text, scan.Facts{})
 			found = found || r.Spam()
@@ -138,14 +138,6 @@ func newSpamCheck() *cobra.Command {
 		return err
 	}
 	return cmd
-}
-
-// readMessage reads a file, or standard input.
-func readMessage(in io.Reader, path string) ([]byte, error) {
-	if path == "-" {
-		return io.ReadAll(in)
-	}
-	return os.ReadFile(path)
 }
 
 func verdictOf(rs *conf.Ruleset, path string, r *spam.Result, verbose bool) spamVerdict {
