@@ -151,6 +151,7 @@ func TestShutdown(t *testing.T) {
 	idle, err := net.Dial("tcp", addr)
 	mtatest.Check(t, err)
 	defer idle.Close()
+	mtatest.Check(t, idle.SetDeadline(time.Now().Add(time.Minute)))
 	answer := make(chan string, 1)
 	go func() {
 		c, err := net.Dial("tcp", addr)
@@ -159,6 +160,7 @@ func TestShutdown(t *testing.T) {
 			return
 		}
 		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
 		_, _ = io.WriteString(c, withLength("CHECK SPAMC/1.5", junk)) // the answer shows
 		got, _ := io.ReadAll(c)
 		answer <- string(got)
@@ -166,7 +168,11 @@ func TestShutdown(t *testing.T) {
 	<-begun
 	mtatest.Eventually(t, "both are in", 10*time.Second, func() bool { return s.Connections() == 2 })
 	down := make(chan error, 1)
-	go func() { down <- s.Shutdown(context.Background()) }()
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		down <- s.Shutdown(ctx)
+	}()
 	if _, err := io.ReadAll(idle); os.IsTimeout(err) {
 		t.Error(err)
 	}
