@@ -2,11 +2,13 @@ package spam
 
 import (
 	"context"
+	"errors"
 	"math"
 	"sort"
 	"strings"
 	"time"
 
+	"mtad/spam/ask"
 	"mtad/spam/conf"
 	"mtad/spam/regex"
 	"mtad/spam/scan"
@@ -41,6 +43,7 @@ type Result struct {
 	Hits     []Hit // sorted by name; rules with a name "__..." are in Sub
 	Sub      []Hit
 	Unknown  []Unknown
+	Blocked  []string // zones of the DNS that are not asked for a while from now on (dns_block_rule)
 	Took     time.Duration
 	Scan     *scan.Scan
 }
@@ -65,7 +68,9 @@ type check struct {
 	match []string
 	why   map[*rule]string // unknown
 	cand  regex.Candidates
-	caps  []int
+	// waiting are the rules whose questions to the DNS are not answered yet.
+	waiting []waiting
+	caps    []int
 }
 
 // Check judges a message: its octets as they came, with the Received field of this
@@ -77,8 +82,10 @@ func (e *Engine) Check(ctx context.Context, text []byte, f scan.Facts) *Result {
 	for name, why := range e.cannot {
 		c.why[e.byName[name]] = why
 	}
+	defer c.s.Close()
 	c.run()
 	out := c.result()
+	out.Blocked = c.block()
 	out.Took = time.Since(start)
 	return out
 }
@@ -87,6 +94,7 @@ func (e *Engine) Check(ctx context.Context, text []byte, f scan.Facts) *Result {
 func (c *check) run() {
 	for _, phase := range []func(){
 		func() { c.each(c.e.captures, c.capture) },
+		c.beginAsking,
 		func() {
 			for i := range c.e.headers {
 				c.headers(&c.e.headers[i])
@@ -103,6 +111,7 @@ func (c *check) run() {
 	} {
 		phase()
 	}
+	c.endAsking()
 	for _, r := range c.e.metas {
 		c.meta(r)
 	}
@@ -145,6 +154,8 @@ func (c *check) group(g *group, texts func() [][]byte) {
 func (c *check) eval(r *rule) {
 	v, err := r.call(c.s, r.Rule, r.Call.Args)
 	switch {
+	case errors.Is(err, ask.ErrPending):
+		c.waiting = append(c.waiting, waiting{r, c.s.Ask.Wanted()})
 	case err != nil:
 		c.why[r] = err.Error()
 	case v != 0:
@@ -291,7 +302,7 @@ func (c *check) result() *Result {
 		if r.re != nil && r.Flags.Multiple {
 			times = int(v)
 		}
-		h := Hit{r.Name, r.score, v, times, r.Type.Area(), c.match[r.id], c.s.Log(r.Name)}
+		h := Hit{r.Name, r.score, v, times, r.Area(), c.match[r.id], c.s.Log(r.Name)}
 		if r.Sub() {
 			out.Sub = append(out.Sub, h)
 			continue

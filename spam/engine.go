@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"mtad/spam/ask"
 	"mtad/spam/conf"
 	"mtad/spam/eval"
 	"mtad/spam/regex"
@@ -30,7 +31,7 @@ type Engine struct {
 	uris               *group
 	parts              []*rule // mimeheader
 	details            []*rule // uri_detail
-	evals              []*rule
+	evals, asks        []*rule // asks ask the DNS
 	metas              []*rule // each behind those it depends on
 	captures, template []*rule // set captures; want them
 	cannot             map[string]string
@@ -40,7 +41,7 @@ type Engine struct {
 type Options struct {
 	// Net allows tests over the network, Bayes those that have been taught.
 	Net, Bayes bool
-	Resolver   scan.Resolver
+	Resolver   ask.Resolver
 	// Functions are the functions that rules call; nil is all of eval.
 	Functions map[string]eval.Func
 }
@@ -82,6 +83,7 @@ func New(rs *conf.Ruleset, o Options) *Engine {
 	if o.Functions == nil {
 		o.Functions = eval.Functions()
 	}
+	e.settings.Set = e.set
 	for _, r := range rs.Rules() {
 		x := &rule{Rule: r, id: len(e.rules), score: rs.Score(r.Name, e.set)}
 		e.rules = append(e.rules, x)
@@ -215,9 +217,14 @@ func (e *Engine) place(r *rule, heads map[string]*headGroup, o Options) {
 			e.cannot[r.Name] = fmt.Sprintf("the function %s is not offered", r.Call.Func)
 			return
 		}
+		if eval.Asks(r.Call.Func) {
+			e.asks = append(e.asks, r)
+			return
+		}
 		e.evals = append(e.evals, r)
 	case conf.AskDNS:
-		e.cannot[r.Name] = "askdns is not offered"
+		r.call = eval.AskDNS
+		e.asks = append(e.asks, r)
 	case conf.Empty:
 	}
 }
