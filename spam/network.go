@@ -19,9 +19,15 @@ type waiting struct {
 // asnRule stands for asn_lookup, whose tags templates have without any rule.
 var asnRule = &rule{Rule: &conf.Rule{Name: "asn_lookup"}, call: eval.ASN}
 
+// Asks reports whether a rule asks the DNS.
+func (e *Engine) Asks(name string) bool {
+	return slices.ContainsFunc(e.asks, func(r *rule) bool { return r.Name == name })
+}
+
 // beginAsking calls the functions that ask the DNS: they ask all that they can.
 func (c *check) beginAsking() {
-	if c.s.Ask == nil {
+	if c.s.Ask == nil { // functions that know something without it say so
+		c.each(c.e.asks, c.eval)
 		return
 	}
 	c.each(c.e.asks, c.askingCall)

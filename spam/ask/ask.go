@@ -176,7 +176,9 @@ func (i *Inquiry) lookup(q Question) {
 	case i.slots <- struct{}{}:
 		a, err := i.resolver.Lookup(i.ctx, q)
 		<-i.slots
-		i.done <- result{q, a, err}
+		if i.ctx.Err() == nil {
+			i.done <- result{q, a, err}
+		}
 	case <-i.ctx.Done():
 	}
 }

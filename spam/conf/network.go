@@ -148,6 +148,38 @@ func (p *parser) domainAlias(value string) error {
 	return nil
 }
 
+var practiceForm = regexp.MustCompile(`(?i)^@?([*a-z0-9._-]+)(?:\s+(nxdomain|unknown|all|discardable|custom_low|custom_med|custom_high))?$`)
+
+// practice reads adsp_override: a domain and what is to be thought of its mail without
+// a signature.
+func (p *parser) practice(value string) error {
+	m := practiceForm.FindStringSubmatch(value)
+	if m == nil {
+		return errors.New("want a domain, and nxdomain, unknown, all, discardable, custom_low, custom_med or custom_high")
+	}
+	word := strings.ToLower(m[2])
+	letter := map[string]string{"custom_low": "1", "custom_med": "2", "custom_high": "3", "": "D"}[word]
+	if letter == "" {
+		letter = strings.ToUpper(word[:1])
+	}
+	return p.gather("adsp_override", values, strings.ToLower(m[1])+" "+letter)
+}
+
+// Practice is what adsp_override says of a domain: N, U, A, D, 1, 2 or 3, "" if nothing.
+func (s *Ruleset) Practice(domain string) string {
+	all := s.pairs["adsp_override"]
+	if p := all[domain]; p != "" {
+		return p
+	}
+	for rest := domain; rest != ""; {
+		_, rest, _ = strings.Cut(rest, ".")
+		if p := all["*."+rest]; rest != "" && p != "" {
+			return p
+		}
+	}
+	return all["*"]
+}
+
 // netCommand gives the function of a command about questions to the DNS.
 func (p *parser) netCommand(key string) func(string) error {
 	switch key {
@@ -171,6 +203,8 @@ func (p *parser) netCommand(key string) func(string) error {
 		}
 	case "clear_uridnsbl_skip_domain":
 		return p.unskipDomain
+	case "adsp_override":
+		return p.practice
 	case "hashbl_email_domain_alias":
 		return p.domainAlias
 	}

@@ -96,7 +96,6 @@ var options = map[string]option{
 	"pyzor_timeout": dur(5), "pyzor_welcomelist_min": num(10), "pyzor_welcomelist_factor": num(0.2), "use_razor2": yes(true), "razor_timeout": dur(5),
 	"dkim_minimum_key_bits": num(1024), "dkim_timeout": dur(5), "spf_timeout": dur(5), "ignore_received_spf_header": yes(false),
 	"use_newest_received_spf_header": yes(false),
-	"adsp_override":                  {kind: words},
 
 	"freemail_domains": {kind: words}, "freemail_welcomelist": {kind: words}, "freemail_max_body_emails": num(5), "freemail_max_body_freemails": num(3),
 	"freemail_skip_when_over_max": yes(true), "freemail_skip_bulk_envfrom": yes(true), "freemail_add_describe_email": yes(true),

@@ -95,7 +95,6 @@ func hashRule(values func(c *hashCall) ([]hashed, error), subtestAt int, standar
 		if n, err := strconv.Atoi(c.o["max"]); err == nil && n > 0 {
 			most = n
 		}
-		list = slices.DeleteFunc(list, func(h hashed) bool { return h.value == "" })
 		return c.askAll(list[:min(most, len(list))], &subtest{re: re})
 	}
 }
@@ -377,7 +376,8 @@ func hashURIs(c *hashCall) ([]hashed, error) {
 		for host, domain := range d.Hosts {
 			skipped = skipped || skip[host] || skip[domain]
 		}
-		if skipped || len(d.Hosts) == 0 || !d.Types["a"] && !d.Types["parsed"] || len(u) > 6 && strings.EqualFold(u[:7], "mailto:") {
+		// SpamAssassin's other functions give every link hosts, perhaps none.
+		if skipped || !d.Types["a"] && !d.Types["parsed"] || len(u) > 6 && strings.EqualFold(u[:7], "mailto:") {
 			continue
 		}
 		for _, cleaned := range d.Cleaned {
@@ -408,7 +408,9 @@ func hashBody(c *hashCall) ([]hashed, error) {
 			if c.o.has("num") {
 				v = digitsOf(v)
 			}
-			out = append(out, v)
+			if v != "" {
+				out = append(out, v)
+			}
 		})
 		if err != nil {
 			return nil, err

@@ -11,7 +11,7 @@ import (
 	"mtad/spam/scan"
 )
 
-var asking = []map[string]Func{dnsEval, uriDNSEval, hashEval, asnEval}
+var asking = []map[string]Func{dnsEval, uriDNSEval, hashEval, asnEval, adspEval}
 
 // Asks reports whether a function asks the DNS. Such functions are called before those
 // that do not, so that the answers are there when the rest is done, and may return
