@@ -11,6 +11,7 @@ import (
 	"mtad/spam/ask"
 	"mtad/spam/conf"
 	"mtad/spam/eval"
+	"mtad/spam/netrule"
 	"mtad/spam/regex"
 	"mtad/spam/scan"
 )
@@ -42,7 +43,7 @@ type Options struct {
 	// Net allows tests over the network, Bayes those that have been taught.
 	Net, Bayes bool
 	Resolver   ask.Resolver
-	// Functions are the functions that rules call; nil is all of eval.
+	// Functions are the functions that rules call; nil is all that there are.
 	Functions map[string]eval.Func
 }
 
@@ -81,7 +82,7 @@ func New(rs *conf.Ruleset, o Options) *Engine {
 		e.set |= conf.WithBayes
 	}
 	if o.Functions == nil {
-		o.Functions = eval.Functions()
+		o.Functions = functions()
 	}
 	e.settings.Set = e.set
 	for _, r := range rs.Rules() {
@@ -217,13 +218,13 @@ func (e *Engine) place(r *rule, heads map[string]*headGroup, o Options) {
 			e.cannot[r.Name] = fmt.Sprintf("the function %s is not offered", r.Call.Func)
 			return
 		}
-		if eval.Asks(r.Call.Func) {
+		if netrule.Functions()[r.Call.Func] != nil {
 			e.asks = append(e.asks, r)
 			return
 		}
 		e.evals = append(e.evals, r)
 	case conf.AskDNS:
-		r.call = eval.AskDNS
+		r.call = netrule.AskDNS
 		e.asks = append(e.asks, r)
 	case conf.Empty:
 	}

@@ -1,6 +1,7 @@
 package spam
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"mtad/spam/ask"
 	"mtad/spam/conf"
 	"mtad/spam/eval"
+	"mtad/spam/netrule"
 )
 
 // waiting is a rule and the questions that must be decided before it is called again.
@@ -17,7 +19,14 @@ type waiting struct {
 }
 
 // asnRule stands for asn_lookup, whose tags templates have without any rule.
-var asnRule = &rule{Rule: &conf.Rule{Name: "asn_lookup"}, call: eval.ASN}
+var asnRule = &rule{Rule: &conf.Rule{Name: "asn_lookup"}, call: netrule.ASN}
+
+// functions are those of all rooms.
+func functions() map[string]eval.Func {
+	out := eval.Functions()
+	maps.Copy(out, netrule.Functions())
+	return out
+}
 
 // Asks reports whether a rule asks the DNS.
 func (e *Engine) Asks(name string) bool {

@@ -8,6 +8,7 @@ import (
 
 	"mtad/dns"
 	"mtad/spam/ask"
+	"mtad/spam/conf"
 )
 
 // types are the records that a rule can ask for.
@@ -21,6 +22,16 @@ func With(r dns.Resolver) ask.Resolver {
 		return nil
 	}
 	return resolver{r}
+}
+
+// New makes one of the name servers that the rules' dns_server lines name, or else of
+// this machine's.
+func New(rules *conf.Ruleset) (ask.Resolver, error) {
+	c, err := dns.NewClient(dns.ClientConfig{Servers: rules.Words("dns_server")})
+	if err != nil {
+		return nil, err
+	}
+	return With(c), nil
 }
 
 // Lookup asks. That there is no such name is an answer.

@@ -1,4 +1,4 @@
-package eval
+package netrule
 
 import (
 	"regexp"
@@ -7,11 +7,12 @@ import (
 
 	"mtad/spam/ask"
 	"mtad/spam/conf"
+	"mtad/spam/eval"
 	"mtad/spam/scan"
 )
 
 // asnEval is the function of ASN: whose network the client's address is in.
-var asnEval = map[string]Func{"check_asn": checkASN}
+var asnEval = map[string]eval.Func{"check_asn": checkASN}
 
 // asn asks for the client's network, and sets the tags when the answers are there.
 func (a *inquirer) asn() {
@@ -21,7 +22,7 @@ func (a *inquirer) asn() {
 	}
 	ip := s.Path.External[0].IP
 	key := "asn_lookup"
-	if !isIPv4(ip) {
+	if !eval.IsIPv4(ip) {
 		key = "asn_lookup_ipv6"
 	}
 	reverse := scan.Reverse(ip)
@@ -104,11 +105,11 @@ func checkASN(s *scan.Scan, r *conf.Rule, args []string) (float64, error) {
 	if s.Ask == nil {
 		return 0, nil
 	}
-	tag := arg(args, 1)
+	tag := eval.Arg(args, 1)
 	if tag == "" {
 		tag = "ASN"
 	}
-	pattern := arg(args, 0)
+	pattern := eval.Arg(args, 0)
 	if !slashed.MatchString(pattern) {
 		pattern = "/" + strings.ReplaceAll(pattern, "/", `\/`) + "/"
 	}

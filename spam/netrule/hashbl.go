@@ -1,4 +1,4 @@
-package eval
+package netrule
 
 import (
 	"crypto/md5"
@@ -12,12 +12,13 @@ import (
 	"strings"
 
 	"mtad/spam/conf"
+	"mtad/spam/eval"
 	"mtad/spam/scan"
 	"mtad/spam/uri"
 )
 
 // hashEval are the functions of HashBL: lists of what may be no name, by its hash.
-var hashEval = map[string]Func{
+var hashEval = map[string]eval.Func{
 	"check_hashbl_emails": hashRule(hashEmails, 3, "sha1/notag/noquote/max=10/shuffle"), "check_hashbl_uris": hashRule(hashURIs, 2, "sha1/max=10/shuffle"),
 	"check_hashbl_bodyre": hashRule(hashBody, 3, "sha1/max=10/shuffle"), "check_hashbl_tag": hashRule(hashTag, 3, "sha1/max=10/shuffle"),
 	"check_hashbl_attachments": hashRule(hashFiles, 2, "sha1/max=10/shuffle"),
@@ -69,21 +70,21 @@ type hashed struct {
 
 // hashRule makes a function of one that finds the values; which argument is the subtest
 // and what the options are by default differs.
-func hashRule(values func(c *hashCall) ([]hashed, error), subtestAt int, standard string) Func {
+func hashRule(values func(c *hashCall) ([]hashed, error), subtestAt int, standard string) eval.Func {
 	return func(s *scan.Scan, r *conf.Rule, args []string) (float64, error) {
-		if s.Ask == nil || arg(args, 0) == "" {
+		if s.Ask == nil || eval.Arg(args, 0) == "" {
 			return 0, nil
 		}
-		options := arg(args, 1)
+		options := eval.Arg(args, 1)
 		if options == "" {
 			options = standard
 		}
 		c := &hashCall{inquirer{s: s}, r, args, parseHashOptions(options)}
-		want := arg(args, subtestAt)
+		want := eval.Arg(args, subtestAt)
 		if want == "" {
 			want = `^127\.`
 		}
-		re, err := compiled(s, want)
+		re, err := eval.Pattern(s, want)
 		if err != nil {
 			return 0, err
 		}
@@ -102,7 +103,7 @@ func hashRule(values func(c *hashCall) ([]hashed, error), subtestAt int, standar
 var listType = regexp.MustCompile(`(?i)/(A|TXT)$`)
 
 func (c *hashCall) askAll(list []hashed, t *subtest) (float64, error) {
-	zone, typ := arg(c.args, 0), "A"
+	zone, typ := eval.Arg(c.args, 0), "A"
 	if m := listType.FindStringSubmatch(zone); m != nil {
 		zone, typ = strings.TrimSuffix(zone, m[0]), strings.ToUpper(m[1])
 	}
@@ -169,14 +170,14 @@ func (c *hashCall) small(s string) string {
 
 // hashEmails are the addresses of the message.
 func hashEmails(c *hashCall) ([]hashed, error) {
-	from := arg(c.args, 2)
+	from := eval.Arg(c.args, 2)
 	if from == "" {
 		from = "ALLFROM/Reply-To/body"
 	}
-	acl, hasACL := arg(c.args, 4), len(c.args) > 4
+	acl, hasACL := eval.Arg(c.args, 4), len(c.args) > 4
 	allowed := aclOf(c.s, acl)
 	if hasACL && acl != "all" && allowed == nil {
-		return nil, Unknown("there is no hashbl_acl_" + acl)
+		return nil, eval.Unknown("there is no hashbl_acl_" + acl)
 	}
 	skip := skippedDomains(c.s)
 	var out []string
@@ -257,18 +258,18 @@ func aclOf(s *scan.Scan, name string) map[string]bool {
 // nobody's.
 func (c *hashCall) welcome(email string) (bool, error) {
 	for _, name := range []string{"X-Original-To", "Apparently-To", "Delivered-To", "Envelope-To"} {
-		if slices.Contains(lower(c.s.Get(name+":addr")), email) {
+		if slices.Contains(eval.Lower(c.s.Get(name+":addr")), email) {
 			return true, nil
 		}
 	}
 	if own := c.s.Rules.String("hashbl_email_welcomelist"); own != "" {
-		re, err := compiled(c.s, own)
+		re, err := eval.Pattern(c.s, own)
 		if err != nil {
 			return false, err
 		}
 		return re.Match([]byte(email), c.s.Budget)
 	}
-	return roleAddress.MatchString(email), nil
+	return eval.RoleAddress(email), nil
 }
 
 // emails are the addresses in one place.
@@ -298,31 +299,12 @@ func (c *hashCall) bodyText() string {
 	text := b.String()
 	links, body := text[:start], text[start:]
 	if c.o.has("nouri") {
-		body = linkWithAt.ReplaceAllString(body, " ")
+		body = eval.WithoutLinks(body)
 	}
 	if c.o.has("noquote") {
-		body = withoutQuoted(body)
+		body = eval.WithoutQuoted(body)
 	}
 	return links + body
-}
-
-// withoutQuoted leaves out addresses of whom a text quotes: in "<>", or before "wrote:".
-func withoutQuoted(text string) string {
-	var b strings.Builder
-	at := 0
-	for _, m := range emailForm.FindAllStringIndex(text, -1) {
-		q := quotedFrom.FindStringSubmatchIndex(text[m[1]:])
-		if m[0] < at || q == nil || strings.HasSuffix(strings.ToLower(text[:m[0]]), "mailto:") || q[2] >= 0 && contactWay.MatchString(text[m[1]+q[2]:m[1]+q[3]]) {
-			continue
-		}
-		start := m[0]
-		if start > at && text[start-1] == '<' {
-			start--
-		}
-		b.WriteString(text[at:start] + " ")
-		at = m[1] + q[1]
-	}
-	return b.String() + text[at:]
 }
 
 // find finds addresses in a text, each once.
@@ -334,10 +316,8 @@ func (c *hashCall) find(text string) (out []string, err error) {
 	}
 	own := c.s.Rules.String("hashbl_email_regex")
 	if own == "" {
-		for _, e := range emailForm.FindAllString(text, 1000) {
-			if i := strings.IndexByte(e, '@'); i <= 64 && c.s.Rules.Domains().Valid(domainPart(e)) {
-				add(e)
-			}
+		for _, e := range eval.MailAddresses(c.s, text) {
+			add(e)
 		}
 		return out, nil
 	}
@@ -347,7 +327,7 @@ func (c *hashCall) find(text string) (out []string, err error) {
 
 // each calls f for every match of a pattern.
 func (c *hashCall) each(pattern, text string, f func(m []int)) error {
-	re, err := compiled(c.s, pattern)
+	re, err := eval.Pattern(c.s, pattern)
 	if err != nil {
 		return err
 	}
@@ -367,7 +347,7 @@ func (c *hashCall) each(pattern, text string, f func(m []int)) error {
 // hashURIs are the links.
 func hashURIs(c *hashCall) ([]hashed, error) {
 	if c.o.has("raw") {
-		return nil, Unknown("links can not be asked for raw")
+		return nil, eval.Unknown("links can not be asked for raw")
 	}
 	skip := skippedDomains(c.s)
 	var out []string
@@ -400,7 +380,7 @@ func hashBody(c *hashCall) ([]hashed, error) {
 	var out []string
 	for _, line := range texts {
 		text := string(line)
-		err := c.each(arg(c.args, 2), text, func(m []int) {
+		err := c.each(eval.Arg(c.args, 2), text, func(m []int) {
 			if len(m) < 4 || m[2] < 0 {
 				return
 			}
@@ -430,7 +410,7 @@ func digitsOf(s string) string {
 
 // hashTag are the values of a tag.
 func hashTag(c *hashCall) ([]hashed, error) {
-	tag := strings.ToUpper(strings.Trim(arg(c.args, 2), "_"))
+	tag := strings.ToUpper(strings.Trim(eval.Arg(c.args, 2), "_"))
 	var out []string
 	for _, v := range c.tagValues(tag) {
 		if v = c.tagValue(c.small(v)); v != "" {
@@ -442,7 +422,7 @@ func hashTag(c *hashCall) ([]hashed, error) {
 
 // tagValue is a value in the form that the options want, "" if they do not want it.
 func (c *hashCall) tagValue(v string) string {
-	ip, v4 := uri.IsIP(v), isIPv4(v)
+	ip, v4 := uri.IsIP(v), eval.IsIPv4(v)
 	if c.o.has("ip") && !ip || c.o.has("ipv4") && !v4 || c.o.has("ipv6") && (!ip || v4) {
 		return ""
 	}
@@ -476,7 +456,7 @@ func (c *hashCall) tagValue(v string) string {
 // hashFiles are the hashes of the parts.
 func hashFiles(c *hashCall) ([]hashed, error) {
 	if c.o.has("raw") {
-		return nil, Unknown("attachments can not be asked for raw")
+		return nil, eval.Unknown("attachments can not be asked for raw")
 	}
 	ignored := ignoredHashes(c.s)
 	least, _ := strconv.Atoi(c.o["minsize"])

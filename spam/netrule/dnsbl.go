@@ -1,4 +1,4 @@
-package eval
+package netrule
 
 import (
 	"net/netip"
@@ -10,13 +10,14 @@ import (
 
 	"mtad/spam/ask"
 	"mtad/spam/conf"
+	"mtad/spam/eval"
 	"mtad/spam/relay"
 	"mtad/spam/scan"
 	"mtad/spam/uri"
 )
 
 // dnsEval are the functions of DNSEval: lists of addresses and of domains.
-var dnsEval = map[string]Func{
+var dnsEval = map[string]eval.Func{
 	"check_rbl": skipRBL(listed4("A")), "check_rbl_txt": skipRBL(listed4("TXT")), "check_rbl_accreditor": skipRBL(listed4("A")),
 	"check_rbl_from_host": skipRBL(listed4("A")), "check_rbl_from_domain": skipRBL(listed4("A")), "check_rbl_envfrom": skipRBL(listed4("A")),
 	"check_rbl_headers": skipRBL(listed4("A")), "check_rbl_rcvd": skipRBL(listed4("A")), "check_rbl_ns_from": skipRBL(listed4("A")),
@@ -30,7 +31,7 @@ var dnsEval = map[string]Func{
 const maxRelays = 9
 
 // listed4 asks a list, by addresses (check_rbl) or by what the function of the rule says.
-func listed4(typ string) Func {
+func listed4(typ string) eval.Func {
 	return func(s *scan.Scan, r *conf.Rule, args []string) (float64, error) {
 		i := 2
 		if len(args) <= i {
@@ -58,12 +59,12 @@ func rblAnswers(s *scan.Scan, r *conf.Rule, typ, want string, has bool) (float64
 
 // rblSub looks at the answers to the questions of the rules with the same set.
 func rblSub(s *scan.Scan, r *conf.Rule, args []string) (float64, error) {
-	t, err := rblSubtest(s, arg(args, 1))
+	t, err := rblSubtest(s, eval.Arg(args, 1))
 	if err != nil {
 		return 0, err
 	}
 	a := &inquirer{s: s}
-	found, err := a.search(r.Name, rblSets(s)[arg(args, 0)], "", t)
+	found, err := a.search(r.Name, rblSets(s)[eval.Arg(args, 0)], "", t)
 	if err != nil {
 		return 0, err
 	}
@@ -88,7 +89,7 @@ var plainSubtest = regexp.MustCompile(`^\d+(?:\.\d+\.\d+\.\d+)?$`)
 // rblSubtest reads a subtest of check_rbl: a mask, an address, or else a pattern.
 func rblSubtest(s *scan.Scan, text string) (*subtest, error) {
 	if strings.HasPrefix(text, "sb:") {
-		return nil, Unknown("SenderBase is no more")
+		return nil, eval.Unknown("SenderBase is no more")
 	}
 	if plainSubtest.MatchString(text) {
 		if n, err := strconv.ParseUint(text, 10, 32); err == nil {
@@ -96,7 +97,7 @@ func rblSubtest(s *scan.Scan, text string) (*subtest, error) {
 		}
 		return &subtest{text: text}, nil
 	}
-	re, err := compiled(s, text)
+	re, err := eval.Pattern(s, text)
 	return &subtest{re: re}, err
 }
 
@@ -192,14 +193,14 @@ func rblText(rule string, r ask.Reply, rec ask.Record) string {
 // rblNames are the names that a rule asks for.
 func (a *inquirer) rblNames(r *conf.Rule) []string {
 	s, args := a.s, r.Call.Args
-	zone := "." + strings.TrimRight(arg(args, 1), ".")
+	zone := "." + strings.TrimRight(eval.Arg(args, 1), ".")
 	var hosts []string
 	switch r.Call.Func {
 	case "check_rbl", "check_rbl_txt":
-		hosts = rblAddresses(s, r, arg(args, 0))
+		hosts = rblAddresses(s, r, eval.Arg(args, 0))
 	case "check_rbl_accreditor":
-		if accredited(s, arg(args, 3)) {
-			hosts = rblAddresses(s, r, arg(args, 0))
+		if accredited(s, eval.Arg(args, 3)) {
+			hosts = rblAddresses(s, r, eval.Arg(args, 0))
 		}
 	case "check_rbl_from_host":
 		hosts = addressHosts(s, r, s.AllFrom())
@@ -210,7 +211,7 @@ func (a *inquirer) rblNames(r *conf.Rule) []string {
 	case "check_rbl_envfrom":
 		hosts = addressHosts(s, r, s.Get("EnvelopeFrom:addr")[:min(1, len(s.Get("EnvelopeFrom:addr")))])
 	case "check_rbl_headers":
-		hosts = headerHosts(s, r, arg(args, 3))
+		hosts = headerHosts(s, r, eval.Arg(args, 3))
 	case "check_rbl_rcvd":
 		hosts = rcvdHosts(s, r)
 	case "check_rbl_ns_from":
@@ -310,10 +311,10 @@ var accreditor = regexp.MustCompile(`(?i)[@.]a--([a-z0-9]{3,})\.`)
 
 // accredited reports whether a sender says that somebody vouches for it.
 func accredited(s *scan.Scan, who string) bool {
-	if m := accreditor.FindStringSubmatch(text(s, "EnvelopeFrom:addr")); m != nil && strings.ToLower(m[1]) == who {
+	if m := accreditor.FindStringSubmatch(eval.Text(s, "EnvelopeFrom:addr")); m != nil && strings.ToLower(m[1]) == who {
 		return true
 	}
-	for part := range strings.SplitSeq(text(s, "Accreditor"), ",") {
+	for part := range strings.SplitSeq(eval.Text(s, "Accreditor"), ",") {
 		if f := strings.Fields(part); len(f) > 0 && strings.ToLower(f[0]) == who {
 			return true
 		}
@@ -368,7 +369,7 @@ func headerHosts(s *scan.Scan, r *conf.Rule, fields string) (out []string) {
 			out = append(out, addressHosts(s, r, []string{addr})...)
 			continue
 		}
-		for host := range strings.SplitSeq(strings.TrimSuffix(text(s, name), "\n"), "\n") {
+		for host := range strings.SplitSeq(strings.TrimSuffix(eval.Text(s, name), "\n"), "\n") {
 			if host = wantedHost(s, r, host); host != "" {
 				out = append(out, host)
 			}

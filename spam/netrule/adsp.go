@@ -1,4 +1,4 @@
-package eval
+package netrule
 
 import (
 	"regexp"
@@ -6,19 +6,20 @@ import (
 	"strings"
 
 	"mtad/spam/conf"
+	"mtad/spam/eval"
 	"mtad/spam/scan"
 	"mtad/spam/uri"
 )
 
 // adspEval are the functions of DKIM about what a domain says of its signatures (RFC
 // 5617), or the administrator says for it (adsp_override).
-var adspEval = map[string]Func{
+var adspEval = map[string]eval.Func{
 	"check_dkim_adsp":    adspRule,
 	"check_dkim_signall": func(s *scan.Scan, r *conf.Rule, _ []string) (float64, error) { return adspRule(s, r, []string{"A"}) },
 }
 
 func adspRule(s *scan.Scan, _ *conf.Rule, args []string) (float64, error) {
-	want := arg(args, 0)
+	want := eval.Arg(args, 0)
 	if want == "*" {
 		want = "NAD123"
 	}
@@ -26,10 +27,10 @@ func adspRule(s *scan.Scan, _ *conf.Rule, args []string) (float64, error) {
 		return 0, nil
 	}
 	if !s.Facts.DKIMChecked {
-		return 0, noDKIM
+		return 0, eval.NoDKIM
 	}
 	a := &inquirer{s: s}
-	authors := authorDomains(s)
+	authors := eval.AuthorDomains(s)
 	found := false
 	for _, d := range authors {
 		if p := a.practice(d); p != "" && strings.Contains(want, p) {
@@ -38,7 +39,7 @@ func adspRule(s *scan.Scan, _ *conf.Rule, args []string) (float64, error) {
 	}
 	if found && len(args) > 1 {
 		found = slices.ContainsFunc(args[1:], func(list string) bool {
-			return slices.ContainsFunc(authors, func(d string) bool { return sdid(list, d) })
+			return slices.ContainsFunc(authors, func(d string) bool { return eval.DomainListed(list, d) })
 		})
 	}
 	return a.outcome(found)
@@ -54,7 +55,7 @@ func (a *inquirer) practice(domain string) string {
 		return ""
 	}
 	for _, d := range a.s.Facts.DKIM {
-		if signer(d) == domain && (d.Result == "pass" || d.Result == "temperror") {
+		if eval.Signer(d) == domain && (d.Result == "pass" || d.Result == "temperror") {
 			return ""
 		}
 	}

@@ -1,4 +1,4 @@
-package eval
+package netrule
 
 import (
 	"maps"
@@ -8,13 +8,14 @@ import (
 
 	"mtad/spam/ask"
 	"mtad/spam/conf"
+	"mtad/spam/eval"
 	"mtad/spam/relay"
 	"mtad/spam/scan"
 	"mtad/spam/uri"
 )
 
 // uriDNSEval is the function of URIDNSBL: lists of the hosts and domains of links.
-var uriDNSEval = map[string]Func{"check_uridnsbl": uriList}
+var uriDNSEval = map[string]eval.Func{"check_uridnsbl": uriList}
 
 // askedHost is a host that is asked about, with its registered domain.
 type askedHost struct{ host, domain string }
@@ -114,7 +115,7 @@ func uriList(s *scan.Scan, r *conf.Rule, _ []string) (float64, error) {
 	b := &uriBL{inquirer: inquirer{s: s}, rule: r, list: list, test: &subtest{any: true}, seen: map[string]bool{}}
 	if strings.HasSuffix(list.Command, "sub") {
 		if b.test, ok = numbers(list.Answer); !ok {
-			return 0, Unknown("the answer " + list.Answer + " can not be read: want a number, a range, a mask or an address")
+			return 0, eval.Unknown("the answer " + list.Answer + " can not be read: want a number, a range, a mask or an address")
 		}
 	}
 	for _, h := range linkHosts(s) {
@@ -132,7 +133,7 @@ func (b *uriBL) host(host, domain string) error {
 	command, flags := strings.TrimSuffix(strings.TrimSuffix(b.list.Command, "bl"), "sub"), b.rule.Flags
 	numeric := fourNumbers.MatchString(host)
 	if numeric || strings.HasPrefix(host, "[") {
-		if command != "urirhs" || flags.DomainsOnly || !numeric || !isIPv4(host) || relay.Private(host) {
+		if command != "urirhs" || flags.DomainsOnly || !numeric || !eval.IsIPv4(host) || relay.Private(host) {
 			return nil
 		}
 		return b.ask1(host, "")
@@ -189,7 +190,7 @@ func (b *uriBL) nameServers(domain string, f func(ns string) error) error {
 	reply, _ := b.ask(uri.ASCII(domain), "NS")
 	for _, rec := range reply.Records {
 		ns := strings.TrimSuffix(strings.ToLower(rec.Text), ".")
-		if rec.Type != "NS" || strings.Contains(ns, ":") || fourNumbers.MatchString(ns) && (!isIPv4(ns) || relay.Private(ns)) {
+		if rec.Type != "NS" || strings.Contains(ns, ":") || fourNumbers.MatchString(ns) && (!eval.IsIPv4(ns) || relay.Private(ns)) {
 			continue
 		}
 		if err := f(ns); err != nil {

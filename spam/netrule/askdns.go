@@ -1,4 +1,4 @@
-package eval
+package netrule
 
 import (
 	"fmt"
@@ -9,6 +9,7 @@ import (
 
 	"mtad/spam/ask"
 	"mtad/spam/conf"
+	"mtad/spam/eval"
 	"mtad/spam/scan"
 	"mtad/spam/uri"
 )
@@ -110,7 +111,7 @@ func answerTest(s *scan.Scan, text string) (*subtest, error) {
 	if t, ok := numbers(text); ok {
 		return t, nil
 	}
-	return nil, Unknown("the answer " + text + " can not be read: want a pattern, a text in quotes, a number, a range, a mask or codes in brackets")
+	return nil, eval.Unknown("the answer " + text + " can not be read: want a pattern, a text in quotes, a number, a range, a mask or codes in brackets")
 }
 
 // AskDNS runs a rule of type askdns.

@@ -1,28 +1,31 @@
-package eval
+// Package netrule has the functions that ask the DNS: SpamAssassin's DNSEval, URIDNSBL,
+// AskDNS, HashBL and ASN (4.0), and what DKIM asks of an author's domain. They never
+// wait: package ask says how.
+package netrule
 
 import (
+	"maps"
 	"regexp"
 	"strconv"
 	"strings"
 
 	"mtad/spam/ask"
 	"mtad/spam/conf"
+	"mtad/spam/eval"
 	"mtad/spam/regex"
 	"mtad/spam/scan"
 )
 
-var asking = []map[string]Func{dnsEval, uriDNSEval, hashEval, asnEval, adspEval}
+// asking are the functions by the plugins of SpamAssassin that have them.
+var asking = []map[string]eval.Func{dnsEval, uriDNSEval, hashEval, asnEval, adspEval}
 
-// Asks reports whether a function asks the DNS. Such functions are called before those
-// that do not, so that the answers are there when the rest is done, and may return
-// ask.ErrPending.
-func Asks(name string) bool {
+// Functions are all functions by their names. The map must not be changed.
+func Functions() map[string]eval.Func {
+	out := map[string]eval.Func{}
 	for _, table := range asking {
-		if table[name] != nil {
-			return true
-		}
+		maps.Copy(out, table)
 	}
-	return false
+	return out
 }
 
 // inquirer asks the questions of one call of a function.
@@ -56,7 +59,7 @@ func (a *inquirer) outcome(found bool) (float64, error) {
 	case found:
 		return 1, nil
 	case a.why != "":
-		return 0, Unknown(a.why)
+		return 0, eval.Unknown(a.why)
 	}
 	return 0, nil
 }
@@ -180,18 +183,18 @@ func compiledRule(s *scan.Scan, text string) (*regex.Regexp, error) {
 	v := s.Once("rule "+text, func() any {
 		re, err := regex.CompileRule(text)
 		if err != nil {
-			return Unknown(err.Error())
+			return eval.Unknown(err.Error())
 		}
 		return re
 	})
-	if why, bad := v.(Unknown); bad {
+	if why, bad := v.(eval.Unknown); bad {
 		return nil, why
 	}
 	return v.(*regex.Regexp), nil
 }
 
 // skipRBL: the administrator does not want lists to be asked.
-func skipRBL(f Func) Func {
+func skipRBL(f eval.Func) eval.Func {
 	return func(s *scan.Scan, r *conf.Rule, args []string) (float64, error) {
 		if s.Ask == nil || s.Rules.Bool("skip_rbl_checks") {
 			return 0, nil
