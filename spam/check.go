@@ -44,8 +44,11 @@ type Result struct {
 	Sub      []Hit
 	Unknown  []Unknown
 	Blocked  []string // zones of the DNS that are not asked for a while from now on (dns_block_rule)
-	Took     time.Duration
-	Scan     *scan.Scan
+	// Shortcircuit is how a hit has ended the check before all rules have run, ham or
+	// spam; "" if all have. Such a message is not to be learned from.
+	Shortcircuit string
+	Took         time.Duration
+	Scan         *scan.Scan
 }
 
 // Spam reports whether the score reaches what is required.
@@ -70,6 +73,11 @@ type check struct {
 	cand  regex.Candidates
 	// waiting are the rules whose questions to the DNS are not answered yet.
 	waiting []waiting
+	scores  map[*rule]float64 // of hits that do not count what their rules do
+	cut     *rule             // the rule that has ended the check, if one has
+	ended   string            // how: ham or spam
+	noted   []bool            // hits that sum has
+	sum     float64           // of the hits so far, where that matters
 	caps    []int
 }
 
@@ -92,6 +100,11 @@ func (e *Engine) Check(ctx context.Context, text []byte, f scan.Facts) *Result {
 
 // run runs all rules. When the context ends, what has not run is unknown.
 func (c *check) run() {
+	c.noCircuit()
+	if c.e.stages != nil {
+		c.runStages()
+		return
+	}
 	for _, phase := range []func(){
 		func() { c.each(c.e.captures, c.capture) },
 		c.beginAsking,
@@ -291,7 +304,7 @@ func (c *check) compared(r *rule, text []byte) {
 
 // result gathers the hits.
 func (c *check) result() *Result {
-	out := &Result{Required: c.s.Rules.Number("required_score"), Scan: c.s}
+	out := &Result{Required: c.s.Rules.Number("required_score"), Scan: c.s, Shortcircuit: c.ended}
 	for _, r := range c.e.rules {
 		v := c.value[r.id]
 		if v == 0 {
@@ -302,13 +315,17 @@ func (c *check) result() *Result {
 		if r.re != nil && r.Flags.Multiple {
 			times = int(v)
 		}
-		h := Hit{r.Name, r.score, v, times, r.Area(), c.match[r.id], c.s.Log(r.Name)}
+		score := r.score
+		if d, ok := c.scores[r]; ok {
+			score = d
+		}
+		h := Hit{r.Name, score, v, times, r.Area(), c.match[r.id], c.s.Log(r.Name)}
 		if r.Sub() {
 			out.Sub = append(out.Sub, h)
 			continue
 		}
 		out.Hits = append(out.Hits, h)
-		out.Score += r.score
+		out.Score += score
 	}
 	out.Score = math.Round(out.Score*1000) / 1000
 	for r, why := range c.why {

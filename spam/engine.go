@@ -36,6 +36,11 @@ type Engine struct {
 	metas              []*rule // each behind those it depends on
 	captures, template []*rule // set captures; want them
 	cannot             map[string]string
+	// stages are the rules by their priorities, each with those of one, if a hit may
+	// end the check before all have run; else nil.
+	stages   []*Engine
+	priority int // of a stage
+	circuit  *circuit
 }
 
 // Options says how rules are to be run.
@@ -92,9 +97,27 @@ func New(rs *conf.Ruleset, o Options) *Engine {
 	}
 	e.compile()
 	e.redirects()
+	if stages := e.priorities(); stages != nil {
+		for _, x := range stages {
+			s := *e
+			s.priority = x.priority
+			s.fill(x.rules, o)
+			e.stages = append(e.stages, &s)
+			e.asks, e.metas = append(e.asks, s.asks...), append(e.metas, s.metas...)
+		}
+	} else {
+		e.fill(e.rules, o)
+	}
+	e.orderMetas()
+	return e
+}
+
+// fill places rules.
+func (e *Engine) fill(rules []*rule, o Options) {
+	e.asks, e.metas = nil, nil
 	heads := map[string]*headGroup{}
 	e.body, e.raw, e.full, e.uris = &group{}, &group{}, &group{}, &group{}
-	for _, r := range e.rules {
+	for _, r := range rules {
 		if r.score != 0 && e.cannot[r.Name] == "" && e.runs(r) {
 			e.place(r, heads, o)
 		}
@@ -108,8 +131,6 @@ func New(rs *conf.Ruleset, o Options) *Engine {
 	for _, g := range []*group{e.body, e.raw, e.full, e.uris} {
 		g.ready()
 	}
-	e.orderMetas()
-	return e
 }
 
 // runs reports whether the options let a rule run.

@@ -103,7 +103,7 @@ var options = map[string]option{
 	"fns_extrachars": num(50), "fns_ignore_dkim": {kind: words}, "fns_ignore_headers": {kind: words}, "fns_check": num(1),
 	"hashbl_ignore": {kind: words}, "hashbl_email_welcomelist": str(""), "hashbl_email_regex": str(""),
 
-	"shortcircuit": {kind: values}, "shortcircuit_spam_score": num(100), "shortcircuit_ham_score": num(-100),
+	"shortcircuit_spam_score": num(100), "shortcircuit_ham_score": num(-100),
 	"shortcircuit_min_ham_score": str(""), "shortcircuit_max_spam_score": str(""),
 	"replace_tag": {kind: values}, "replace_pre": {kind: values}, "replace_inter": {kind: values}, "replace_post": {kind: values}, "replace_rules": {kind: words},
 	"replace_start": str("<"), "replace_end": str(">"),
