@@ -9,6 +9,7 @@ import (
 	"mtad/spam/ask"
 	"mtad/spam/conf"
 	"mtad/spam/eval"
+	"mtad/spam/inspect"
 	"mtad/spam/netrule"
 )
 
@@ -25,6 +26,7 @@ var asnRule = &rule{Rule: &conf.Rule{Name: "asn_lookup"}, call: netrule.ASN}
 func functions() map[string]eval.Func {
 	out := eval.Functions()
 	maps.Copy(out, netrule.Functions())
+	maps.Copy(out, inspect.Functions())
 	return out
 }
 

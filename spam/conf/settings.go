@@ -109,8 +109,8 @@ var options = map[string]option{
 	"replace_start": str("<"), "replace_end": str(">"),
 	"report_safe": num(1), "url_shortener": {kind: words}, "url_shortener_get": {kind: words}, "max_short_urls": num(10), "max_short_url_redirections": num(10),
 	"asn_prefix": str("AS"), "asn_use_dns": yes(true),
-	"textcat_max_languages": num(5), "textcat_optimal_ngrams": num(0), "textcat_max_ngrams": num(400), "textcat_acceptable_score": num(1.02),
-	"inactive_languages":   {kind: words},
+	"textcat_max_languages": num(3), "textcat_optimal_ngrams": num(0), "textcat_max_ngrams": num(400), "textcat_acceptable_score": num(1.02),
+	"inactive_languages":   str("bs cy eo et eu fy ga gd is la lt lv rm sa sco sl yi"),
 	"use_auto_welcomelist": yes(true), "auto_welcomelist_factor": num(0.5), "auto_welcomelist_ipv4_mask_len": num(16), "auto_welcomelist_ipv6_mask_len": num(48),
 }
 

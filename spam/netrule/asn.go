@@ -109,11 +109,7 @@ func checkASN(s *scan.Scan, r *conf.Rule, args []string) (float64, error) {
 	if tag == "" {
 		tag = "ASN"
 	}
-	pattern := eval.Arg(args, 0)
-	if !slashed.MatchString(pattern) {
-		pattern = "/" + strings.ReplaceAll(pattern, "/", `\/`) + "/"
-	}
-	re, err := compiledRule(s, pattern)
+	re, err := eval.AnyPattern(s, eval.Arg(args, 0))
 	if err != nil {
 		return 0, err
 	}

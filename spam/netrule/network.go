@@ -178,21 +178,6 @@ func oneNumber(s string) (n uint32, quad, ok bool) {
 	return uint32(v), false, err == nil
 }
 
-// compiledRule compiles a pattern with its delimiters, once.
-func compiledRule(s *scan.Scan, text string) (*regex.Regexp, error) {
-	v := s.Once("rule "+text, func() any {
-		re, err := regex.CompileRule(text)
-		if err != nil {
-			return eval.Unknown(err.Error())
-		}
-		return re
-	})
-	if why, bad := v.(eval.Unknown); bad {
-		return nil, why
-	}
-	return v.(*regex.Regexp), nil
-}
-
 // skipRBL: the administrator does not want lists to be asked.
 func skipRBL(f eval.Func) eval.Func {
 	return func(s *scan.Scan, r *conf.Rule, args []string) (float64, error) {

@@ -153,6 +153,7 @@ sub check {
 	}
 	$out{report} = bytes($pms->get_report());
 	$out{matched} = { map { $_ => bytes($pms->{pattern_hits}{$_}) } keys %{$pms->{pattern_hits} || {}} };
+	$out{tags} = { map { my $v = $pms->get_tag($_); $_ => defined $v ? bytes("$v") : undef } split /,/, $opt{tags} // '' };
 	$out{rewritten} = bytes($pms->rewrite_mail()) if $opt{rewrite};
 	$pms->finish();
 	$msg->finish();
