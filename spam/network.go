@@ -30,6 +30,17 @@ func functions() map[string]eval.Func {
 	return out
 }
 
+// off says why a function that is known can not be offered here. Where nobody is asked
+// anything there is nothing to miss.
+func (e *Engine) off(function string) string {
+	if e.settings.Resolver != nil {
+		if why := netrule.Off(e.settings.Rules, function); why != "" {
+			return why
+		}
+	}
+	return inspect.Off(function)
+}
+
 // Asks reports whether a rule asks the DNS.
 func (e *Engine) Asks(name string) bool {
 	return slices.ContainsFunc(e.asks, func(r *rule) bool { return r.Name == name })

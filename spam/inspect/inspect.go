@@ -18,7 +18,7 @@ const plugin = "Mail::SpamAssassin::Plugin::"
 // Functions are all functions by their names. The map must not be changed.
 func Functions() map[string]eval.Func {
 	out := map[string]eval.Func{}
-	for _, table := range []map[string]eval.Func{authresEval, pdfEval, textcatEval} {
+	for _, table := range []map[string]eval.Func{authresEval, pdfEval, textcatEval, filesEval, shortEval, phishingEval} {
 		maps.Copy(out, table)
 	}
 	return out
