@@ -26,9 +26,19 @@ loadplugin Mail::SpamAssassin::Plugin::TextCat
 loadplugin Mail::SpamAssassin::Plugin::AntiVirus
 loadplugin Mail::SpamAssassin::Plugin::DecodeShortURLs
 loadplugin Mail::SpamAssassin::Plugin::Phishing
+loadplugin Mail::SpamAssassin::Plugin::OLEVBMacro
+olemacro_extended_scan 1
+body OLE_MACRO eval:check_olemacro()
+body OLE_OBJECT eval:check_oleobject()
+body OLE_CSV eval:check_olemacro_csv()
+body OLE_MALICE eval:check_olemacro_malice()
+body OLE_RENAMED eval:check_olemacro_renamed()
+body OLE_LOCKED eval:check_olemacro_encrypted()
+body OLE_DOWNLOAD eval:check_olemacro_download_exe()
 body PROGRAM eval:check_microsoft_executable()
 body NAME_SUSPECT eval:check_suspect_name()
 body SHORT_URL eval:short_url()
+priority SHORT_URL -50
 body PHISHING eval:check_phishing()
 url_shortener example.com .example.net click.info
 authres_networks all

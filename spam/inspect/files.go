@@ -33,9 +33,20 @@ var (
 	typeVendor  = regexp.MustCompile(`/(?:x-|vnd\.)`)
 )
 
+var typeName = regexp.MustCompile(`(?i)\b(?:file)?name\s*=\s*["']?(.*?)["']?(?:;|$)`)
+
+// typedName is the name that stands with a part's type, in small letters.
+func typedName(p *mail.Part) string {
+	m := typeName.FindStringSubmatch(p.Header("Content-Type"))
+	if m == nil {
+		return ""
+	}
+	return strings.ToLower(m[1])
+}
+
 // isProgram: a part is one by its name, or by how its octets begin.
 func isProgram(p *mail.Part) bool {
-	if name := strings.ToLower(p.Name); programName.MatchString(name) {
+	if programName.MatchString(typedName(p)) {
 		return true
 	}
 	if strings.Contains(strings.ToLower(p.Header("Content-Transfer-Encoding")), "base64") {
@@ -58,7 +69,7 @@ var nameTypes = []struct{ name, typ *regexp.Regexp }{
 
 // suspectName: a file's name says that it is another thing than its type does.
 func suspectName(p *mail.Part) bool {
-	name := strings.ToLower(p.Name)
+	name := typedName(p)
 	if name == "" || p.Type == "application/octet-stream" {
 		return false
 	}

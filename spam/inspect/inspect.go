@@ -18,7 +18,7 @@ const plugin = "Mail::SpamAssassin::Plugin::"
 // Functions are all functions by their names. The map must not be changed.
 func Functions() map[string]eval.Func {
 	out := map[string]eval.Func{}
-	for _, table := range []map[string]eval.Func{authresEval, pdfEval, textcatEval, filesEval, shortEval, phishingEval} {
+	for _, table := range []map[string]eval.Func{authresEval, pdfEval, textcatEval, filesEval, shortEval, phishingEval, oleEval} {
 		maps.Copy(out, table)
 	}
 	return out
@@ -27,7 +27,7 @@ func Functions() map[string]eval.Func {
 // Prepare does what plugins do that are loaded, before any rule runs: they add links,
 // set tags and fields that rules look at.
 func Prepare(s *scan.Scan) {
-	for name, f := range map[string]func(*scan.Scan){"PDFInfo": func(s *scan.Scan) { pdfOf(s) }, "TextCat": func(s *scan.Scan) { languagesOf(s) }} {
+	for name, f := range map[string]func(*scan.Scan){"PDFInfo": func(s *scan.Scan) { pdfOf(s) }, "TextCat": func(s *scan.Scan) { languagesOf(s) }, "OLEVBMacro": func(s *scan.Scan) { macrosOf(s) }} {
 		if s.Rules.Plugins[plugin+name] {
 			f(s)
 		}

@@ -22,7 +22,7 @@ var specialKinds = []struct {
 	name string
 	make func(*maker) []byte
 }{
-	{"authres", (*maker).authres}, {"pdf", (*maker).withPDF}, {"language", (*maker).inLanguage},
+	{"authres", (*maker).authres}, {"pdf", (*maker).withPDF}, {"language", (*maker).inLanguage}, {"office", (*maker).office},
 }
 
 // authres makes a message with fields of results, well formed and not.
@@ -95,6 +95,28 @@ func (g *maker) withPDF() []byte {
 		name := g.pick([]string{"invoice.pdf", "a.PDF", "b.fdf", "data.dat", "statement.pdf"})
 		typ := g.pick([]string{"application/pdf", "application/octet-stream", "image/pdf", "application/pdf", "application/x-pdf"})
 		parts = append(parts, fmt.Sprintf("Content-Type: %s; name=\"%s\"\nContent-Transfer-Encoding: base64\nContent-Disposition: attachment; filename=\"%s\"\n\n%s", typ, name, name, encode(b.String(), "", "base64")))
+	}
+	return g.multi("mixed", parts...)
+}
+
+// officeBits are pieces of documents.
+var officeBits = []string{"\x00Attribut\x00", "\x01\x00O\x00l\x00e\x001\x000\x00N\x00a\x00", "\\objemb", "{\\rtf1 \\ objdat", "w:macrosPresent=\"yes\"", "vbaProject.bin.rels", "Document_Open", "AutoOpen", "W\x00o\x00r\x00k\x00b\x00o\x00o\x00k\x00",
+	"E\x00n\x00c\x00r\x00y\x00p\x00t\x00e\x00d\x00P\x00a\x00c\x00k\x00a\x00g\x00e", "<encryption xmlns=\"x\">", "\x00http://www.example.com/downloads/setup.exe\x00", "URLDownloadToFileA", "cmd /c ms^h^ta ht^tp:/^/x", "=MSEXCEL|'\\..\\Windows\\System32\\cmd.exe", "text ", "\x00\x00\x00"}
+
+func (g *maker) office() []byte {
+	var parts []string
+	parts = append(parts, g.textPart("text/plain", g.prose(ham)))
+	for range g.n(1, 3) {
+		var b strings.Builder
+		b.WriteString(g.pick([]string{"\xd0\xcf\x11\xe0\xa1\xb1", "\xd0\xcf\x11\xe0\xa1\xb1", "{\\rtf1", "plain"}))
+		if g.one(3) {
+			b.WriteString(strings.Repeat("\xfe", 0x220))
+		}
+		for range g.n(0, 6) {
+			b.WriteString(g.pick(officeBits))
+		}
+		name := "file." + g.pick([]string{"doc", "docm", "xls", "rtf", "csv", "dotx", "dat", "DOC", "bin"})
+		parts = append(parts, fmt.Sprintf("Content-Type: %s; name=\"%s\"\nContent-Transfer-Encoding: %s\nContent-Disposition: attachment; filename=\"%s\"\n\n%s", g.pick([]string{"application/msword", "application/octet-stream", "text/csv"}), name, "base64", g.pick([]string{name, "other.doc", "=?utf-8?Q?x=2Exls?="}), encode(b.String(), "", "base64")))
 	}
 	return g.multi("mixed", parts...)
 }
