@@ -167,7 +167,6 @@ var (
 	lockedXML   = regexp.MustCompile(`(?i)<encryption xmlns`)
 	autoOpen    = regexp.MustCompile(`(?i)(?:document|auto|workbook)_?open`)
 	csvCommand  = regexp.MustCompile(`MSEXCEL\|.{1,20}Windows\\System32\\cmd\.exe`)
-	programLink = regexp.MustCompile(`(?i)\x00https?://[-a-z0-9+&@#/%?=~_|!:,.;]{5,1000}[-a-z0-9+&@#/%=~_|]{5,1000}\.(?:exe|cmd|bat)[\x06|\x00]`)
 	macroTypes  = regexp.MustCompile(`(?i)ContentType=["']application/vnd\.ms-office\.vbaProject["']|macroEnabled|application/vnd\.ms-excel\.(?:intl)?macrosheet`)
 	wordRTF     = regexp.MustCompile(`^word/.{1,50}\.rtf\b`)
 	relation    = regexp.MustCompile(`Relationship\s`)
@@ -226,10 +225,50 @@ func oldMacro(data []byte) bool {
 
 func (o *macros) downloads(data []byte) {
 	// SpamAssassin asks for the name of the function only in passing.
-	if programLink.Match(data) || o.is("olemacro_download_marker", string(data)) {
+	if programLink(data) || o.is("olemacro_download_marker", string(data)) {
 		o.download = true
 	}
 }
+
+var (
+	linkStart   = regexp.MustCompile(`(?i)\x00https?://`)
+	programFile = regexp.MustCompile(`(?i)^\.(?:exe|cmd|bat)[\x06|\x00]`)
+)
+
+// Lengths of the two halves of a link to a program: of any letters of links, and of
+// those without "?!:,.;".
+const (
+	leastHalf = 5
+	mostHalf  = 1000
+)
+
+// programLink reports whether there is a link to a program between octets of 0.
+func programLink(data []byte) bool {
+	for _, m := range linkStart.FindAllIndex(data, 1000) {
+		link := data[m[1]:min(len(data), m[1]+2*mostHalf+8)]
+		plain := 0 // how many of the last letters are of the narrower kind
+		for n, c := range link {
+			if c == '.' && n >= 2*leastHalf && plain >= max(leastHalf, n-mostHalf) && n <= 2*mostHalf && programFile.Match(link[n:]) {
+				return true
+			}
+			if !linkLetter[c] {
+				break
+			}
+			if plain++; strings.IndexByte("?!:,.;", c) >= 0 {
+				plain = 0
+			}
+		}
+	}
+	return false
+}
+
+// linkLetter are the letters of links.
+var linkLetter = func() (out [256]bool) {
+	for _, c := range []byte("-abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+&@#/%?=~_|!:,.;") {
+		out[c] = true
+	}
+	return out
+}()
 
 func openZip(name string, data []byte) *zip.Reader {
 	if !bytes.HasPrefix(data, []byte("PK")) && !strings.HasSuffix(strings.ToLower(name), ".zip") {
