@@ -90,7 +90,7 @@ func asnRecord(rec ask.Record) (numbers, routes []string) {
 	for i, n := range numbers {
 		numbers[i] = asPrefix.ReplaceAllString(n, "$1")
 	}
-	numbers = slices.DeleteFunc(numbers, func(n string) bool { return n == "" || n == "0" || n == "4294967295" })
+	numbers = slices.DeleteFunc(numbers, func(n string) bool { return !allDigits.MatchString(n) || n == "0" || n == "4294967295" })
 	return numbers, slices.DeleteFunc(routes, noRoute.MatchString)
 }
 
