@@ -70,12 +70,13 @@ func TestOptionalAsPerl(t *testing.T) {
 	stats := filepath.Join(t.TempDir(), "stats")
 	mtatest.Check(t, os.WriteFile(stats, []byte("first\n\"2026\",\"7.5\",\"http://second.example.net/y\",\"1\"\n\"2026\",\"3\",\"https://example.com/unsubscribe\",\"1\"\n"), 0o600))
 	site := netSite(t, optionalRules()+"phishing_openphish_feed "+feed+"\nphishing_phishstats_feed "+stats+"\n")
-	rs, err := conf.Load([]string{spamtest.Stock, site}, conf.Options{Local: true})
+	rules := stock(t)
+	rs, err := conf.Load([]string{rules, site}, conf.Options{Local: true})
 	mtatest.Check(t, err)
 	if len(rs.Problems) > 0 {
 		t.Error(rs.Problems)
 	}
-	e, o := spam.New(rs, spam.Options{}), spamtest.Start(t, ".", spamtest.Stock, site, "tags="+strings.Join(optionalTags, ","))
+	e, o := spam.New(rs, spam.Options{}), spamtest.Start(t, ".", rules, site, "tags="+strings.Join(optionalTags, ","))
 	path := filepath.Join(t.TempDir(), "message")
 	n := max(40, *agreementSize-60)
 	if mtatest.Race {
