@@ -5,16 +5,24 @@ import (
 	"slices"
 )
 
-// Filter says which of many patterns can match a text, by one look at it: by
-// the literals that they need, and for those that need none by the bytes that
-// follow each other somewhere in a match. It is immutable, and can be used by
-// several goroutines.
+// Filter says which of many patterns can match a text: by the literals that they need,
+// and for those that need none by an automaton that accepts a little more than they do.
+// It is immutable but for its Cache, and can be used by several goroutines.
 type Filter struct {
 	set    *Set
 	tests  [][]test // by literal
 	wants  []uint8  // by pattern: bits of all its clauses
-	always []uint64 // patterns that nothing is known of
 	shapes []shapes
+	tame   *dfa   // all patterns without literals, but for the wild ones
+	wild   []wild // each has an automaton of its own
+}
+
+// wild is a pattern of which almost every text has a beginning, in many states: together
+// with others it would have too many.
+type wild struct {
+	id     int32
+	shaped bool // it is looked at only if its sequence of sets is there
+	dfa    *dfa
 }
 
 // test is a literal's part in a pattern's condition.
@@ -39,19 +47,30 @@ type Candidates struct {
 	got  []uint8
 	seen []int32
 	set  []uint64
+	work int // spent on making states
 }
+
+// Renew lets the scans that follow spend anew on making states.
+func (c *Candidates) Renew() { c.work = 0 }
 
 // minShapeBits is how rare a sequence of sets must be to be looked for.
 const minShapeBits = 5
 
-// NewFilter makes a filter; the number of a pattern is its index.
-func NewFilter(patterns []*Regexp) *Filter {
-	f := &Filter{wants: make([]uint8, len(patterns)), always: make([]uint64, (len(patterns)+63)/64)}
+// NewFilter makes a filter whose automata share a cache; the number of a pattern is its
+// index.
+func NewFilter(patterns []*Regexp, cache *Cache) *Filter {
+	f := &Filter{wants: make([]uint8, len(patterns))}
+	var trees []*node
+	var ids []int32
 	var literals []Literal
 	number := map[Literal]int{}
 	for id, re := range patterns {
 		if len(re.need.All) == 0 {
-			f.addShape(id, re)
+			if isWild(re.tree) {
+				f.wild = append(f.wild, wild{int32(id), f.addShape(id, re), newDFA([]*node{re.tree}, []int32{int32(id)}, cache)})
+			} else {
+				trees, ids = append(trees, re.tree), append(ids, int32(id))
+			}
 			continue
 		}
 		for i, clause := range re.need.All {
@@ -69,15 +88,17 @@ func NewFilter(patterns []*Regexp) *Filter {
 		}
 	}
 	f.set = NewSet(literals)
+	if len(trees) > 0 {
+		f.tame = newDFA(trees, ids, cache)
+	}
 	return f
 }
 
-// addShape finds room for a pattern without literals.
-func (f *Filter) addShape(id int, re *Regexp) {
+// addShape finds room for the sequence of sets of a pattern, if it has one.
+func (f *Filter) addShape(id int, re *Regexp) bool {
 	sets := re.search.window
 	if len(sets) == 0 {
-		f.always[id/64] |= 1 << (id % 64)
-		return
+		return false
 	}
 	at := slices.IndexFunc(f.shapes, func(s shapes) bool { return s.number+len(sets) <= 64 })
 	if at < 0 {
@@ -85,6 +106,7 @@ func (f *Filter) addShape(id int, re *Regexp) {
 		f.shapes = append(f.shapes, shapes{})
 	}
 	f.shapes[at].add(int32(id), sets)
+	return true
 }
 
 func (s *shapes) add(id int32, sets []charset) {
@@ -109,18 +131,18 @@ func (s *shapes) scan(text []byte) uint64 {
 }
 
 // Scan finds the candidates in a text. Memory is allocated only when c is used
-// with this filter for the first time.
+// with a larger filter than before, and for states of automata.
 func (f *Filter) Scan(text []byte, c *Candidates) {
-	if len(c.got) != len(f.wants) {
-		c.got = make([]uint8, len(f.wants))
-		c.seen = make([]int32, 0, len(f.wants))
-		c.set = make([]uint64, len(f.always))
-	}
 	for _, id := range c.seen {
 		c.got[id] = 0
 	}
 	c.seen = c.seen[:0]
-	copy(c.set, f.always)
+	if len(c.got) < len(f.wants) {
+		c.got = make([]uint8, len(f.wants))
+	}
+	words := (len(f.wants) + 63) / 64
+	c.set = slices.Grow(c.set[:0], words)[:words]
+	clear(c.set)
 	f.set.Scan(text, func(literal int) {
 		for _, t := range f.tests[literal] {
 			f.note(c, t)
@@ -129,10 +151,26 @@ func (f *Filter) Scan(text []byte, c *Candidates) {
 	for i := range f.shapes {
 		s := &f.shapes[i]
 		for found := s.scan(text); found != 0; found &= found - 1 {
-			id := s.id[bits.TrailingZeros64(found)]
-			c.set[id/64] |= 1 << (id % 64)
+			c.add(s.id[bits.TrailingZeros64(found)])
 		}
 	}
+	for _, w := range f.wild {
+		if !w.shaped || c.take(w.id) {
+			w.dfa.scan(text, c)
+		}
+	}
+	if f.tame != nil {
+		f.tame.scan(text, c)
+	}
+}
+
+func (c *Candidates) add(id int32) { c.set[id/64] |= 1 << (id % 64) }
+
+// take says whether a pattern is a candidate; then it is none any more.
+func (c *Candidates) take(id int32) bool {
+	was := c.set[id/64]&(1<<(id%64)) != 0
+	c.set[id/64] &^= 1 << (id % 64)
+	return was
 }
 
 func (f *Filter) note(c *Candidates, t test) {
@@ -146,7 +184,7 @@ func (f *Filter) note(c *Candidates, t test) {
 	got |= t.clause
 	c.got[t.pattern] = got
 	if got == f.wants[t.pattern] {
-		c.set[t.pattern/64] |= 1 << (t.pattern % 64)
+		c.add(t.pattern)
 	}
 }
 
@@ -161,11 +199,66 @@ func (c *Candidates) Each(do func(pattern int) bool) {
 	}
 }
 
-// Size is about how many bytes of memory the filter takes.
+// Size is about how many bytes of memory the filter takes, without its automata.
 func (f *Filter) Size() int {
 	n := f.set.Size() + len(f.wants) + len(f.shapes)*(256*8+64*4+24)
 	for _, t := range f.tests {
 		n += 24 + 8*len(t)
 	}
 	return n
+}
+
+// Limits of what is wild: a repetition of bytes that more than one in 2^wideBits of
+// text is, before anything of which one place in 2^rareBits has it.
+const (
+	wideBits = 2.6
+	rareBits = 12
+)
+
+// isWild says whether places of a pattern that many texts reach are in a repetition of
+// frequent bytes.
+func isWild(n *node) bool {
+	_, is := wildness(n, 0)
+	return is
+}
+
+// wildness is how rare what n matches is in text, in bits, behind something as rare as
+// before.
+func wildness(n *node, before float64) (after float64, is bool) {
+	switch n.kind {
+	case kSet:
+		return before + n.set.bits(), false
+	case kGroup, kAtomic:
+		return wildness(n.subs[0], before)
+	case kCat:
+		for _, s := range n.subs {
+			if before, is = wildness(s, before); is {
+				return before, true
+			}
+		}
+	case kAlt, kCond:
+		after = 1000
+		for _, s := range n.subs {
+			a, is := wildness(s, before)
+			if is {
+				return a, true
+			}
+			after = min(after, a)
+		}
+		return after, false
+	case kRepeat:
+		return wildRepeat(n, before)
+	case kBackref:
+		return before, before < rareBits
+	}
+	return before, false
+}
+
+func wildRepeat(n *node, before float64) (after float64, is bool) {
+	body, is := wildness(n.subs[0], before)
+	body -= before
+	if is || n.max > 2 && body < wideBits && before < rareBits {
+		return before, true
+	}
+	return before + body*float64(n.min), false
 }

@@ -17,6 +17,7 @@ type Regexp struct {
 	warnings  []SyntaxError
 	need      Condition
 	search    search
+	tree      *node // of a pattern without literals, for filters
 }
 
 // ErrBudget is returned for a match that took more steps than it may take, or
@@ -76,6 +77,9 @@ func compileFlags(pattern, modifiers string, f flags) (*Regexp, error) {
 	}
 	re.need = needs(n)
 	re.search = newSearch(n, re.need)
+	if len(re.need.All) == 0 {
+		re.tree = n
+	}
 	return re, nil
 }
 
