@@ -61,13 +61,19 @@ func (c *Cache) clear() {
 // dstates are the states made so far.
 type dstates struct {
 	table atomic.Pointer[[]uint32]  // by state*width+class: what follows it
-	hits  atomic.Pointer[[][]int32] // by state: which patterns match when it is reached
+	hits  atomic.Pointer[[]arrival] // by state
 	mu    sync.Mutex
 	list  []dstate // the first stands for what has not been made
 	index map[string]uint32
 	walk  walk
 	key   []byte
 	start uint32
+}
+
+// arrival is what becomes known when a state is reached.
+type arrival struct {
+	patterns []int32 // they match
+	dead     bool    // nothing else will match
 }
 
 // dstate is a set of states of the nfa between two bytes; that a match can start
@@ -122,8 +128,12 @@ func (d *dfa) scan(text []byte, out *Candidates) {
 				s, n = d.make(s, at, class[b], &out.work)
 				table = *s.table.Load()
 			}
-			for _, p := range (*s.hits.Load())[int(n>>stepShift)/len(d.nfa.member)] {
+			a := &(*s.hits.Load())[int(n>>stepShift)/len(d.nfa.member)]
+			for _, p := range a.patterns {
 				out.add(d.ids[p])
+			}
+			if a.dead {
+				return
 			}
 		}
 		at = n >> stepShift
@@ -144,7 +154,7 @@ func (d *dfa) fresh() *dstates {
 	s := &dstates{index: map[string]uint32{}, list: make([]dstate, 1)}
 	table := make([]uint32, w*64)
 	s.table.Store(&table)
-	hits := make([][]int32, 1)
+	hits := make([]arrival, 1)
 	s.hits.Store(&hits)
 	s.start = d.state(s, nil, edge)
 	if !d.states.CompareAndSwap(nil, s) {
@@ -201,7 +211,7 @@ func (d *dfa) make(s *dstates, row uint32, class uint8, work *int) (*dstates, ui
 	}
 	to := d.state(s, w.sorted(), prev)
 	n := to << stepShift
-	if len((*s.hits.Load())[int(to)/len(d.nfa.member)]) == 0 {
+	if a := (*s.hits.Load())[int(to)/len(d.nfa.member)]; len(a.patterns) == 0 && !a.dead {
 		n |= plainStep
 	}
 	atomic.StoreUint32(&(*s.table.Load())[row+uint32(class)], n)
@@ -220,13 +230,13 @@ func (d *dfa) state(s *dstates, set []int32, prev context) uint32 {
 	}
 	w := len(d.nfa.member)
 	row := uint32(len(s.list) * w)
-	var accepts []int32
+	a := arrival{dead: len(set) == 0 && d.nfa.anchored && prev != edge}
 	for _, n := range set {
 		if d.nfa.states[n].kind == nAccept {
-			accepts = append(accepts, d.nfa.states[n].x)
+			a.patterns = append(a.patterns, d.nfa.states[n].x)
 		}
 	}
-	hits := append(*s.hits.Load(), accepts)
+	hits := append(*s.hits.Load(), a)
 	s.hits.Store(&hits)
 	s.list = append(s.list, dstate{set: slices.Clone(set), prev: prev})
 	s.index[string(s.key)] = row

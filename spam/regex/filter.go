@@ -13,16 +13,15 @@ type Filter struct {
 	tests  [][]test // by literal
 	wants  []uint8  // by pattern: bits of all its clauses
 	shapes []shapes
-	tame   *dfa   // all patterns without literals, but for the wild ones
-	wild   []wild // each has an automaton of its own
+	dfas   []*dfa   // of patterns without literals
+	closer []closer // the order is that of their numbers
 }
 
-// wild is a pattern of which almost every text has a beginning, in many states: together
-// with others it would have too many.
-type wild struct {
-	id     int32
-	shaped bool // it is looked at only if its sequence of sets is there
-	dfa    *dfa
+// closer is a pattern with an automaton of its own, which runs only if the sequence of
+// sets or the literals of the pattern are there.
+type closer struct {
+	id  int32
+	dfa *dfa
 }
 
 // test is a literal's part in a pattern's condition.
@@ -60,18 +59,28 @@ const minShapeBits = 5
 // index.
 func NewFilter(patterns []*Regexp, cache *Cache) *Filter {
 	f := &Filter{wants: make([]uint8, len(patterns))}
-	var trees []*node
-	var ids []int32
+	var plain, anchored, wild crew
 	var literals []Literal
 	number := map[Literal]int{}
+	look := func(id int, re *Regexp) {
+		f.closer = append(f.closer, closer{int32(id), newDFA([]*node{re.tree}, []int32{int32(id)}, cache)})
+	}
 	for id, re := range patterns {
 		if len(re.need.All) == 0 {
-			if isWild(re.tree) {
-				f.wild = append(f.wild, wild{int32(id), f.addShape(id, re), newDFA([]*node{re.tree}, []int32{int32(id)}, cache)})
-			} else {
-				trees, ids = append(trees, re.tree), append(ids, int32(id))
+			switch {
+			case !isWild(re.tree):
+				plain.add(id, re)
+			case re.search.anchor == atStart:
+				anchored.add(id, re)
+			case f.addShape(id, re):
+				look(id, re)
+			default:
+				wild.add(id, re)
 			}
 			continue
+		}
+		if re.tree != nil {
+			look(id, re)
 		}
 		for i, clause := range re.need.All {
 			f.wants[id] |= 1 << i
@@ -88,10 +97,24 @@ func NewFilter(patterns []*Regexp, cache *Cache) *Filter {
 		}
 	}
 	f.set = NewSet(literals)
-	if len(trees) > 0 {
-		f.tame = newDFA(trees, ids, cache)
+	for _, c := range []crew{plain, anchored, wild} {
+		if len(c.ids) > 0 {
+			f.dfas = append(f.dfas, newDFA(c.trees, c.ids, cache))
+		}
 	}
 	return f
+}
+
+// crew are patterns that share an automaton: those of which few texts have a beginning,
+// those that start where the text does, and the rest. Together, they would have too
+// many states.
+type crew struct {
+	trees []*node
+	ids   []int32
+}
+
+func (c *crew) add(id int, re *Regexp) {
+	c.trees, c.ids = append(c.trees, re.tree), append(c.ids, int32(id))
 }
 
 // addShape finds room for the sequence of sets of a pattern, if it has one.
@@ -154,13 +177,13 @@ func (f *Filter) Scan(text []byte, c *Candidates) {
 			c.add(s.id[bits.TrailingZeros64(found)])
 		}
 	}
-	for _, w := range f.wild {
-		if !w.shaped || c.take(w.id) {
-			w.dfa.scan(text, c)
+	for _, s := range f.closer {
+		if c.take(s.id) {
+			s.dfa.scan(text, c)
 		}
 	}
-	if f.tame != nil {
-		f.tame.scan(text, c)
+	for _, d := range f.dfas {
+		d.scan(text, c)
 	}
 }
 
@@ -212,7 +235,7 @@ func (f *Filter) Size() int {
 // text is, before anything of which one place in 2^rareBits has it.
 const (
 	wideBits = 2.6
-	rareBits = 12
+	rareBits = 7
 )
 
 // isWild says whether places of a pattern that many texts reach are in a repetition of

@@ -11,6 +11,7 @@ type nfa struct {
 	member   []byte     // by class: one of its bytes
 	first    [contexts][]([]int32)
 	looks    bool // it looks at the bytes around a place
+	anchored bool // a match starts where the text does
 	free     []int32
 	unfolded int // turns of a repetition that are told apart
 	inner    int // the same, within a repetition
@@ -82,13 +83,18 @@ func newNFA(trees []*node) *nfa {
 	}
 	a.drop(len(trees))
 	a.classes()
+	a.anchored = true
 	var w walk
 	for prev := range contexts {
+		w.begin(len(a.states))
+		a.end(&w, a.starts, prev)
+		a.anchored = a.anchored && (prev == edge || len(w.found) == 0)
 		a.first[prev] = make([][]int32, len(a.member))
 		for c := range a.member {
 			w.begin(len(a.states))
 			a.step(&w, a.starts, prev, uint8(c))
 			a.first[prev][c] = slices.Clone(w.sorted())
+			a.anchored = a.anchored && (prev == edge || len(w.found) == 0)
 		}
 	}
 	return a
