@@ -156,7 +156,7 @@ func (d *dfa) fresh() *dstates {
 	s.table.Store(&table)
 	hits := make([]arrival, 1)
 	s.hits.Store(&hits)
-	s.start = d.state(s, nil, edge)
+	s.start = d.state(s, nil, nil, edge)
 	if !d.states.CompareAndSwap(nil, s) {
 		if now := d.states.Load(); now != nil {
 			return now
@@ -192,7 +192,7 @@ func (d *dfa) make(s *dstates, row uint32, class uint8, work *int) (*dstates, ui
 		d.cache.clear()
 		s = d.fresh()
 		s.mu.Lock()
-		row = d.state(s, from.set, from.prev)
+		row = d.state(s, from.set, nil, from.prev)
 	}
 	defer s.mu.Unlock()
 	table := *s.table.Load()
@@ -209,7 +209,8 @@ func (d *dfa) make(s *dstates, row uint32, class uint8, work *int) (*dstates, ui
 	if d.nfa.looks {
 		prev = contextOf(d.nfa.member[class])
 	}
-	to := d.state(s, w.sorted(), prev)
+	patterns, rest := d.nfa.accepted(w.sorted())
+	to := d.state(s, rest, patterns, prev)
 	n := to << stepShift
 	if a := (*s.hits.Load())[int(to)/len(d.nfa.member)]; len(a.patterns) == 0 && !a.dead {
 		n |= plainStep
@@ -218,10 +219,14 @@ func (d *dfa) make(s *dstates, row uint32, class uint8, work *int) (*dstates, ui
 	return s, n
 }
 
-// state finds or makes the state of a set, and gives its row. The caller holds the
+// state finds or makes the state of a set where patterns match, and gives its row. The caller holds the
 // lock.
-func (d *dfa) state(s *dstates, set []int32, prev context) uint32 {
+func (d *dfa) state(s *dstates, set, patterns []int32, prev context) uint32 {
 	s.key = append(s.key[:0], byte(prev))
+	for _, p := range patterns {
+		s.key = append(s.key, byte(p), byte(p>>8))
+	}
+	s.key = append(s.key, 0xFF, 0xFF)
 	for _, n := range set {
 		s.key = append(s.key, byte(n), byte(n>>8), byte(n>>16))
 	}
@@ -230,13 +235,8 @@ func (d *dfa) state(s *dstates, set []int32, prev context) uint32 {
 	}
 	w := len(d.nfa.member)
 	row := uint32(len(s.list) * w)
-	a := arrival{dead: len(set) == 0 && d.nfa.anchored && prev != edge}
-	for _, n := range set {
-		if d.nfa.states[n].kind == nAccept {
-			a.patterns = append(a.patterns, d.nfa.states[n].x)
-		}
-	}
-	hits := append(*s.hits.Load(), a)
+	done := len(set) == 0 && (d.nfa.anchored && prev != edge || len(patterns) == len(d.ids))
+	hits := append(*s.hits.Load(), arrival{patterns, done})
 	s.hits.Store(&hits)
 	s.list = append(s.list, dstate{set: slices.Clone(set), prev: prev})
 	s.index[string(s.key)] = row

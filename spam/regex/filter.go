@@ -13,6 +13,7 @@ type Filter struct {
 	tests  [][]test // by literal
 	wants  []uint8  // by pattern: bits of all its clauses
 	shapes []shapes
+	always []int32  // patterns that almost every text matches
 	dfas   []*dfa   // of patterns without literals
 	closer []closer // the order is that of their numbers
 }
@@ -68,6 +69,8 @@ func NewFilter(patterns []*Regexp, cache *Cache) *Filter {
 	for id, re := range patterns {
 		if len(re.need.All) == 0 {
 			switch {
+			case isCommon(re.tree):
+				f.always = append(f.always, int32(id))
 			case !isWild(re.tree):
 				plain.add(id, re)
 			case re.search.anchor == atStart:
@@ -182,6 +185,9 @@ func (f *Filter) Scan(text []byte, c *Candidates) {
 			s.dfa.scan(text, c)
 		}
 	}
+	for _, id := range f.always {
+		c.add(id)
+	}
 	for _, d := range f.dfas {
 		d.scan(text, c)
 	}
@@ -237,6 +243,16 @@ const (
 	wideBits = 2.6
 	rareBits = 7
 )
+
+// commonBits is how rare the matches of a pattern are that is not looked for before it
+// is run.
+const commonBits = 6
+
+// isCommon says whether almost every text matches.
+func isCommon(n *node) bool {
+	bits, _ := wildness(n, 0)
+	return bits < commonBits
+}
 
 // isWild says whether places of a pattern that many texts reach are in a repetition of
 // frequent bytes.

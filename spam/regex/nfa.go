@@ -7,6 +7,7 @@ import "slices"
 type nfa struct {
 	states   []nstate
 	starts   []int32
+	bases    []int32    // by pattern: its first state
 	class    [256]uint8 // of a byte: those of one class are in the same sets
 	member   []byte     // by class: one of its bytes
 	first    [contexts][]([]int32)
@@ -70,6 +71,7 @@ func newNFA(trees []*node) *nfa {
 	a := &nfa{sets: map[charset]*charset{}}
 	for id, tree := range trees {
 		a.base = len(a.states)
+		a.bases = append(a.bases, int32(a.base))
 		for _, n := range turns {
 			a.states = a.states[:a.base]
 			a.unfolded, a.inner = n[0], n[1]
@@ -418,6 +420,26 @@ func (a *nfa) step(w *walk, from []int32, prev context, class uint8) {
 			a.closure(w, n.x, next, unknown)
 		}
 	}
+}
+
+// accepted finds which patterns match in a set of states, and takes their other states
+// out of it: whoever gets here knows that they match.
+func (a *nfa) accepted(set []int32) (patterns, rest []int32) {
+	for _, s := range set {
+		if n := &a.states[s]; n.kind == nAccept {
+			patterns = append(patterns, n.x)
+		}
+	}
+	if patterns == nil {
+		return nil, set
+	}
+	return patterns, slices.DeleteFunc(set, func(s int32) bool {
+		p, found := slices.BinarySearch(a.bases, s)
+		if !found {
+			p--
+		}
+		return slices.Contains(patterns, int32(p))
+	})
 }
 
 // end finds which patterns match where the text ends.
