@@ -99,11 +99,12 @@ func New(rs *conf.Ruleset, o Options) *Engine {
 	for _, what := range slices.Sorted(maps.Keys(heads)) {
 		e.headers = append(e.headers, *heads[what])
 	}
+	cache := regex.NewCache(0)
 	for i := range e.headers {
-		e.headers[i].ready()
+		e.headers[i].ready(cache)
 	}
 	for _, g := range []*group{e.body, e.raw, e.full, e.uris} {
-		g.ready()
+		g.ready(cache)
 	}
 	e.orderMetas()
 	return e
@@ -223,12 +224,12 @@ func (e *Engine) place(r *rule, heads map[string]*headGroup, o Options) {
 }
 
 // ready makes the filter of a group.
-func (g *group) ready() {
+func (g *group) ready(cache *regex.Cache) {
 	var patterns []*regex.Regexp
 	for _, r := range g.rules {
 		patterns = append(patterns, r.re)
 	}
-	g.filter = regex.NewFilter(patterns)
+	g.filter = regex.NewFilter(patterns, cache)
 }
 
 // orderMetas puts each meta behind those it depends on. Metas in a circle can not run.
