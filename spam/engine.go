@@ -8,8 +8,10 @@ import (
 	"strings"
 	"sync"
 
+	"mtad/spam/ask"
 	"mtad/spam/conf"
 	"mtad/spam/eval"
+	"mtad/spam/netrule"
 	"mtad/spam/regex"
 	"mtad/spam/scan"
 )
@@ -30,18 +32,23 @@ type Engine struct {
 	uris               *group
 	parts              []*rule // mimeheader
 	details            []*rule // uri_detail
-	evals              []*rule
+	evals, asks        []*rule // asks ask the DNS
 	metas              []*rule // each behind those it depends on
 	captures, template []*rule // set captures; want them
 	cannot             map[string]string
+	// stages are the rules by their priorities, each with those of one, if a hit may
+	// end the check before all have run; else nil.
+	stages   []*Engine
+	priority int // of a stage
+	circuit  *circuit
 }
 
 // Options says how rules are to be run.
 type Options struct {
 	// Net allows tests over the network, Bayes those that have been taught.
 	Net, Bayes bool
-	Resolver   scan.Resolver
-	// Functions are the functions that rules call; nil is all of eval.
+	Resolver   ask.Resolver
+	// Functions are the functions that rules call; nil is all that there are.
 	Functions map[string]eval.Func
 }
 
@@ -80,8 +87,9 @@ func New(rs *conf.Ruleset, o Options) *Engine {
 		e.set |= conf.WithBayes
 	}
 	if o.Functions == nil {
-		o.Functions = eval.Functions()
+		o.Functions = functions()
 	}
+	e.settings.Set = e.set
 	for _, r := range rs.Rules() {
 		x := &rule{Rule: r, id: len(e.rules), score: rs.Score(r.Name, e.set)}
 		e.rules = append(e.rules, x)
@@ -89,9 +97,27 @@ func New(rs *conf.Ruleset, o Options) *Engine {
 	}
 	e.compile()
 	e.redirects()
+	if stages := e.priorities(); stages != nil {
+		for _, x := range stages {
+			s := *e
+			s.priority = x.priority
+			s.fill(x.rules, o)
+			e.stages = append(e.stages, &s)
+			e.asks, e.metas = append(e.asks, s.asks...), append(e.metas, s.metas...)
+		}
+	} else {
+		e.fill(e.rules, o)
+	}
+	e.orderMetas()
+	return e
+}
+
+// fill places rules.
+func (e *Engine) fill(rules []*rule, o Options) {
+	e.asks, e.metas = nil, nil
 	heads := map[string]*headGroup{}
 	e.body, e.raw, e.full, e.uris = &group{}, &group{}, &group{}, &group{}
-	for _, r := range e.rules {
+	for _, r := range rules {
 		if r.score != 0 && e.cannot[r.Name] == "" && e.runs(r) {
 			e.place(r, heads, o)
 		}
@@ -106,8 +132,6 @@ func New(rs *conf.Ruleset, o Options) *Engine {
 	for _, g := range []*group{e.body, e.raw, e.full, e.uris} {
 		g.ready(cache)
 	}
-	e.orderMetas()
-	return e
 }
 
 // runs reports whether the options let a rule run.
@@ -216,9 +240,14 @@ func (e *Engine) place(r *rule, heads map[string]*headGroup, o Options) {
 			e.cannot[r.Name] = fmt.Sprintf("the function %s is not offered", r.Call.Func)
 			return
 		}
+		if netrule.Functions()[r.Call.Func] != nil {
+			e.asks = append(e.asks, r)
+			return
+		}
 		e.evals = append(e.evals, r)
 	case conf.AskDNS:
-		e.cannot[r.Name] = "askdns is not offered"
+		r.call = netrule.AskDNS
+		e.asks = append(e.asks, r)
 	case conf.Empty:
 	}
 }

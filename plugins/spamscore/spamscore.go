@@ -15,6 +15,7 @@ import (
 	"mtad/message"
 	"mtad/pipeline"
 	"mtad/spam"
+	"mtad/spam/resolve"
 )
 
 // Kind is filter "spamscore".
@@ -29,26 +30,33 @@ type settings struct {
 	Rules   []string    `mtad:"rules"`
 	MaxSize config.Size `mtad:"max_size"`
 	Headers bool        `mtad:"headers"`
+	Network bool        `mtad:"network"`
 }
 
 var options = []config.Option{
 	{Name: "rules", Type: config.TypeStrings, Default: []string{}, Reload: true, Doc: "Files and directories with SpamAssassin's rules, in order. None is those that sa-update or Debian's package has installed, and the site's in /etc/spamassassin; without any of these a small set that is built in.", Example: `["/usr/share/spamassassin", "/etc/spamassassin"]`},
 	{Name: "max_size", Type: config.TypeSize, Default: 512 * config.KB, Min: 1 * config.KB, Reload: true, Doc: "Larger messages are not judged, as spamc does with its -s.", Example: "2 * MB"},
 	{Name: "headers", Type: config.TypeBool, Default: true, Reload: true, Doc: "Whether the fields that the rules' add_header lines name are added: X-Spam-Status and its like.", Example: "false"},
+	{Name: "network", Type: config.TypeBool, Default: true, Reload: true, Doc: "Whether rules may ask the DNS, through the server's resolver: lists of addresses, of links' domains and the like. Without it they do not run; rules about SPF, DKIM and DMARC do, by the results of those filters.", Example: "false"},
 }
 
 type filter struct {
 	settings
 	engine *spam.Engine
+	log    *slog.Logger
 	now    func() time.Time
 }
 
 func newFilter(b config.Block, env pipeline.Env) (pipeline.Filter, error) {
-	f := &filter{now: env.Now}
+	f := &filter{now: env.Now, log: env.Log}
 	if err := b.Decode(&f.settings); err != nil {
 		return nil, err
 	}
-	e, err := engineOf(f.paths(), env.Log)
+	o := spam.Options{Net: true}
+	if f.Network {
+		o.Resolver = resolve.With(env.DNS)
+	}
+	e, err := engineOf(f.paths(), o, env.Log)
 	if err != nil {
 		return nil, b.Errorf("rules", "%v", err)
 	}
@@ -82,8 +90,8 @@ func (*filter) Access(pipeline.Stage) (reads, writes pipeline.Facts) {
 }
 
 // engineOf reads the rules and makes them ready.
-func engineOf(paths []string, log *slog.Logger) (*spam.Engine, error) {
-	e, err := spam.Open(paths, spam.Options{Net: true})
+func engineOf(paths []string, o spam.Options, log *slog.Logger) (*spam.Engine, error) {
+	e, err := spam.Open(paths, o)
 	if err == nil && log != nil {
 		log.Info("spamscore: rules loaded", "rules", len(e.Rules()), "cannot_run", len(e.Cannot()), "problems", len(e.Problems()))
 	}
@@ -103,6 +111,9 @@ func (f *filter) Filter(ctx context.Context, _ pipeline.Stage, v *pipeline.View)
 	// Rules are written for mail as it lies in files, with bare LF.
 	text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
 	r := f.engine.Check(ctx, text, facts(v, f.now()))
+	if len(r.Blocked) > 0 && f.log != nil {
+		f.log.Warn("spamscore: lists of the DNS refuse to answer: they are not asked for a while. Ask through a resolver of your own, or forbid it with dns_query_restriction deny", "zones", r.Blocked)
+	}
 	out := pipeline.Verdict{Note: fmt.Sprintf("score %.1f of %.1f", r.Score, r.Required)}
 	for _, h := range r.Hits {
 		out.Mods = append(out.Mods, pipeline.AddScore{Name: h.Rule, Points: h.Score, Detail: r.Scan.Rules.Description(h.Rule)})
