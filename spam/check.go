@@ -42,6 +42,7 @@ type Result struct {
 	Sub      []Hit
 	Unknown  []Unknown
 	Took     time.Duration
+	Set      conf.ScoreSet // of the scores
 	Scan     *scan.Scan
 }
 
@@ -73,9 +74,13 @@ type check struct {
 func (e *Engine) Check(ctx context.Context, text []byte, f scan.Facts) *Result {
 	start := time.Now()
 	b := &regex.Budget{Steps: steps, PerMatch: stepsEach}
+	e, untaught := e.half(ctx, f)
 	c := &check{e: e, s: scan.New(ctx, e.settings, text, f, b), value: make([]float64, len(e.rules)), match: make([]string, len(e.rules)), why: map[*rule]string{}}
 	for name, why := range e.cannot {
 		c.why[e.byName[name]] = why
+	}
+	if untaught != nil {
+		c.unlearned(untaught)
 	}
 	c.run()
 	out := c.result()
@@ -280,7 +285,7 @@ func (c *check) compared(r *rule, text []byte) {
 
 // result gathers the hits.
 func (c *check) result() *Result {
-	out := &Result{Required: c.s.Rules.Number("required_score"), Scan: c.s}
+	out := &Result{Required: c.s.Rules.Number("required_score"), Set: c.e.set, Scan: c.s}
 	for _, r := range c.e.rules {
 		v := c.value[r.id]
 		if v == 0 {

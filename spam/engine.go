@@ -34,11 +34,13 @@ type Engine struct {
 	metas              []*rule // each behind those it depends on
 	captures, template []*rule // set captures; want them
 	cannot             map[string]string
+	taught             *Engine // with Bayes; nil without
 }
 
 // Options says how rules are to be run.
 type Options struct {
-	// Net allows tests over the network, Bayes those that have been taught.
+	// Net allows tests over the network; Bayes those that have been taught, of messages
+	// for which there is a store in which enough was learned.
 	Net, Bayes bool
 	Resolver   scan.Resolver
 	// Functions are the functions that rules call; nil is all of eval.
@@ -72,23 +74,33 @@ type headGroup struct {
 
 // New makes rules ready. Rules that can not run are left out, and Cannot says why.
 func New(rs *conf.Ruleset, o Options) *Engine {
-	e := &Engine{settings: &scan.Settings{Rules: rs, Resolver: o.Resolver, Local: !o.Net}, byName: map[string]*rule{}, cannot: map[string]string{}}
-	if o.Net {
-		e.set |= conf.WithNet
-	}
-	if o.Bayes {
-		e.set |= conf.WithBayes
-	}
 	if o.Functions == nil {
 		o.Functions = eval.Functions()
 	}
-	for _, r := range rs.Rules() {
-		x := &rule{Rule: r, id: len(e.rules), score: rs.Score(r.Name, e.set)}
+	set := conf.ScoreSet(0)
+	if o.Net {
+		set |= conf.WithNet
+	}
+	e := newEngine(&scan.Settings{Rules: rs, Resolver: o.Resolver, Local: !o.Net}, o, set, nil)
+	e.teach(o)
+	return e
+}
+
+// newEngine makes rules ready with one set of scores. What like has of the same rules is
+// used again.
+func newEngine(settings *scan.Settings, o Options, set conf.ScoreSet, like *Engine) *Engine {
+	e := &Engine{settings: settings, set: set, byName: map[string]*rule{}, cannot: map[string]string{}}
+	for _, r := range settings.Rules.Rules() {
+		x := &rule{Rule: r, id: len(e.rules), score: settings.Rules.Score(r.Name, e.set)}
 		e.rules = append(e.rules, x)
 		e.byName[r.Name] = x
 	}
-	e.compile()
-	e.redirects()
+	if like == nil {
+		e.compile()
+		e.redirects()
+	} else {
+		e.compiled(like)
+	}
 	heads := map[string]*headGroup{}
 	e.body, e.raw, e.full, e.uris = &group{}, &group{}, &group{}, &group{}
 	for _, r := range e.rules {
@@ -99,14 +111,27 @@ func New(rs *conf.Ruleset, o Options) *Engine {
 	for _, what := range slices.Sorted(maps.Keys(heads)) {
 		e.headers = append(e.headers, *heads[what])
 	}
-	for i := range e.headers {
-		e.headers[i].ready()
-	}
-	for _, g := range []*group{e.body, e.raw, e.full, e.uris} {
-		g.ready()
-	}
+	e.ready(like)
 	e.orderMetas()
 	return e
+}
+
+// ready makes the filters of groups; those of like are used again where they are the same.
+func (e *Engine) ready(like *Engine) {
+	if like == nil {
+		like = &Engine{body: &group{}, raw: &group{}, full: &group{}, uris: &group{}}
+	}
+	heads := map[string]*group{}
+	for i := range like.headers {
+		heads[like.headers[i].what] = &like.headers[i].group
+	}
+	for i := range e.headers {
+		e.headers[i].ready(heads[e.headers[i].what])
+	}
+	e.body.ready(like.body)
+	e.raw.ready(like.raw)
+	e.full.ready(like.full)
+	e.uris.ready(like.uris)
 }
 
 // runs reports whether the options let a rule run.
@@ -222,8 +247,12 @@ func (e *Engine) place(r *rule, heads map[string]*headGroup, o Options) {
 	}
 }
 
-// ready makes the filter of a group.
-func (g *group) ready() {
+// ready makes the filter of a group, or takes that of one with the same rules.
+func (g *group) ready(like *group) {
+	if like != nil && like.filter != nil && slices.EqualFunc(g.rules, like.rules, func(a, b *rule) bool { return a.id == b.id }) {
+		g.filter = like.filter
+		return
+	}
 	var patterns []*regex.Regexp
 	for _, r := range g.rules {
 		patterns = append(patterns, r.re)

@@ -122,6 +122,19 @@ func Learn(ctx context.Context, s Store, l Lesson) (learned bool, err error) {
 	return learned, nil
 }
 
+// New reports whether a message is not learned yet, under any of its names.
+func New(ctx context.Context, s Store, l Lesson) (bool, error) {
+	var was Class
+	err := s.View(ctx, func(tx Reader) (err error) {
+		_, was, err = find(tx, l.IDs)
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("bayes: look for %s: %w", l.IDs[0], err)
+	}
+	return was == None, nil
+}
+
 // Forget takes a message from the counts. It reports whether it was learned.
 func Forget(ctx context.Context, s Store, l Lesson) (forgotten bool, err error) {
 	err = s.Update(ctx, func(tx Writer) error {

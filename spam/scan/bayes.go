@@ -9,6 +9,13 @@ import (
 	"mtad/spam/uri"
 )
 
+// BayesSettings are those of the rules, made once.
+func (s *Settings) BayesSettings() *bayes.Settings {
+	return s.Once(bayesKey{}, func() any { return bayes.NewSettings(s.Rules) }).(*bayes.Settings)
+}
+
+type bayesKey struct{}
+
 // BayesInput is what Bayes makes tokens of. A message that was looked at by rules has
 // more metadata than one that is only learned: the domains of sender and author.
 func (c *Scan) BayesInput(s *bayes.Settings, checked bool) *bayes.Input {
@@ -19,6 +26,16 @@ func (c *Scan) BayesInput(s *bayes.Settings, checked bool) *bayes.Input {
 		in.URIs, in.HTMLURIs = c.Links().Found()
 	}
 	return in
+}
+
+// BayesIgnores reports whether the message is from or to somebody whose mail Bayes does
+// not look at.
+func (c *Scan) BayesIgnores() bool {
+	in := func(list string, addresses []string) bool {
+		l := c.Rules.Addresses(list)
+		return slices.ContainsFunc(addresses, func(a string) bool { _, ok := l.Match(a); return ok })
+	}
+	return in("bayes_ignore_from", c.AllFrom()) || in("bayes_ignore_to", c.AllTo())
 }
 
 func (c *Scan) metadata(checked bool) []bayes.Metadata {

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"mtad/spam/bayes"
 	"mtad/spam/conf"
 	"mtad/spam/mail"
 	"mtad/spam/regex"
@@ -31,7 +32,9 @@ type Facts struct {
 	// EnvelopeFrom is the reverse-path, if HasEnvelope; else the header tells.
 	EnvelopeFrom string
 	HasEnvelope  bool
-	Now          time.Time // the time that dates are compared with; zero is the present
+	// Bayes is what was learned, for the site or for whom the message is; nil is nothing.
+	Bayes bayes.Store
+	Now   time.Time // the time that dates are compared with; zero is the present
 }
 
 // SPF are results of RFC 7208, as its words.
@@ -92,6 +95,8 @@ type Scan struct {
 	// Lists of addresses that FreeMail and others fill, by name, and whatever else a
 	// function keeps between its calls for one message.
 	Keep map[string]any
+	// Bayes is what Bayes has said, if it was asked.
+	Bayes *bayes.Result
 
 	got      map[string][]string
 	logs     map[string][]string
