@@ -48,17 +48,32 @@ func newFilter(b config.Block, env pipeline.Env) (pipeline.Filter, error) {
 	if err := b.Decode(&f.settings); err != nil {
 		return nil, err
 	}
-	var paths []string
-	if len(f.Rules) > 0 {
-		paths = f.Rules
-	}
-	e, err := engineOf(paths, env.Log)
+	e, err := engineOf(f.paths(), env.Log)
 	if err != nil {
 		return nil, b.Errorf("rules", "%v", err)
 	}
 	f.engine = e
 	return f, nil
 }
+
+// Engine is that of a filter of this kind, for whoever asks without a pipeline.
+func Engine(f pipeline.Filter) (e *spam.Engine, ok bool) {
+	if s, ours := f.(*filter); ours {
+		return s.engine, true
+	}
+	return nil, false
+}
+
+// paths are those of the rules, nil for those that are installed.
+func (f *filter) paths() []string {
+	if len(f.Rules) == 0 {
+		return nil
+	}
+	return f.Rules
+}
+
+// Outdated reports whether the rules' files have changed.
+func (f *filter) Outdated() bool { return f.engine.Changed(f.paths()) }
 
 func (*filter) Stages() pipeline.Stages { return pipeline.At(pipeline.Message) }
 

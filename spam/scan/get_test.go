@@ -59,7 +59,7 @@ func seeds() (seed uint64, n int) {
 	if v, err := strconv.Atoi(os.Getenv("SEED")); err == nil {
 		return uint64(v), 3000
 	}
-	return 1, 100
+	return 1, mtatest.Fewer(100)
 }
 
 // foreign reports whether a text has hosts with letters that the DNS has not: a
