@@ -48,6 +48,7 @@ type Result struct {
 	// spam; "" if all have. Such a message is not to be learned from.
 	Shortcircuit string
 	Took         time.Duration
+	Set          conf.ScoreSet // of the scores
 	Scan         *scan.Scan
 }
 
@@ -86,11 +87,16 @@ type check struct {
 func (e *Engine) Check(ctx context.Context, text []byte, f scan.Facts) *Result {
 	start := time.Now()
 	b := &regex.Budget{Steps: steps, PerMatch: stepsEach}
+	e, untaught := e.half(ctx, f)
 	c := &check{e: e, s: scan.New(ctx, e.settings, text, f, b), value: make([]float64, len(e.rules)), match: make([]string, len(e.rules)), why: map[*rule]string{}}
+	c.s.Set = e.set
 	for name, why := range e.cannot {
 		c.why[e.byName[name]] = why
 	}
 	defer c.s.Close()
+	if untaught != nil {
+		c.unlearned(untaught)
+	}
 	c.run()
 	out := c.result()
 	out.Blocked = c.block()
@@ -304,7 +310,7 @@ func (c *check) compared(r *rule, text []byte) {
 
 // result gathers the hits.
 func (c *check) result() *Result {
-	out := &Result{Required: c.s.Rules.Number("required_score"), Scan: c.s, Shortcircuit: c.ended}
+	out := &Result{Required: c.s.Rules.Number("required_score"), Set: c.e.set, Scan: c.s, Shortcircuit: c.ended}
 	for _, r := range c.e.rules {
 		v := c.value[r.id]
 		if v == 0 {

@@ -36,6 +36,8 @@ type Engine struct {
 	metas              []*rule // each behind those it depends on
 	captures, template []*rule // set captures; want them
 	cannot             map[string]string
+	taught             *Engine      // with Bayes; nil without
+	cache              *regex.Cache // of all filters
 	// stages are the rules by their priorities, each with those of one, if a hit may
 	// end the check before all have run; else nil.
 	stages   []*Engine
@@ -45,7 +47,8 @@ type Engine struct {
 
 // Options says how rules are to be run.
 type Options struct {
-	// Net allows tests over the network, Bayes those that have been taught.
+	// Net allows tests over the network; Bayes those that have been taught, of messages
+	// for which there is a store in which enough was learned.
 	Net, Bayes bool
 	Resolver   ask.Resolver
 	// Functions are the functions that rules call; nil is all that there are.
@@ -79,41 +82,65 @@ type headGroup struct {
 
 // New makes rules ready. Rules that can not run are left out, and Cannot says why.
 func New(rs *conf.Ruleset, o Options) *Engine {
-	e := &Engine{settings: &scan.Settings{Rules: rs, Resolver: o.Resolver, Local: !o.Net}, byName: map[string]*rule{}, cannot: map[string]string{}}
-	if o.Net {
-		e.set |= conf.WithNet
-	}
-	if o.Bayes {
-		e.set |= conf.WithBayes
-	}
 	if o.Functions == nil {
 		o.Functions = functions()
 	}
-	e.settings.Set = e.set
-	for _, r := range rs.Rules() {
-		x := &rule{Rule: r, id: len(e.rules), score: rs.Score(r.Name, e.set)}
+	set := conf.ScoreSet(0)
+	if o.Net {
+		set |= conf.WithNet
+	}
+	e := newEngine(&scan.Settings{Rules: rs, Resolver: o.Resolver, Local: !o.Net}, o, set, nil)
+	e.teach(o)
+	return e
+}
+
+// newEngine makes rules ready with one set of scores. What like has of the same rules is
+// used again.
+func newEngine(settings *scan.Settings, o Options, set conf.ScoreSet, like *Engine) *Engine {
+	e := &Engine{settings: settings, set: set, byName: map[string]*rule{}, cannot: map[string]string{}}
+	for _, r := range settings.Rules.Rules() {
+		x := &rule{Rule: r, id: len(e.rules), score: settings.Rules.Score(r.Name, e.set)}
 		e.rules = append(e.rules, x)
 		e.byName[r.Name] = x
 	}
-	e.compile()
-	e.redirects()
+	if like == nil {
+		e.cache = regex.NewCache(0)
+		e.compile()
+		e.redirects()
+	} else {
+		e.cache = like.cache
+		e.compiled(like)
+	}
 	if stages := e.priorities(); stages != nil {
 		for _, x := range stages {
 			s := *e
 			s.priority = x.priority
-			s.fill(x.rules, o)
+			s.fill(x.rules, o, like.stage(x.priority))
 			e.stages = append(e.stages, &s)
 			e.asks, e.metas = append(e.asks, s.asks...), append(e.metas, s.metas...)
 		}
 	} else {
-		e.fill(e.rules, o)
+		e.fill(e.rules, o, like)
 	}
 	e.orderMetas()
 	return e
 }
 
+// stage is the stage of a priority, nil if there is none.
+func (e *Engine) stage(priority int) *Engine {
+	if e == nil {
+		return nil
+	}
+	for _, s := range e.stages {
+		if s.priority == priority {
+			return s
+		}
+	}
+	return nil
+}
+
 // fill places rules.
-func (e *Engine) fill(rules []*rule, o Options) {
+func (e *Engine) fill(rules []*rule, o Options, like *Engine) {
 	e.asks, e.metas = nil, nil
 	heads := map[string]*headGroup{}
 	e.body, e.raw, e.full, e.uris = &group{}, &group{}, &group{}, &group{}
@@ -125,13 +152,25 @@ func (e *Engine) fill(rules []*rule, o Options) {
 	for _, what := range slices.Sorted(maps.Keys(heads)) {
 		e.headers = append(e.headers, *heads[what])
 	}
-	cache := regex.NewCache(0)
+	e.ready(like)
+}
+
+// ready makes the filters of groups; those of like are used again where they are the same.
+func (e *Engine) ready(like *Engine) {
+	if like == nil {
+		like = &Engine{body: &group{}, raw: &group{}, full: &group{}, uris: &group{}}
+	}
+	heads := map[string]*group{}
+	for i := range like.headers {
+		heads[like.headers[i].what] = &like.headers[i].group
+	}
 	for i := range e.headers {
-		e.headers[i].ready(cache)
+		e.headers[i].ready(e.cache, heads[e.headers[i].what])
 	}
-	for _, g := range []*group{e.body, e.raw, e.full, e.uris} {
-		g.ready(cache)
-	}
+	e.body.ready(e.cache, like.body)
+	e.raw.ready(e.cache, like.raw)
+	e.full.ready(e.cache, like.full)
+	e.uris.ready(e.cache, like.uris)
 }
 
 // runs reports whether the options let a rule run.
@@ -252,8 +291,12 @@ func (e *Engine) place(r *rule, heads map[string]*headGroup, o Options) {
 	}
 }
 
-// ready makes the filter of a group.
-func (g *group) ready(cache *regex.Cache) {
+// ready makes the filter of a group, or takes that of one with the same rules.
+func (g *group) ready(cache *regex.Cache, like *group) {
+	if like != nil && like.filter != nil && slices.EqualFunc(g.rules, like.rules, func(a, b *rule) bool { return a.id == b.id }) {
+		g.filter = like.filter
+		return
+	}
 	var patterns []*regex.Regexp
 	for _, r := range g.rules {
 		patterns = append(patterns, r.re)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -63,6 +64,9 @@ func (p *Report) tag(name, arg string, has bool) (string, bool) {
 	if v, ok := p.Scan.Common(name, arg); ok {
 		return v, true
 	}
+	if v, ok := p.ofBayes(name, arg); ok {
+		return v, true
+	}
 	switch name {
 	case "YESNO", "YESNOCAPS":
 		v := p.yesNo(arg, has)
@@ -90,8 +94,13 @@ func (p *Report) tag(name, arg string, has bool) (string, bool) {
 	if v := p.Scan.Tag(name); v != nil {
 		return strings.Join(v, " "), true
 	}
-	return "", false
+	return "", slices.Contains(knownTags, name)
 }
+
+// knownTags are there even if nothing has set them.
+var knownTags = strings.Fields(`RBL ASN ASNCIDR AWL AWLMEAN AWLCOUNT AWLPRESCORE DCCB DCCR EXTRACTTEXTCHARS EXTRACTTEXTWORDS EXTRACTTEXTTOOLS EXTRACTTEXTTYPES
+	EXTRACTTEXTEXTENSIONS EXTRACTTEXTFLAGS EXTRACTTEXTURIS DCCREP PYZOR DKIMIDENTITY DKIMDOMAIN DKIMSELECTOR BAYESTC BAYESTCLEARNED BAYESTCSPAMMY BAYESTCHAMMY
+	HAMMYTOKENS SPAMMYTOKENS TOKENSUMMARY`)
 
 // counted are the tags about hits and scores.
 func (p *Report) counted(name, arg string) func() string {
