@@ -25,7 +25,7 @@ type Engine struct {
 	rules    []*rule
 	byName   map[string]*rule
 
-	headers            []headGroup
+	headers            []*headGroup
 	body, raw, full    *group
 	uris               *group
 	parts              []*rule // mimeheader
@@ -34,6 +34,7 @@ type Engine struct {
 	metas              []*rule // each behind those it depends on
 	captures, template []*rule // set captures; want them
 	cannot             map[string]string
+	spaces             sync.Pool // of *space
 }
 
 // Options says how rules are to be run.
@@ -55,6 +56,7 @@ type rule struct {
 	call   eval.Func
 	deps   []*rule // of a meta, by the place of their names in Expr.Rules
 	dead   bool    // a meta that can never be decided: it depends on one that has no score
+	idle   bool    // a meta that does not hit if nothing that it depends on has
 }
 
 // group are rules that look at the same texts.
@@ -68,6 +70,18 @@ type headGroup struct {
 	what string
 	group
 	exists []*rule
+	once   sync.Once
+	empty  bool // a pattern may match the empty text
+}
+
+// mayBeEmpty reports whether a pattern may match the empty text.
+func (h *headGroup) mayBeEmpty() bool {
+	h.once.Do(func() {
+		var c regex.Candidates
+		h.filter.Scan(nil, &c)
+		c.Each(func(int) bool { h.empty = true; return false })
+	})
+	return h.empty
 }
 
 // New makes rules ready. Rules that can not run are left out, and Cannot says why.
@@ -97,7 +111,7 @@ func New(rs *conf.Ruleset, o Options) *Engine {
 		}
 	}
 	for _, what := range slices.Sorted(maps.Keys(heads)) {
-		e.headers = append(e.headers, *heads[what])
+		e.headers = append(e.headers, heads[what])
 	}
 	cache := regex.NewCache(0)
 	for i := range e.headers {
@@ -263,6 +277,7 @@ func (e *Engine) orderMetas() {
 			r.dead = r.dead || !active[d] || d.dead
 		}
 		state[r.id] = done
+		r.idle = r.Expr.Eval(func(int) conf.Span { return conf.Known(0) }).False()
 		out = append(out, r)
 		return true
 	}
