@@ -28,7 +28,7 @@ type Engine struct {
 	rules    []*rule
 	byName   map[string]*rule
 
-	headers            []headGroup
+	headers            []*headGroup
 	body, raw, full    *group
 	uris               *group
 	parts              []*rule // mimeheader
@@ -39,6 +39,7 @@ type Engine struct {
 	cannot             map[string]string
 	taught             *Engine      // with Bayes; nil without
 	cache              *regex.Cache // of all filters
+	spaces             *sync.Pool   // of *space
 	// stages are the rules by their priorities, each with those of one, if a hit may
 	// end the check before all have run; else nil.
 	stages   []*Engine
@@ -67,6 +68,7 @@ type rule struct {
 	deps   []*rule // of a meta, by the place of their names in Expr.Rules
 	dead   bool    // a meta that can never be decided: it depends on one that has no score
 	off    bool    // it has no score, and is there for a filter that is shared with who has one
+	idle   bool    // a meta that does not hit if nothing that it depends on has
 }
 
 // group are rules that look at the same texts.
@@ -80,6 +82,18 @@ type headGroup struct {
 	what string
 	group
 	exists []*rule
+	once   sync.Once
+	empty  bool // a pattern may match the empty text
+}
+
+// mayBeEmpty reports whether a pattern may match the empty text.
+func (h *headGroup) mayBeEmpty() bool {
+	h.once.Do(func() {
+		var c regex.Candidates
+		h.filter.Scan(nil, &c)
+		c.Each(func(int) bool { h.empty = true; return false })
+	})
+	return h.empty
 }
 
 // New makes rules ready. Rules that can not run are left out, and Cannot says why.
@@ -111,7 +125,7 @@ func (e *Engine) With(name, preferences string) *Engine {
 // newEngine makes rules ready with one set of scores. What like has of the same rules is
 // used again.
 func newEngine(settings *scan.Settings, o Options, set conf.ScoreSet, like *Engine) *Engine {
-	e := &Engine{settings: settings, options: o, set: set, byName: map[string]*rule{}, cannot: map[string]string{}}
+	e := &Engine{settings: settings, options: o, set: set, byName: map[string]*rule{}, cannot: map[string]string{}, spaces: &sync.Pool{}}
 	for _, r := range settings.Rules.Rules() {
 		x := &rule{Rule: r, id: len(e.rules), score: settings.Rules.Score(r.Name, e.set)}
 		e.rules = append(e.rules, x)
@@ -166,7 +180,7 @@ func (e *Engine) fill(rules []*rule, o Options, like *Engine) {
 		e.place(r, heads, o)
 	}
 	for _, what := range slices.Sorted(maps.Keys(heads)) {
-		e.headers = append(e.headers, *heads[what])
+		e.headers = append(e.headers, heads[what])
 	}
 	e.ready(like)
 }
@@ -391,6 +405,7 @@ func (e *Engine) orderMetas() {
 			r.dead = r.dead || !active[d] || d.dead
 		}
 		state[r.id] = done
+		r.idle = r.Expr.Eval(func(int) conf.Span { return conf.Known(0) }).False()
 		out = append(out, r)
 		return true
 	}
