@@ -15,6 +15,7 @@ import (
 	"mtad/directory"
 	"mtad/mailbox"
 	"mtad/queue"
+	"mtad/spamdb"
 	"mtad/store"
 )
 
@@ -86,7 +87,7 @@ func verifyOffline(ctx context.Context, dir string) (v admin.Verified, err error
 
 // schemas are the tables of every room that keeps some.
 func schemas() []store.Schema {
-	return []store.Schema{mailbox.Schema(), directory.Schema(), queue.Schema()}
+	return []store.Schema{mailbox.Schema(), directory.Schema(), queue.Schema(), spamdb.Schema()}
 }
 
 func newMailbox(g *global) *cobra.Command {
