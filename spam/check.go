@@ -50,7 +50,10 @@ type Result struct {
 	Shortcircuit string
 	Took         time.Duration
 	Set          conf.ScoreSet // of the scores
-	Scan         *scan.Scan
+	// AutoLearned is what was learned of it, in the words of _AUTOLEARN_; "" is nothing
+	// that was asked for.
+	AutoLearned string
+	Scan        *scan.Scan
 }
 
 // Spam reports whether the score reaches what is required.

@@ -106,31 +106,12 @@ func lessonOf(s *scan.Scan, class bayes.Class, checked bool) (l bayes.Lesson, ok
 	}, true
 }
 
-// Learn teaches a store a message, or has it forget one (None). It reports whether the
-// store is another now.
-func (e *Engine) Learn(ctx context.Context, st bayes.Store, text []byte, class bayes.Class) (bool, error) {
-	l, ok := e.Lesson(ctx, text, class)
-	switch {
-	case !ok:
-		return false, nil
-	case class == bayes.None:
-		return bayes.Forget(ctx, st, l)
-	}
-	return bayes.Learn(ctx, st, l)
-}
-
-// Touched are the tokens that were of use for the judgement, and when the message came.
-func (r *Result) Touched() ([]bayes.Hash, time.Time) {
+// touched are the tokens that were of use for the judgement, and when the message came.
+func (r *Result) touched() ([]bayes.Hash, time.Time) {
 	if b := r.Scan.Bayes; b != nil && b.Scored {
 		return b.Hashes(), r.Scan.Mail.Received(r.Scan.Facts.Now)
 	}
 	return nil, time.Time{}
-}
-
-// BayesExpiry is how what was learned is bounded.
-func (e *Engine) BayesExpiry() bayes.Expiry {
-	rs := e.settings.Rules
-	return bayes.Expiry{MaxTokens: rs.Number("bayes_expiry_max_db_size"), Auto: rs.Bool("bayes_auto_expire")}
 }
 
 // ofBayes are the tags about Bayes that are no single values.

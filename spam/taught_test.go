@@ -22,7 +22,7 @@ import (
 // class is SpamAssassin with a state, and the engine with a store, who learn the same.
 type class struct {
 	*spamtest.Oracle
-	engine *spam.Engine
+	judge  *spam.Judge
 	store  *bayes.Memory
 	path   string
 	state  string
@@ -35,7 +35,8 @@ func newClass(t *testing.T, rules, text string) *class {
 	o := spamtest.Start(t, ".", rules, spamtest.Site, "state="+state, "text="+text)
 	rs, err := conf.Load([]string{rules, spamtest.Site, more}, conf.Options{Local: true})
 	mtatest.Check(t, err)
-	return &class{o, spam.New(rs, spam.Options{Bayes: true}), bayes.NewMemory(), filepath.Join(t.TempDir(), "message"), state}
+	store := bayes.NewMemory()
+	return &class{o, &spam.Judge{Engine: spam.New(rs, spam.Options{Bayes: true}), Learned: spam.Direct{Store: store}}, store, filepath.Join(t.TempDir(), "message"), state}
 }
 
 func (c *class) ask(t *testing.T, verb string, text []byte, to any) {
@@ -48,7 +49,7 @@ func (c *class) learn(t *testing.T, m spamtest.Message, as bayes.Class) {
 	t.Helper()
 	var perl struct{ Learned int }
 	c.ask(t, "learn "+as.String(), m.Text, &perl)
-	learned, err := c.engine.Learn(context.Background(), c.store, m.Text, as)
+	learned, err := c.judge.Teach(context.Background(), m.Text, as)
 	mtatest.Check(t, err)
 	if learned != (perl.Learned == 1) {
 		t.Errorf("%s: learned %v, want %d", m.Name, learned, perl.Learned)
@@ -69,7 +70,7 @@ func (c *class) check(t *testing.T, m spamtest.Message, rules map[string]int) {
 	t.Helper()
 	var want judged
 	c.ask(t, "check", m.Text, &want)
-	r := c.engine.Check(context.Background(), m.Text, scan.Facts{Bayes: c.store})
+	r := c.judge.Check(context.Background(), m.Text, scan.Facts{})
 	if r.Set != want.Set {
 		t.Errorf("%s: scores of set %d, want %d", m.Name, r.Set, want.Set)
 	}
@@ -177,20 +178,14 @@ func TestAutoLearnAsPerl(t *testing.T) {
 		}
 		var want judged
 		c.ask(t, "check", m.Text, &want)
-		r := c.engine.Check(context.Background(), m.Text, scan.Facts{Bayes: c.store})
+		r := c.judge.Check(context.Background(), m.Text, scan.Facts{})
 		if r.Score != want.Score {
 			t.Fatalf("%s: score %v %v, want %v %v", m.Name, r.Score, r.Names(), want.Score, want.Hits)
 		}
-		got, err := r.AutoLearn(context.Background(), c.store)
-		mtatest.Check(t, err)
-		if got.Status != want.Autolearn {
-			t.Errorf("%s: autolearn=%s (%s), want %s", m.Name, got.Status, got.Reason, want.Autolearn)
+		if r.AutoLearned != want.Autolearn {
+			t.Errorf("%s: autolearn=%s, want %s", m.Name, r.AutoLearned, want.Autolearn)
 		}
-		statuses[got.Status]++
-		if got.Class != bayes.None {
-			_, err := bayes.Learn(context.Background(), c.store, got.Lesson)
-			mtatest.Check(t, err)
-		}
+		statuses[r.AutoLearned]++
 	}
 	t.Logf("%v", statuses)
 	if len(statuses) < 4 {
@@ -229,7 +224,7 @@ func (c *class) sameBackup(t *testing.T) {
 // which a SpamAssassin without LibIDN does not find.
 func (c *class) plainHosts(messages []spamtest.Message) []spamtest.Message {
 	return slices.DeleteFunc(messages, func(m spamtest.Message) bool {
-		l, _ := c.engine.Lesson(context.Background(), m.Text, bayes.None)
+		l, _ := c.judge.Lesson(context.Background(), m.Text, bayes.None)
 		return slices.ContainsFunc(l.Tokens, func(t bayes.Token) bool { return strings.Contains(t.Text, "r8jz45g") })
 	})
 }

@@ -1,6 +1,7 @@
 package spam
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"regexp"
@@ -35,7 +36,7 @@ func (r *Result) Report(h Host) *Report {
 		h.Name = name
 	}
 	if h.AutoLearn == "" {
-		h.AutoLearn = "disabled"
+		h.AutoLearn = cmp.Or(r.AutoLearned, "disabled")
 	}
 	return &Report{r, h, r.Scan.Rules}
 }

@@ -38,19 +38,32 @@ func (h *house) newSpamd(c *loaded, l listener) (*spamd.Server, error) {
 type pipelineRules struct {
 	h        *house
 	listener string
-	last     atomic.Pointer[spam.Engine] // for a listener that goes on until the restart, without a filter
+	last     atomic.Pointer[spam.Judge] // for a listener that goes on until the restart, without a filter
 }
 
 func (r *pipelineRules) Check(ctx context.Context, text []byte, f spam.Facts) *spam.Result {
 	p, release := r.h.listenerPipeline(r.listener)
 	defer release()
 	for _, step := range p.Steps() {
-		if e, ok := spamscore.Engine(step.Filter); ok && step.Mode != pipeline.Off {
-			r.last.Store(e)
+		if j, ok := spamscore.Judge(step.Filter); ok && step.Mode != pipeline.Off {
+			r.last.Store(j)
 			break
 		}
 	}
 	return r.last.Load().Check(ctx, text, f)
+}
+
+// learningRules are the rules by which messages are learned that somebody shows the server:
+// those of the first filter spamscore, or without any those that are installed.
+func (h *house) learningRules() (*spam.Engine, error) {
+	for _, p := range h.set.Pipelines() {
+		for _, step := range p.Steps() {
+			if j, ok := spamscore.Judge(step.Filter); ok {
+				return j.Engine, nil
+			}
+		}
+	}
+	return h.installedRules()
 }
 
 // checkSpamd finds what a listener for spamc can not have, and whether its pipeline has
