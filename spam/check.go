@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -49,7 +50,11 @@ type Result struct {
 	// spam; "" if all have. Such a message is not to be learned from.
 	Shortcircuit string
 	Took         time.Duration
-	Scan         *scan.Scan
+	Set          conf.ScoreSet // of the scores
+	// AutoLearned is what was learned of it, in the words of _AUTOLEARN_; "" is nothing
+	// that was asked for.
+	AutoLearned string
+	Scan        *scan.Scan
 }
 
 // Spam reports whether the score reaches what is required.
@@ -66,12 +71,9 @@ func (r *Result) Names() []string {
 
 // check is one message's run.
 type check struct {
-	e     *Engine
-	s     *scan.Scan
-	value []float64
-	match []string
-	why   map[*rule]string // unknown
-	cand  regex.Candidates
+	e   *Engine
+	s   *scan.Scan
+	why map[*rule]string // unknown
 	// waiting are the rules whose questions to the DNS are not answered yet.
 	waiting []waiting
 	scores  map[*rule]float64 // of hits that do not count what their rules do
@@ -79,7 +81,31 @@ type check struct {
 	ended   string            // how: ham or spam
 	noted   []bool            // hits that sum has
 	sum     float64           // of the hits so far, where that matters
-	caps    []int
+	*space
+}
+
+// space is the memory of a check, which another one uses after it.
+type space struct {
+	value []float64 // by rule
+	match []string
+	gone  []bool // it is unknown; only while metas are decided
+	cand  regex.Candidates
+	caps  []int
+	field []byte
+}
+
+// space gives memory for one check, all zero.
+func (e *Engine) space() *space {
+	s, ok := e.spaces.Get().(*space)
+	if !ok {
+		n := len(e.rules)
+		return &space{value: make([]float64, n), match: make([]string, n), gone: make([]bool, n)}
+	}
+	clear(s.value)
+	clear(s.match)
+	clear(s.gone)
+	s.cand.Renew()
+	return s
 }
 
 // Check judges a message: its octets as they came, with the Received field of this
@@ -87,14 +113,20 @@ type check struct {
 func (e *Engine) Check(ctx context.Context, text []byte, f scan.Facts) *Result {
 	start := time.Now()
 	b := &regex.Budget{Steps: steps, PerMatch: stepsEach}
-	c := &check{e: e, s: scan.New(ctx, e.settings, text, f, b), value: make([]float64, len(e.rules)), match: make([]string, len(e.rules)), why: map[*rule]string{}}
+	e, untaught := e.half(ctx, f)
+	c := &check{e: e, s: scan.New(ctx, e.settings, text, f, b), why: map[*rule]string{}, space: e.space()}
+	c.s.Set = e.set
 	for name, why := range e.cannot {
 		c.why[e.byName[name]] = why
 	}
 	defer c.s.Close()
+	if untaught != nil {
+		c.unlearned(untaught)
+	}
 	c.run()
 	out := c.result()
 	out.Blocked = c.block()
+	e.spaces.Put(c.space)
 	out.Took = time.Since(start)
 	return out
 }
@@ -112,7 +144,7 @@ func (c *check) run() {
 		c.beginAsking,
 		func() {
 			for i := range c.e.headers {
-				c.headers(&c.e.headers[i])
+				c.headers(c.e.headers[i])
 			}
 		},
 		func() { c.group(c.e.body, c.s.Body) },
@@ -127,8 +159,17 @@ func (c *check) run() {
 		phase()
 	}
 	c.endAsking()
+	c.noteUnknown()
 	for _, r := range c.e.metas {
 		c.meta(r)
+	}
+}
+
+// noteUnknown is for metas: they ask of many rules, and a map is slow.
+func (c *check) noteUnknown() {
+	clear(c.gone)
+	for r := range c.why {
+		c.gone[r.id] = true
 	}
 }
 
@@ -204,6 +245,9 @@ func (c *check) got(r *rule, v float64) {
 
 // full reports whether a rule needs no more hits.
 func (c *check) full(r *rule) bool {
+	if r.off {
+		return true
+	}
 	n := c.value[r.id]
 	if !r.Flags.Multiple {
 		return n > 0
@@ -270,16 +314,20 @@ func (c *check) headers(h *headGroup) {
 			c.got(r, 1)
 		}
 	}
-	text := []byte(value)
-	h.filter.Scan(text, &c.cand)
-	c.cand.Each(func(i int) bool {
-		if r := h.rules[i]; !r.Header.Negate && (ok || !r.Header.HasUnset) {
-			c.pattern(r, r.re, text)
-		}
-		return true
-	})
+	c.field = append(c.field[:0], value...)
+	text := c.field
+	if len(text) > 0 || h.mayBeEmpty() {
+		h.filter.Scan(text, &c.cand)
+		c.cand.Each(func(i int) bool {
+			if r := h.rules[i]; !r.off && !r.Header.Negate && (ok || !r.Header.HasUnset) {
+				c.pattern(r, r.re, text)
+			}
+			return true
+		})
+	}
 	for _, r := range h.rules {
 		switch {
+		case r.off:
 		case r.Header.HasUnset && !ok:
 			c.compared(r, []byte(r.Header.Unset))
 		case r.Header.Negate:
@@ -306,7 +354,7 @@ func (c *check) compared(r *rule, text []byte) {
 
 // result gathers the hits.
 func (c *check) result() *Result {
-	out := &Result{Required: c.s.Rules.Number("required_score"), Scan: c.s, Shortcircuit: c.ended}
+	out := &Result{Required: c.s.Rules.Number("required_score"), Set: c.e.set, Scan: c.s, Shortcircuit: c.ended}
 	for _, r := range c.e.rules {
 		v := c.value[r.id]
 		if v == 0 {
@@ -331,6 +379,9 @@ func (c *check) result() *Result {
 	}
 	out.Score = math.Round(out.Score*1000) / 1000
 	for r, why := range c.why {
+		if r.off {
+			continue
+		}
 		out.Unknown = append(out.Unknown, Unknown{r.Name, why})
 	}
 	sort.Slice(out.Unknown, func(i, j int) bool { return out.Unknown[i].Rule < out.Unknown[j].Rule })
@@ -339,7 +390,7 @@ func (c *check) result() *Result {
 
 // meta decides a meta.
 func (c *check) meta(r *rule) {
-	if r.dead {
+	if r.dead || r.idle && !slices.ContainsFunc(r.deps, c.active) {
 		return
 	}
 	v := r.Expr.Eval(func(slot int) conf.Span { return c.span(r.deps[slot]) })
@@ -348,8 +399,12 @@ func (c *check) meta(r *rule) {
 		c.got(r, v.Lo)
 	case !v.False():
 		c.why[r] = "it depends on " + c.firstUnknown(r)
+		c.gone[r.id] = true
 	}
 }
+
+// active reports whether a rule has hit, or may have.
+func (c *check) active(r *rule) bool { return r != nil && (c.value[r.id] != 0 || c.gone[r.id]) }
 
 // span is what is known of a rule that a meta depends on.
 func (c *check) span(d *rule) conf.Span {
@@ -357,7 +412,7 @@ func (c *check) span(d *rule) conf.Span {
 		return conf.Known(0)
 	}
 	v := c.value[d.id]
-	if _, unknown := c.why[d]; unknown && v == 0 {
+	if c.gone[d.id] && v == 0 {
 		if d.Flags.Multiple || d.Type == conf.Meta {
 			return conf.Span{Lo: 0, Hi: maxHits}
 		}

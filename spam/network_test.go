@@ -187,9 +187,9 @@ func netSite(t *testing.T, more string) string {
 	return dir
 }
 
-// stock is the directory of the stock rules. Under the race detector it is one with the
+// stockDir is the directory of the stock rules. Under the race detector it is one with the
 // few of them that matter: all take too long to be made ready.
-func stock(t *testing.T) string {
+func stockDir(t *testing.T) string {
 	if !mtatest.Race {
 		return spamtest.Stock
 	}
@@ -207,7 +207,7 @@ func netPair(t *testing.T, more string, f func(string, uint16) ([]string, int)) 
 	mtatest.Program(t, "spamassassin")
 	t.Setenv("HOME", t.TempDir()) // where SpamAssassin keeps what dns_block_rule blocks
 	addr := nameServer(t, f)
-	site, rules := netSite(t, more+"\ndns_server "+addr+"\n"), stock(t)
+	site, rules := netSite(t, more+"\ndns_server "+addr+"\n"), stockDir(t)
 	rs, err := conf.Load([]string{rules, site}, conf.Options{})
 	mtatest.Check(t, err)
 	client, err := dns.NewClient(dns.ClientConfig{Servers: []string{addr}, Timeout: time.Minute})

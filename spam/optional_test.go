@@ -70,7 +70,7 @@ func TestOptionalAsPerl(t *testing.T) {
 	stats := filepath.Join(t.TempDir(), "stats")
 	mtatest.Check(t, os.WriteFile(stats, []byte("first\n\"2026\",\"7.5\",\"http://second.example.net/y\",\"1\"\n\"2026\",\"3\",\"https://example.com/unsubscribe\",\"1\"\n"), 0o600))
 	site := netSite(t, optionalRules()+"phishing_openphish_feed "+feed+"\nphishing_phishstats_feed "+stats+"\n")
-	rules := stock(t)
+	rules := stockDir(t)
 	rs, err := conf.Load([]string{rules, site}, conf.Options{Local: true})
 	mtatest.Check(t, err)
 	if len(rs.Problems) > 0 {
@@ -87,14 +87,14 @@ func TestOptionalAsPerl(t *testing.T) {
 		mtatest.Check(t, os.WriteFile(path, m.Text, 0o600))
 		var v struct {
 			verdict
-			Tags map[string]*spamtest.Bytes
+			Named map[string]*spamtest.Bytes
 		}
 		o.Ask(t, "check "+path, &v)
 		r := e.Check(context.Background(), m.Text, scan.Facts{})
 		compareHits(t, m.Name, r, &v.verdict, func(rule string) bool { return rule != "__HAS_ANY_EMAIL" }, both)
 		for _, name := range optionalTags {
 			want := ""
-			if w := v.Tags[name]; w != nil {
+			if w := v.Named[name]; w != nil {
 				want = string(*w)
 			}
 			got := strings.Join(r.Scan.Tag(name), " ")

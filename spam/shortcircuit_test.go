@@ -41,7 +41,7 @@ shortcircuit SC_OFF off
 // TestShortcircuitAsPerl compares the hits and scores of checks that a hit may end.
 func TestShortcircuitAsPerl(t *testing.T) {
 	mtatest.Program(t, "spamassassin")
-	site, rules := netSite(t, circuitRules), stock(t)
+	site, rules := netSite(t, circuitRules), stockDir(t)
 	rs, err := conf.Load([]string{rules, site}, conf.Options{Local: true})
 	mtatest.Check(t, err)
 	if len(rs.Problems) > 0 {

@@ -1,9 +1,11 @@
 package spam
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -34,7 +36,7 @@ func (r *Result) Report(h Host) *Report {
 		h.Name = name
 	}
 	if h.AutoLearn == "" {
-		h.AutoLearn = "disabled"
+		h.AutoLearn = cmp.Or(r.AutoLearned, "disabled")
 	}
 	return &Report{r, h, r.Scan.Rules}
 }
@@ -61,6 +63,9 @@ func (p *Report) tag(name, arg string, has bool) (string, bool) {
 		return f(), true
 	}
 	if v, ok := p.Scan.Common(name, arg); ok {
+		return v, true
+	}
+	if v, ok := p.ofBayes(name, arg); ok {
 		return v, true
 	}
 	switch name {
@@ -90,8 +95,13 @@ func (p *Report) tag(name, arg string, has bool) (string, bool) {
 	if v := p.Scan.Tag(name); v != nil {
 		return strings.Join(v, " "), true
 	}
-	return "", false
+	return "", slices.Contains(knownTags, name)
 }
+
+// knownTags are there even if nothing has set them.
+var knownTags = strings.Fields(`RBL ASN ASNCIDR AWL AWLMEAN AWLCOUNT AWLPRESCORE DCCB DCCR EXTRACTTEXTCHARS EXTRACTTEXTWORDS EXTRACTTEXTTOOLS EXTRACTTEXTTYPES
+	EXTRACTTEXTEXTENSIONS EXTRACTTEXTFLAGS EXTRACTTEXTURIS DCCREP PYZOR DKIMIDENTITY DKIMDOMAIN DKIMSELECTOR BAYESTC BAYESTCLEARNED BAYESTCSPAMMY BAYESTCHAMMY
+	HAMMYTOKENS SPAMMYTOKENS TOKENSUMMARY`)
 
 // counted are the tags about hits and scores.
 func (p *Report) counted(name, arg string) func() string {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,17 +9,36 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
+	"mtad/cmd/mtad/spamlearn"
 	"mtad/spam"
 	"mtad/spam/conf"
 	"mtad/spam/resolve"
 	"mtad/spam/scan"
+	"mtad/store"
 )
 
-func newSpam(*global) *cobra.Command {
-	return noun("spam", "SpamAssassin's rules: what they say of messages, and which there are", newSpamCheck(), newSpamExplain(), newSpamRules(), newSpamd())
+func newSpam(g *global) *cobra.Command {
+	learn := spamlearn.Commands(&spamlearn.Env{
+		Client: g.client, Fail: exitf, Clean: clean,
+		Open: func(context.Context) (*store.DB, error) {
+			dir, err := g.storeDir()
+			if err != nil {
+				return nil, err
+			}
+			return openOffline(dir)
+		},
+		Rules: sync.OnceValues(func() (*spam.Engine, error) { return spam.Open(nil, spam.Options{Bayes: true}) }),
+		Output: func(cmd *cobra.Command) func(io.Writer, any, func(io.Writer) error) error {
+			f := addFormat(cmd)
+			return func(w io.Writer, v any, fn func(io.Writer) error) error { return printOne(w, *f, v, fn) }
+		},
+	})
+	return noun("spam", "SpamAssassin's rules and Bayes: what they say of messages, which there are, what was learned",
+		append(learn, newSpamCheck(), newSpamExplain(), newSpamRules(), newSpamd())...)
 }
 
 // spamSource is where the rules are, and how they are run.

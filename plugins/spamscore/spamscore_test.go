@@ -2,6 +2,7 @@ package spamscore
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -13,9 +14,13 @@ import (
 	"mtad/message"
 	"mtad/pipeline"
 	"mtad/smtp"
+	"mtad/spam"
+	"mtad/spam/bayes"
 )
 
-func build(body string) (pipeline.Filter, error) {
+func build(body string) (pipeline.Filter, error) { return buildWith(body, nil) }
+
+func buildWith(body string, l spam.Learned) (pipeline.Filter, error) {
 	b, diags := config.ParseBlock(body, config.BlockType{Options: options})
 	if diags != nil {
 		return nil, diags[0]
@@ -24,7 +29,7 @@ func build(body string) (pipeline.Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newFilter(b, pipeline.Env{Now: time.Now, DNS: z})
+	return newFilter(b, pipeline.Env{Now: time.Now, DNS: z}, l)
 }
 
 const records = `
@@ -61,7 +66,11 @@ func run(t *testing.T, f pipeline.Filter, found results, text string) string {
 	flow.Begin(1, sender, smtp.MailParams{})
 	flow.Run(t.Context(), pipeline.Mail)
 	flow.SetMessage(m, [][]byte{flow.View().Received("x", time.Now(), false)}, nil)
-	v, err := f.Filter(t.Context(), pipeline.Message, flow.View())
+	stage, view := pipeline.Message, flow.View()
+	if f.Stages() == pipeline.At(pipeline.Deliver) {
+		stage, view = pipeline.Deliver, view.AtRcpt(1, smtp.Address{Local: "Alice", Domain: "example.test"})
+	}
+	v, err := f.Filter(t.Context(), stage, view)
 	mtatest.Check(t, err)
 	return v.Note + "; " + v.String()
 }
@@ -124,6 +133,56 @@ func TestNetwork(t *testing.T) {
 	mtatest.Check(t, err)
 	if got := run(t, f, nil, text); strings.Contains(got, "LISTED") || strings.Contains(got, "unknown") {
 		t.Errorf("without the network: %s", got)
+	}
+}
+
+// owners is what several have learned.
+type owners map[string]*bayes.Memory
+
+func (o owners) Bayes(owner string) bayes.Store {
+	if o[owner] == nil {
+		o[owner] = bayes.NewMemory()
+	}
+	return o[owner]
+}
+
+func (o owners) Touch(string, []bayes.Hash, time.Time, bayes.Expiry) {}
+
+func (o owners) Learn(owner string, l bayes.Lesson, e bayes.Expiry) bool {
+	return spam.Direct{Store: o.Bayes(owner)}.Learn(owner, l, e)
+}
+
+// TestBayes: what is clear is learned unasked, by the site or by whom the message is for,
+// and what was learned counts.
+func TestBayes(t *testing.T) {
+	const spammy, hammy = "Subject: offer\n\nmoney lottery prize claim %d\n", "Subject: hello\n\nthank agenda budget review %d\n"
+	for whose, owner := range map[string]string{"site": "", "user": "alice@example.test"} {
+		learned := owners{}
+		f, err := buildWith("rules = [\"testdata/bayes.cf\"]\nbayes = \""+whose+"\"", learned)
+		mtatest.Check(t, err)
+		for i := range 2 {
+			if got := run(t, f, nil, fmt.Sprintf(spammy, i)); !strings.Contains(got, "autolearn=spam autolearn_force=no bayes=0.5") {
+				t.Errorf("%s: %s", whose, got)
+			}
+			if got := run(t, f, nil, fmt.Sprintf(hammy, i)); !strings.Contains(got, "autolearn=ham") || strings.Contains(got, "BAYES") {
+				t.Errorf("%s: %s", whose, got)
+			}
+		}
+		if got := run(t, f, nil, fmt.Sprintf(spammy, 1)); !strings.Contains(got, "add-score BAYES_99 4.0") || !strings.Contains(got, "autolearn=unavailable") {
+			t.Errorf("%s: %s", whose, got)
+		}
+		if got := run(t, f, nil, "Subject: x\n\nthank agenda budget review\n"); !strings.Contains(got, "add-score BAYES_00 -2.0") {
+			t.Errorf("%s: %s", whose, got)
+		}
+		if len(learned) != 1 || learned[owner] == nil {
+			t.Errorf("%s: %d have learned", whose, len(learned))
+		}
+	}
+	learned := owners{}
+	f, err := buildWith("rules = [\"testdata/bayes.cf\"]\nbayes = \"off\"", learned)
+	mtatest.Check(t, err)
+	if got := run(t, f, nil, fmt.Sprintf(spammy, 1)); !strings.Contains(got, "autolearn=disabled") || len(learned) > 0 {
+		t.Error(got)
 	}
 }
 

@@ -69,6 +69,7 @@ type Ruleset struct {
 	domains *Domains
 	dirs    []string          // where the rules are
 	updates map[string]string // "# UPDATE version" of each file
+	files   map[string]version
 }
 
 // Field is a header field to add.

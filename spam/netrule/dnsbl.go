@@ -73,7 +73,7 @@ func rblSub(s *scan.Scan, r *conf.Rule, args []string) (float64, error) {
 
 // rblSets are the rules that ask lists by the names of their sets.
 func rblSets(s *scan.Scan) map[string][]*conf.Rule {
-	return s.Once("rbl sets", func() any {
+	return s.Once(ofScores{"rbl sets", s.Set}, func() any {
 		out := map[string][]*conf.Rule{}
 		for _, r := range s.Rules.Rules() {
 			if r.Type == conf.RBLEval && r.Call.Func != "check_rbl_sub" && len(r.Call.Args) > 0 && active(s, r.Name) {

@@ -173,7 +173,7 @@ func (b *uriBL) host(host, domain string) error {
 
 // wantNameServers reports whether there is a rule about the name servers of links.
 func wantNameServers(s *scan.Scan) bool {
-	return s.Once("uridnsbl name servers", func() any {
+	return s.Once(ofScores{"uridnsbl name servers", s.Set}, func() any {
 		for _, r := range s.Rules.Rules() {
 			l, ok := s.Rules.URIList(r.Name)
 			rhs := strings.HasPrefix(l.Command, "urirhs")

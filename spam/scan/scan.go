@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mtad/spam/ask"
+	"mtad/spam/bayes"
 	"mtad/spam/conf"
 	"mtad/spam/mail"
 	"mtad/spam/regex"
@@ -32,7 +33,9 @@ type Facts struct {
 	// EnvelopeFrom is the reverse-path, if HasEnvelope; else the header tells.
 	EnvelopeFrom string
 	HasEnvelope  bool
-	Now          time.Time // the time that dates are compared with; zero is the present
+	// Bayes is what was learned, for the site or for whom the message is; nil is nothing.
+	Bayes bayes.Store
+	Now   time.Time // the time that dates are compared with; zero is the present
 }
 
 // SPF are results of RFC 7208, as its words.
@@ -55,11 +58,15 @@ type Settings struct {
 	Redirects []uri.Redirect
 	Resolver  ask.Resolver // nil: none is asked
 	Local     bool         // tests over the network are off
-	Set       conf.ScoreSet
-	Blocks    Blocks
+	Blocks    *Blocks
 
 	shared sync.Map
 	kept   atomic.Int64
+}
+
+// With are the settings with other rules, a user's.
+func (s *Settings) With(rs *conf.Ruleset) *Settings {
+	return &Settings{Rules: rs, Redirects: s.Redirects, Resolver: s.Resolver, Local: s.Local, Blocks: s.Blocks}
 }
 
 // maxKept bounds what is kept for all messages.
@@ -86,10 +93,13 @@ type Scan struct {
 	Path    *relay.Path
 	Facts   Facts
 	Budget  *regex.Budget
-	Ask     *ask.Inquiry // nil: the DNS is not asked
+	Set     conf.ScoreSet // of the scores
+	Ask     *ask.Inquiry  // nil: the DNS is not asked
 	// Lists of addresses that FreeMail and others fill, by name, and whatever else a
 	// function keeps between its calls for one message.
 	Keep map[string]any
+	// Bayes is what Bayes has said, if it was asked.
+	Bayes *bayes.Result
 
 	got      map[string][]string
 	logs     map[string][]string

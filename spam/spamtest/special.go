@@ -11,7 +11,7 @@ import (
 func Special(seed uint64, n int) []Message {
 	out := make([]Message, n)
 	for i := range out {
-		g := &maker{rand.New(rand.NewPCG(seed, uint64(i)+1<<32))}
+		g := &maker{rand.New(rand.NewPCG(seed, uint64(i)+1<<32)), 1}
 		kind := specialKinds[i%len(specialKinds)]
 		out[i] = Message{fmt.Sprintf("%04d-%s", i, kind.name), kind.make(g)}
 	}
