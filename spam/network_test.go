@@ -18,6 +18,7 @@ import (
 	"mtad/dns"
 	"mtad/internal/mtatest"
 	"mtad/spam"
+	"mtad/spam/ask"
 	"mtad/spam/conf"
 	"mtad/spam/resolve"
 	"mtad/spam/scan"
@@ -266,5 +267,26 @@ func compareHits(t *testing.T, name string, r *spam.Result, v *verdict, counts f
 		if !mine[rule] && counts(rule) {
 			t.Errorf("%s: %s hits only there", name, rule)
 		}
+	}
+}
+
+// nothing is a DNS in which no name exists.
+type nothing struct{}
+
+func (nothing) Lookup(context.Context, ask.Question) (ask.Answer, error) {
+	return ask.Answer{Code: mdns.RcodeNameError}, nil
+}
+
+func BenchmarkAsking(b *testing.B) {
+	mtatest.Program(b, "spamassassin")
+	rs, err := conf.Load([]string{spamtest.Stock, spamtest.Site}, conf.Options{})
+	mtatest.Check(b, err)
+	e := spam.New(rs, spam.Options{Net: true, Resolver: nothing{}})
+	messages := spamtest.Corpus(1, 200)
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		e.Check(context.Background(), messages[i%len(messages)].Text, known)
+		i++
 	}
 }

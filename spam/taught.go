@@ -62,7 +62,7 @@ func (r *Result) AutoLearn(ctx context.Context, st bayes.Store) (u Unasked, err 
 	a := bayes.AutoLearner{Rules: r.Scan.Rules, Set: r.Set}
 	u.Decision, u.Status = a.Decide(r.Names(), r.Score), "no"
 	switch {
-	case st == nil || !r.Scan.Rules.Bool("bayes_auto_learn") || !r.Scan.Rules.Bool("use_bayes"):
+	case st == nil || r.Shortcircuit != "" || !r.Scan.Rules.Bool("bayes_auto_learn") || !r.Scan.Rules.Bool("use_bayes"):
 		u.Class, u.Status = bayes.None, "disabled"
 	case u.Class != bayes.None:
 		l, ok := lessonOf(r.Scan, u.Class, true)
@@ -91,6 +91,7 @@ func forced(by []string) string {
 // forgotten of it (None). ok is false if the rules say that Bayes must not look at it.
 func (e *Engine) Lesson(ctx context.Context, text []byte, class bayes.Class) (l bayes.Lesson, ok bool) {
 	s := scan.New(ctx, e.settings, text, scan.Facts{}, &regex.Budget{Steps: steps, PerMatch: stepsEach})
+	defer s.Close()
 	return lessonOf(s, class, false)
 }
 

@@ -149,7 +149,6 @@ type reading struct {
 	lines         int
 	fuzzyDone     bool
 	image         bool
-	encryptedFile bool
 	height, width float64
 	area          float64
 	links         map[string]bool
