@@ -89,6 +89,7 @@ func some(name string, typ uint16) (records []string, code int) {
 const netRules = `
 dns_available yes
 rbl_timeout 60 60
+uridnsbl_max_domains 500
 bayes_auto_learn 0
 use_bayes 0
 loadplugin Mail::SpamAssassin::Plugin::ASN
@@ -163,11 +164,11 @@ askdns ASK_FIXED fixed3.ask.test
 hashbl_acl_free gmail.com yahoo.com
 hashbl_email_domain_alias gmail.com googlemail.com
 hashbl_ignore a@example.com
-header HASH_EMAIL eval:check_hashbl_emails('ebl.test')
-header HASH_FROM eval:check_hashbl_emails('ebl2.test/A', 'md5/max=10', 'From/Reply-To', '^127\.0\.', 'free')
+header HASH_EMAIL eval:check_hashbl_emails('ebl.test', 'sha1/notag/noquote/max=1000')
+header HASH_FROM eval:check_hashbl_emails('ebl2.test/A', 'md5/max=1000', 'From/Reply-To', '^127\.0\.', 'free')
 header HASH_DOMAIN eval:check_hashbl_emails('ebl3.test', 'sha256/domain', 'ALLFROM')
-header HASH_URI eval:check_hashbl_uris('ubl.test', 'sha1/max=200')
-body HASH_BODY eval:check_hashbl_bodyre('bbl.test', 'raw/max=10', '\b(w[a-z]{3,8})\b')
+header HASH_URI eval:check_hashbl_uris('ubl.test', 'sha1/max=1000')
+body HASH_BODY eval:check_hashbl_bodyre('bbl.test', 'raw/max=1000', '\b(w[a-z]{3,8})\b')
 body HASH_FILE eval:check_hashbl_attachments('abl.test', 'sha256/max=100')
 header __CAPTURED From:addr =~ /^(?<WHO>[a-z]+)/
 header HASH_TAG eval:check_hashbl_tag('tag.test', 'raw', 'WHO')
