@@ -420,6 +420,9 @@ func (e *Engine) orderMetas() {
 // Cannot are the rules that can not run, and why.
 func (e *Engine) Cannot() map[string]string { return e.cannot }
 
+// Has reports whether there is a rule of a name.
+func (e *Engine) Has(name string) bool { return e.byName[name] != nil }
+
 // Rules are the names of all rules, sorted.
 func (e *Engine) Rules() []string {
 	var out []string

@@ -38,7 +38,7 @@ func newSpam(g *global) *cobra.Command {
 		},
 	})
 	return noun("spam", "SpamAssassin's rules and Bayes: what they say of messages, which there are, what was learned",
-		append(learn, newSpamCheck(), newSpamExplain(), newSpamRules(), newSpamd())...)
+		append(learn, newSpamCheck(), newSpamExplain(), newSpamRules(), newSpamd(), newSpamPrefs(g))...)
 }
 
 // spamSource is where the rules are, and how they are run.
