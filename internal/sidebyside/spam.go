@@ -22,6 +22,7 @@ type scorer struct {
 	*system
 	share   int // one in so many of the messages is enough: it is slow
 	request func(text []byte) []byte
+	ends    bool           // the client ends its side, as spamc does
 	score   *regexp.Regexp // in its answer
 }
 
@@ -112,6 +113,9 @@ func (s *scorer) ask(text []byte) error {
 	if _, err := c.Write(s.request(text)); err != nil {
 		return err
 	}
+	if s.ends {
+		c.(*net.TCPConn).CloseWrite()
+	}
 	answer, err := io.ReadAll(c)
 	if err == nil && !s.score.Match(answer) {
 		err = fmt.Errorf("an answer without a score: %.200q", answer)
@@ -160,7 +164,7 @@ func newScorer(name, dir string) (*scorer, string, error) {
 	if err == nil {
 		err = os.MkdirAll(dir, 0o755)
 	}
-	s := &scorer{system: &system{name: name, addr: fmt.Sprintf("127.0.0.1:%d", port)}, share: 1, request: askSpamd, score: spamdScore}
+	s := &scorer{system: &system{name: name, addr: fmt.Sprintf("127.0.0.1:%d", port)}, share: 1, request: askSpamd, ends: true, score: spamdScore}
 	return s, fmt.Sprint(port), err
 }
 
@@ -211,7 +215,7 @@ func startRspamd(dir string) (*scorer, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.score = regexp.MustCompile(`"score":`)
+	s.ends, s.score = false, regexp.MustCompile(`"score":`)
 	s.request = func(text []byte) []byte {
 		return append(fmt.Appendf(nil, "POST /checkv2 HTTP/1.0\r\nContent-Length: %d\r\n\r\n", len(text)), text...)
 	}
