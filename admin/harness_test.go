@@ -18,6 +18,9 @@ import (
 	"mtad/message"
 	"mtad/pipeline"
 	"mtad/queue"
+	"mtad/spam"
+	"mtad/spam/conf"
+	"mtad/spamdb"
 	"mtad/store"
 	"mtad/trace"
 )
@@ -53,10 +56,11 @@ func check(t *testing.T, err error) {
 func newHarness(t *testing.T) *harness {
 	t.Helper()
 	dir := t.TempDir()
-	db := must[*store.DB](t)(store.Open(filepath.Join(dir, "store"), store.Options{}, mailbox.Schema(), directory.Schema(), queue.Schema()))
+	db := must[*store.DB](t)(store.Open(filepath.Join(dir, "store"), store.Options{}, mailbox.Schema(), directory.Schema(), queue.Schema(), spamdb.Schema()))
 	boxes := must[*mailbox.Store](t)(mailbox.Open(t.Context(), db, mailbox.Options{}))
 	dir2 := must[*directory.Directory](t)(directory.New(db, directory.Options{Settings: directory.Settings{DefaultDomain: "example.test"}}))
 	traces := must[*trace.Log](t)(trace.Open(filepath.Join(dir, "traces.db"), trace.Options{}))
+	keeper := spamdb.NewKeeper(db, slog.New(slog.DiscardHandler))
 	h := &harness{socket: filepath.Join(dir, "control.sock"), done: make(chan error, 1)}
 	h.reload = func() ([]string, error) { return nil, nil }
 	h.cfg = Config{
@@ -82,6 +86,9 @@ func newHarness(t *testing.T) *harness {
 			}
 			return ""
 		},
+		Spam: Spam{keeper, func() (*spam.Engine, error) {
+			return spam.New(conf.Parse("test", "body MONEY /money/", conf.Options{}), spam.Options{Bayes: true}), nil
+		}},
 		Log: slog.New(slog.DiscardHandler),
 	}
 	h.server = must[*Server](t)(New(h.cfg))
@@ -91,7 +98,7 @@ func newHarness(t *testing.T) *harness {
 	t.Cleanup(func() {
 		h.Client.Close()
 		h.close(t)
-		check(t, errors.Join(db.Close(), traces.Close()))
+		check(t, errors.Join(keeper.Close(), db.Close(), traces.Close()))
 	})
 	return h
 }

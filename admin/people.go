@@ -133,7 +133,7 @@ func (s *Server) removeUser(ctx context.Context, c Credentials) (User, error) {
 	if err != nil {
 		return User{}, about(c.Address, err)
 	}
-	return userOf(u), s.cfg.Mailboxes.DeleteAccount(ctx, mailbox.AccountID(u.ID))
+	return userOf(u), errors.Join(s.cfg.Mailboxes.DeleteAccount(ctx, mailbox.AccountID(u.ID)), s.cfg.Spam.Keeper.Remove(ctx, spamOwner(u)))
 }
 
 func (s *Server) aliases(ctx context.Context, q url.Values) ([]Alias, error) {

@@ -70,6 +70,10 @@ func routes() []handler {
 		{"GET", "/v1/mail", get((*Server).mails), false, false},
 		{"GET", "/v1/mail/one", (*Server).mailOctets, false, false},
 		{"POST", "/v1/mail/change", post((*Server).changeMail), false, false},
+		{method: "POST", path: "/v1/spam/learn", call: (*Server).learn, uploads: true},
+		{"GET", "/v1/spam/stats", get((*Server).learned), false, false},
+		{method: "GET", path: "/v1/spam/export", call: (*Server).exportLearned, streams: true},
+		{method: "POST", path: "/v1/spam/import", call: (*Server).importLearned, streams: true, uploads: true},
 		{method: "POST", path: "/v1/submit", call: (*Server).submit, uploads: true},
 	}
 }

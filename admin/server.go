@@ -61,7 +61,9 @@ type Config struct {
 	// LogLines says where the log goes, and which of its newest lines stand behind
 	// one; nil is none.
 	LogLines func(after uint64) (to string, lines []LogLine)
-	Log      *slog.Logger
+	// Spam is what the filter of spam has learned.
+	Spam Spam
+	Log  *slog.Logger
 }
 
 // Server answers on the control socket and on the HTTP listener.

@@ -4,16 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/netip"
 	"regexp"
@@ -22,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"mtad/internal/mtatest"
 	"mtad/mailbox"
 	"mtad/message"
 	"mtad/store"
@@ -72,7 +68,7 @@ func testAuthenticate(_ context.Context, login, password string, _ netip.AddrPor
 
 func newSite(t testing.TB, change func(*Config)) *site {
 	t.Helper()
-	cert, roots := selfSigned(t)
+	cert, roots := mtatest.Certificate(t)
 	c := Config{
 		Mailbox: newStore(t), Authenticate: testAuthenticate, Now: testNow,
 		TLS: &tls.Config{Certificates: []tls.Certificate{cert}}, FailureDelay: time.Nanosecond,
@@ -121,30 +117,6 @@ func (s *site) listen(t testing.TB, implicit bool) string {
 		}
 	})
 	return l.Addr().String()
-}
-
-func selfSigned(t testing.TB) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AddCert(leaf)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, roots
 }
 
 // put delivers a message.

@@ -3,17 +3,12 @@ package managesieved
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/netip"
 	"regexp"
@@ -24,6 +19,7 @@ import (
 	"time"
 
 	"mtad/directory"
+	"mtad/internal/mtatest"
 	"mtad/sieve"
 	"mtad/store"
 )
@@ -51,9 +47,10 @@ func newSite(t testing.TB, change func(*Config)) *site {
 	t.Helper()
 	s := &site{users: map[string]Account{}, options: sieve.Options{Without: []string{"imapsieve", "ereject"}}}
 	s.openDirectory(t)
+	cert, _ := mtatest.Certificate(t)
 	c := Config{
 		Directory: s.dir, Authenticate: s.authenticate, Options: s.optionsOf, FailureDelay: time.Nanosecond,
-		TLS:    &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}},
+		TLS:    &tls.Config{Certificates: []tls.Certificate{cert}},
 		Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil)),
 	}
 	if change != nil {
@@ -140,16 +137,6 @@ func (w testWriter) Write(p []byte) (int, error) {
 		w.t.Log(strings.TrimSpace(string(p)))
 	}
 	return len(p), nil
-}
-
-func selfSigned(t testing.TB) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	check1(t, err)
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	check1(t, err)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
 // client is the simplest ManageSieve client: it sends what it is told and shows

@@ -49,6 +49,12 @@ type Retractor interface {
 	Retract(ctx context.Context, session Session, s Stage) error
 }
 
+// Outdater is for filters that are made of files besides their options. Outdated
+// reports whether these have changed: then a reload makes the filter anew.
+type Outdater interface {
+	Outdated() bool
+}
+
 // Outcome is how a transaction ended.
 type Outcome uint8
 

@@ -16,6 +16,7 @@ import (
 	"mtad/plugins/spamscore"
 	"mtad/plugins/spf"
 	"mtad/plugins/thresholds"
+	"mtad/spam"
 )
 
 // Deps is what kinds need from the rest of the house. Its zero value is enough
@@ -23,6 +24,7 @@ import (
 type Deps struct {
 	Sieve sieve.Users // the users' Sieve scripts, state and folders
 	Lua   lua.Users   // their Lua scripts and state
+	Spam  spam.Learned
 }
 
 // Kinds returns every kind of filter, in the order of the reference.
@@ -40,7 +42,7 @@ func Kinds(d Deps) []pipeline.Kind {
 		external.Kind(),
 		lua.Kind(d.Lua),
 		sieve.Kind(d.Sieve),
-		spamscore.Kind(),
+		spamscore.Kind(d.Spam),
 		thresholds.Kind(),
 	}
 }

@@ -28,12 +28,21 @@ var (
 	agreementSize = flag.Int("agreement-size", 100, "how many messages")
 )
 
+// stock has the stock rules, loaded once for all tests.
+var stock = sync.OnceValues(func() (*spam.Engine, error) {
+	rs, err := conf.Load([]string{spamtest.Stock, spamtest.Site}, conf.Options{Local: true})
+	if err != nil {
+		return nil, err
+	}
+	return spam.New(rs, spam.Options{}), nil
+})
+
 func engine(t testing.TB) *spam.Engine {
 	t.Helper()
 	mtatest.Program(t, "spamassassin")
-	rs, err := conf.Load([]string{spamtest.Stock, spamtest.Site}, conf.Options{Local: true})
+	e, err := stock()
 	mtatest.Check(t, err)
-	return spam.New(rs, spam.Options{})
+	return e
 }
 
 // verdict is what SpamAssassin says of a message.
@@ -143,7 +152,7 @@ func compareAll(t *testing.T, e *spam.Engine, messages []spamtest.Message) *comp
 // TestAgreement compares hits and scores with those of SpamAssassin.
 func TestAgreement(t *testing.T) {
 	e := engine(t)
-	c := compareAll(t, e, spamtest.Corpus(*agreementSeed, *agreementSize))
+	c := compareAll(t, e, spamtest.Corpus(*agreementSeed, mtatest.Fewer(*agreementSize)))
 	recall, precision := c.shares()
 	t.Logf("%d messages: recall %.4f, precision %.4f, %d flips, %v a message (SpamAssassin %v)", c.messages, recall, precision, len(c.flips), c.ours/time.Duration(c.messages), c.theirs/time.Duration(c.messages))
 	for _, line := range c.differences(60) {

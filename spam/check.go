@@ -2,12 +2,14 @@ package spam
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"sort"
 	"strings"
 	"time"
 
+	"mtad/spam/ask"
 	"mtad/spam/conf"
 	"mtad/spam/regex"
 	"mtad/spam/scan"
@@ -42,8 +44,16 @@ type Result struct {
 	Hits     []Hit // sorted by name; rules with a name "__..." are in Sub
 	Sub      []Hit
 	Unknown  []Unknown
-	Took     time.Duration
-	Scan     *scan.Scan
+	Blocked  []string // zones of the DNS that are not asked for a while from now on (dns_block_rule)
+	// Shortcircuit is how a hit has ended the check before all rules have run, ham or
+	// spam; "" if all have. Such a message is not to be learned from.
+	Shortcircuit string
+	Took         time.Duration
+	Set          conf.ScoreSet // of the scores
+	// AutoLearned is what was learned of it, in the words of _AUTOLEARN_; "" is nothing
+	// that was asked for.
+	AutoLearned string
+	Scan        *scan.Scan
 }
 
 // Spam reports whether the score reaches what is required.
@@ -63,6 +73,13 @@ type check struct {
 	e   *Engine
 	s   *scan.Scan
 	why map[*rule]string // unknown
+	// waiting are the rules whose questions to the DNS are not answered yet.
+	waiting []waiting
+	scores  map[*rule]float64 // of hits that do not count what their rules do
+	cut     *rule             // the rule that has ended the check, if one has
+	ended   string            // how: ham or spam
+	noted   []bool            // hits that sum has
+	sum     float64           // of the hits so far, where that matters
 	*space
 }
 
@@ -95,12 +112,19 @@ func (e *Engine) space() *space {
 func (e *Engine) Check(ctx context.Context, text []byte, f scan.Facts) *Result {
 	start := time.Now()
 	b := &regex.Budget{Steps: steps, PerMatch: stepsEach}
+	e, untaught := e.half(ctx, f)
 	c := &check{e: e, s: scan.New(ctx, e.settings, text, f, b), why: map[*rule]string{}, space: e.space()}
+	c.s.Set = e.set
 	for name, why := range e.cannot {
 		c.why[e.byName[name]] = why
 	}
+	defer c.s.Close()
+	if untaught != nil {
+		c.unlearned(untaught)
+	}
 	c.run()
 	out := c.result()
+	out.Blocked = c.block()
 	e.spaces.Put(c.space)
 	out.Took = time.Since(start)
 	return out
@@ -108,8 +132,14 @@ func (e *Engine) Check(ctx context.Context, text []byte, f scan.Facts) *Result {
 
 // run runs all rules. When the context ends, what has not run is unknown.
 func (c *check) run() {
+	c.noCircuit()
+	if c.e.stages != nil {
+		c.runStages()
+		return
+	}
 	for _, phase := range []func(){
 		func() { c.each(c.e.captures, c.capture) },
+		c.beginAsking,
 		func() {
 			for i := range c.e.headers {
 				c.headers(c.e.headers[i])
@@ -126,11 +156,18 @@ func (c *check) run() {
 	} {
 		phase()
 	}
-	for r := range c.why {
-		c.gone[r.id] = true
-	}
+	c.endAsking()
+	c.noteUnknown()
 	for _, r := range c.e.metas {
 		c.meta(r)
+	}
+}
+
+// noteUnknown is for metas: they ask of many rules, and a map is slow.
+func (c *check) noteUnknown() {
+	clear(c.gone)
+	for r := range c.why {
+		c.gone[r.id] = true
 	}
 }
 
@@ -171,6 +208,8 @@ func (c *check) group(g *group, texts func() [][]byte) {
 func (c *check) eval(r *rule) {
 	v, err := r.call(c.s, r.Rule, r.Call.Args)
 	switch {
+	case errors.Is(err, ask.ErrPending):
+		c.waiting = append(c.waiting, waiting{r, c.s.Ask.Wanted()})
 	case err != nil:
 		c.why[r] = err.Error()
 	case v != 0:
@@ -204,6 +243,9 @@ func (c *check) got(r *rule, v float64) {
 
 // full reports whether a rule needs no more hits.
 func (c *check) full(r *rule) bool {
+	if r.off {
+		return true
+	}
 	n := c.value[r.id]
 	if !r.Flags.Multiple {
 		return n > 0
@@ -275,7 +317,7 @@ func (c *check) headers(h *headGroup) {
 	if len(text) > 0 || h.mayBeEmpty() {
 		h.filter.Scan(text, &c.cand)
 		c.cand.Each(func(i int) bool {
-			if r := h.rules[i]; !r.Header.Negate && (ok || !r.Header.HasUnset) {
+			if r := h.rules[i]; !r.off && !r.Header.Negate && (ok || !r.Header.HasUnset) {
 				c.pattern(r, r.re, text)
 			}
 			return true
@@ -283,6 +325,7 @@ func (c *check) headers(h *headGroup) {
 	}
 	for _, r := range h.rules {
 		switch {
+		case r.off:
 		case r.Header.HasUnset && !ok:
 			c.compared(r, []byte(r.Header.Unset))
 		case r.Header.Negate:
@@ -309,7 +352,7 @@ func (c *check) compared(r *rule, text []byte) {
 
 // result gathers the hits.
 func (c *check) result() *Result {
-	out := &Result{Required: c.s.Rules.Number("required_score"), Scan: c.s}
+	out := &Result{Required: c.s.Rules.Number("required_score"), Set: c.e.set, Scan: c.s, Shortcircuit: c.ended}
 	for _, r := range c.e.rules {
 		v := c.value[r.id]
 		if v == 0 {
@@ -320,16 +363,23 @@ func (c *check) result() *Result {
 		if r.re != nil && r.Flags.Multiple {
 			times = int(v)
 		}
-		h := Hit{r.Name, r.score, v, times, r.Type.Area(), c.match[r.id], c.s.Log(r.Name)}
+		score := r.score
+		if d, ok := c.scores[r]; ok {
+			score = d
+		}
+		h := Hit{r.Name, score, v, times, r.Area(), c.match[r.id], c.s.Log(r.Name)}
 		if r.Sub() {
 			out.Sub = append(out.Sub, h)
 			continue
 		}
 		out.Hits = append(out.Hits, h)
-		out.Score += r.score
+		out.Score += score
 	}
 	out.Score = math.Round(out.Score*1000) / 1000
 	for r, why := range c.why {
+		if r.off {
+			continue
+		}
 		out.Unknown = append(out.Unknown, Unknown{r.Name, why})
 	}
 	sort.Slice(out.Unknown, func(i, j int) bool { return out.Unknown[i].Rule < out.Unknown[j].Rule })

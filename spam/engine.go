@@ -8,8 +8,10 @@ import (
 	"strings"
 	"sync"
 
+	"mtad/spam/ask"
 	"mtad/spam/conf"
 	"mtad/spam/eval"
+	"mtad/spam/netrule"
 	"mtad/spam/regex"
 	"mtad/spam/scan"
 	"mtad/spam/uri"
@@ -22,6 +24,7 @@ const Version = "4.0.1"
 // Engine is a ruleset made ready. It is immutable and may be shared.
 type Engine struct {
 	settings *scan.Settings
+	options  Options
 	set      conf.ScoreSet
 	rules    []*rule
 	byName   map[string]*rule
@@ -31,19 +34,27 @@ type Engine struct {
 	uris               *group
 	parts              []*rule // mimeheader
 	details            []*rule // uri_detail
-	evals              []*rule
+	evals, asks        []*rule // asks ask the DNS
 	metas              []*rule // each behind those it depends on
 	captures, template []*rule // set captures; want them
 	cannot             map[string]string
-	spaces             sync.Pool // of *space
+	taught             *Engine      // with Bayes; nil without
+	cache              *regex.Cache // of all filters
+	spaces             *sync.Pool   // of *space
+	// stages are the rules by their priorities, each with those of one, if a hit may
+	// end the check before all have run; else nil.
+	stages   []*Engine
+	priority int // of a stage
+	circuit  *circuit
 }
 
 // Options says how rules are to be run.
 type Options struct {
-	// Net allows tests over the network, Bayes those that have been taught.
+	// Net allows tests over the network; Bayes those that have been taught, of messages
+	// for which there is a store in which enough was learned.
 	Net, Bayes bool
-	Resolver   scan.Resolver
-	// Functions are the functions that rules call; nil is all of eval.
+	Resolver   ask.Resolver
+	// Functions are the functions that rules call; nil is all that there are.
 	Functions map[string]eval.Func
 }
 
@@ -57,6 +68,7 @@ type rule struct {
 	call   eval.Func
 	deps   []*rule // of a meta, by the place of their names in Expr.Rules
 	dead   bool    // a meta that can never be decided: it depends on one that has no score
+	off    bool    // it has no score, and is there for a filter that is shared with who has one
 	idle   bool    // a meta that does not hit if nothing that it depends on has
 }
 
@@ -87,42 +99,125 @@ func (h *headGroup) mayBeEmpty() bool {
 
 // New makes rules ready. Rules that can not run are left out, and Cannot says why.
 func New(rs *conf.Ruleset, o Options) *Engine {
-	e := &Engine{settings: &scan.Settings{Rules: rs, Resolver: o.Resolver, Local: !o.Net}, byName: map[string]*rule{}, cannot: map[string]string{}}
-	if o.Net {
-		e.set |= conf.WithNet
-	}
-	if o.Bayes {
-		e.set |= conf.WithBayes
-	}
 	if o.Functions == nil {
-		o.Functions = eval.Functions()
+		o.Functions = functions()
 	}
-	for _, r := range rs.Rules() {
-		x := &rule{Rule: r, id: len(e.rules), score: rs.Score(r.Name, e.set)}
+	set := conf.ScoreSet(0)
+	if o.Net {
+		set |= conf.WithNet
+	}
+	e := newEngine(&scan.Settings{Rules: rs, Resolver: o.Resolver, Local: !o.Net, Blocks: &scan.Blocks{}}, o, set, nil)
+	e.teach(o)
+	return e
+}
+
+// With is the engine with a user's preferences (Mail::SpamAssassin::Conf, "user
+// preferences") laid on its rules: scores, lists, what is required. name is for
+// Problems, which are those of the preferences alone. What stays as it is, is shared.
+func (e *Engine) With(name, preferences string) *Engine {
+	rs := e.settings.Rules.WithUser(name, preferences, conf.Options{Local: e.settings.Local})
+	u := newEngine(e.settings.With(rs), e.options, e.set, e)
+	if e.taught != nil && u.teaches() {
+		u.taught = newEngine(u.settings, e.options, e.taught.set, e.taught)
+	}
+	return u
+}
+
+// newEngine makes rules ready with one set of scores. What like has of the same rules is
+// used again.
+func newEngine(settings *scan.Settings, o Options, set conf.ScoreSet, like *Engine) *Engine {
+	e := &Engine{settings: settings, options: o, set: set, byName: map[string]*rule{}, cannot: map[string]string{}, spaces: &sync.Pool{}}
+	for _, r := range settings.Rules.Rules() {
+		x := &rule{Rule: r, id: len(e.rules), score: settings.Rules.Score(r.Name, e.set)}
 		e.rules = append(e.rules, x)
 		e.byName[r.Name] = x
 	}
-	e.compile()
-	cache := regex.NewCache(0)
-	e.redirects(cache)
+	if like == nil {
+		e.cache = regex.NewCache(0)
+		e.redirects(e.cache)
+	} else {
+		e.cache = like.cache
+	}
+	e.compile(e.compiled(like))
+	if stages := e.priorities(); stages != nil {
+		for _, x := range stages {
+			s := *e
+			s.priority = x.priority
+			s.fill(x.rules, o, like.stage(x.priority))
+			e.stages = append(e.stages, &s)
+			e.asks, e.metas = append(e.asks, s.asks...), append(e.metas, s.metas...)
+		}
+	} else {
+		e.fill(e.rules, o, like)
+	}
+	e.orderMetas()
+	return e
+}
+
+// stage is the stage of a priority, nil if there is none.
+func (e *Engine) stage(priority int) *Engine {
+	if e == nil {
+		return nil
+	}
+	for _, s := range e.stages {
+		if s.priority == priority {
+			return s
+		}
+	}
+	return nil
+}
+
+// fill places rules.
+func (e *Engine) fill(rules []*rule, o Options, like *Engine) {
+	e.asks, e.metas = nil, nil
 	heads := map[string]*headGroup{}
 	e.body, e.raw, e.full, e.uris = &group{}, &group{}, &group{}, &group{}
-	for _, r := range e.rules {
-		if r.score != 0 && e.cannot[r.Name] == "" && e.runs(r) {
-			e.place(r, heads, o)
+	for _, r := range rules {
+		off := r.score == 0
+		if e.cannot[r.Name] != "" || !e.runs(r) || off && !like.filters(r) {
+			continue
 		}
+		r.off = off
+		e.place(r, heads, o)
 	}
 	for _, what := range slices.Sorted(maps.Keys(heads)) {
 		e.headers = append(e.headers, heads[what])
 	}
+	e.ready(like)
+}
+
+// ready makes the filters of groups; those of like are used again where they are the same.
+func (e *Engine) ready(like *Engine) {
+	if like == nil {
+		like = &Engine{body: &group{}, raw: &group{}, full: &group{}, uris: &group{}}
+	}
+	heads := map[string]*group{}
+	for i := range like.headers {
+		heads[like.headers[i].what] = &like.headers[i].group
+	}
 	for i := range e.headers {
-		e.headers[i].ready(cache)
+		e.headers[i].ready(e.cache, heads[e.headers[i].what])
 	}
-	for _, g := range []*group{e.body, e.raw, e.full, e.uris} {
-		g.ready(cache)
+	e.body.ready(e.cache, like.body)
+	e.raw.ready(e.cache, like.raw)
+	e.full.ready(e.cache, like.full)
+	e.uris.ready(e.cache, like.uris)
+}
+
+// filters reports whether a rule is among those of a filter.
+func (e *Engine) filters(r *rule) bool {
+	if e == nil || r.re == nil || r.Wants != nil || r.Priority == capturePriority {
+		return false
 	}
-	e.orderMetas()
-	return e
+	like := e.byName[r.Name]
+	if like == nil || like.re != r.re || like.score == 0 && !like.off {
+		return false
+	}
+	switch r.Type {
+	case conf.Header, conf.Body, conf.RawBody, conf.Full, conf.URI:
+		return true
+	}
+	return false
 }
 
 // runs reports whether the options let a rule run.
@@ -133,8 +228,32 @@ func (e *Engine) runs(r *rule) bool {
 	return (!r.Flags.Net || e.set&conf.WithNet != 0) && (!r.Flags.Learn || e.set&conf.WithBayes != 0)
 }
 
-// compile compiles all patterns, on all processors.
-func (e *Engine) compile() {
+// capturePriority is that of rules which set captures, and so run first.
+const capturePriority = -10000
+
+// compiled takes the patterns of another engine for the same rules, and gives the rules
+// that it has not.
+func (e *Engine) compiled(like *Engine) []*rule {
+	if like == nil {
+		return e.rules
+	}
+	var others []*rule
+	for _, r := range e.rules {
+		l := like.byName[r.Name]
+		if l == nil || l.Rule != r.Rule {
+			others = append(others, r)
+			continue
+		}
+		r.re, r.detail = l.re, l.detail
+		if why := like.cannot[r.Name]; why != "" {
+			e.cannot[r.Name] = why
+		}
+	}
+	return others
+}
+
+// compile compiles the patterns of rules, on all processors.
+func (e *Engine) compile(rules []*rule) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	next := make(chan *rule)
@@ -149,7 +268,7 @@ func (e *Engine) compile() {
 			}
 		})
 	}
-	for _, r := range e.rules {
+	for _, r := range rules {
 		next <- r
 	}
 	close(next)
@@ -209,7 +328,7 @@ func (e *Engine) place(r *rule, heads map[string]*headGroup, o Options) {
 	case r.Wants != nil:
 		e.template = append(e.template, r)
 		return
-	case r.Priority == -10000 && r.re != nil:
+	case r.Priority == capturePriority && r.re != nil:
 		e.captures = append(e.captures, r)
 		return
 	}
@@ -245,15 +364,24 @@ func (e *Engine) place(r *rule, heads map[string]*headGroup, o Options) {
 			e.cannot[r.Name] = fmt.Sprintf("the function %s is not offered", r.Call.Func)
 			return
 		}
+		if netrule.Functions()[r.Call.Func] != nil {
+			e.asks = append(e.asks, r)
+			return
+		}
 		e.evals = append(e.evals, r)
 	case conf.AskDNS:
-		e.cannot[r.Name] = "askdns is not offered"
+		r.call = netrule.AskDNS
+		e.asks = append(e.asks, r)
 	case conf.Empty:
 	}
 }
 
-// ready makes the filter of a group.
-func (g *group) ready(cache *regex.Cache) {
+// ready makes the filter of a group, or takes that of one with the same rules.
+func (g *group) ready(cache *regex.Cache, like *group) {
+	if like != nil && like.filter != nil && slices.EqualFunc(g.rules, like.rules, func(a, b *rule) bool { return a.re == b.re }) {
+		g.filter = like.filter
+		return
+	}
 	var patterns []*regex.Regexp
 	for _, r := range g.rules {
 		patterns = append(patterns, r.re)

@@ -20,12 +20,12 @@ import (
 func hostile(mb int) map[string]string {
 	n := mb << 20
 	if mtatest.Race {
-		n /= 16
+		n /= 64
 	}
 	head := "From: a@example.com\nSubject: x\n"
 	html := head + "Content-Type: text/html\n\n"
 	nested := head
-	for i := range 3000 {
+	for i := range mtatest.Fewer(3000) {
 		nested += fmt.Sprintf("Content-Type: multipart/mixed; boundary=\"b%d\"\n\n--b%d\n", i, i)
 	}
 	return map[string]string{
@@ -47,11 +47,11 @@ func hostile(mb int) map[string]string {
 		"nested":         nested,
 		"boundaries":     head + "Content-Type: multipart/mixed; boundary=b\n\n" + strings.Repeat("--b\n\n", n/6),
 		"fields":         strings.Repeat("X: y\n", n/5) + "\nx",
-		"received":       strings.Repeat("Received: from a (b [192.0.2.1]) by c with SMTP id d; Thu, 26 Nov 2026 10:00:00 +0000\n", 20000) + "\nx",
+		"received":       strings.Repeat("Received: from a (b [192.0.2.1]) by c with SMTP id d; Thu, 26 Nov 2026 10:00:00 +0000\n", mtatest.Fewer(20000)) + "\nx",
 		"long field":     "Subject: " + strings.Repeat("=?utf-8?q?a?= ", n/14) + "\n\nx",
 		"long to":        "To: " + strings.Repeat("\"a\" <a@b.com>, ", n/15) + "\n\nx",
 		"quotes":         "From: " + strings.Repeat("\"\\", n/2) + "\n\nx",
-		"parentheses":    "To: " + strings.Repeat("(", 8000) + "\nFrom: " + strings.Repeat("<", 8000) + "\n\nx",
+		"parentheses":    "To: " + strings.Repeat("(", mtatest.Fewer(8000)) + "\nFrom: " + strings.Repeat("<", mtatest.Fewer(8000)) + "\n\nx",
 		"form":           head + "\n" + strings.Repeat("1) your full name: address: ", n/28),
 		"form half":      head + "\n" + strings.Repeat("a copy of your present full current valid ", n/42),
 		"money":          head + "\n" + strings.Repeat("$1,000,000 USD ", n/15),

@@ -48,3 +48,12 @@ func LoadRules(paths []string, o conf.Options) (*conf.Ruleset, error) {
 	}
 	return conf.Load(paths, o)
 }
+
+// Changed reports whether LoadRules would read other rules of those paths than an
+// engine has.
+func (e *Engine) Changed(paths []string) bool {
+	if paths == nil {
+		paths = Sources()
+	}
+	return e.settings.Rules.Changed(paths)
+}

@@ -43,7 +43,7 @@ func TestTemplates(t *testing.T) {
 	mtatest.Check(t, err)
 	e := spam.New(rs, spam.Options{})
 	path := filepath.Join(dir, "message")
-	for _, m := range spamtest.Corpus(3, 30) {
+	for _, m := range spamtest.Corpus(3, mtatest.Fewer(30)) {
 		t.Run(m.Name, func(t *testing.T) {
 			mtatest.Check(t, os.WriteFile(path, m.Text, 0o600))
 			var want struct {
@@ -119,11 +119,11 @@ func TestRewrite(t *testing.T) {
 		"report_safe 0\nsubjprefix HTML_MESSAGE [html]\nrewrite_header Subject [spam]\nrequired_score 3\n",
 	} {
 		more = "use_bayes 0\nreport_hostname vm\nclear_report_template\nreport It is _YESNO_.\n" + more + "remove_header spam Report\n"
-		o := spamtest.Start(t, ".", spamtest.Stock, spamtest.Site, "rewrite=1", "text="+more)
+		o := spamtest.Start(t, ".", "rules", spamtest.Site, "rewrite=1", "text="+more)
 		dir := t.TempDir()
 		file, path := filepath.Join(dir, "more.cf"), filepath.Join(dir, "message")
 		mtatest.Check(t, os.WriteFile(file, []byte(more), 0o600))
-		rs, err := conf.Load([]string{spamtest.Stock, spamtest.Site, file}, conf.Options{Local: true})
+		rs, err := conf.Load([]string{"rules", spamtest.Site, file}, conf.Options{Local: true})
 		mtatest.Check(t, err)
 		e := spam.New(rs, spam.Options{})
 		host, _ := os.Hostname()
@@ -136,6 +136,7 @@ func TestRewrite(t *testing.T) {
 			o.Ask(t, "check "+path, &want)
 			r := e.Check(context.Background(), m.Text, scan.Facts{})
 			if !sameHits(r, want.Hits) {
+				t.Logf("%s: other hits, not compared", m.Name)
 				continue
 			}
 			got := string(r.Report(spam.Host{Name: host, Version: spam.Version}).Rewrite())

@@ -20,30 +20,35 @@ const Site = ""
 // Bayes is what one owner has learned. It may be used by several goroutines. A function
 // given to View or Update may run more than once.
 type Bayes struct {
-	db    *store.DB
-	owner string
-	limit int64
+	db     *store.DB
+	owner  string
+	limit  int64
+	memory *memory // nil: none
+	soon   bool    // nobody waits for what it writes
 }
 
 // OpenBayes gives the Bayes of an account, or of the Site. It is made by the first
 // lesson.
-func OpenBayes(db *store.DB, owner string) *Bayes { return &Bayes{db, owner, maxMessages} }
+func OpenBayes(db *store.DB, owner string) *Bayes {
+	return &Bayes{db: db, owner: owner, limit: maxMessages}
+}
 
-// View implements bayes.Store.
+// View implements bayes.Store. Where there is a copy in memory, each question has the
+// newest answer, which may be newer than the one before.
 func (b *Bayes) View(ctx context.Context, f func(bayes.Reader) error) error {
-	err := b.db.View(ctx, func(tx *store.Tx) error {
-		own, err := b.find(tx)
-		if err != nil {
-			return err
-		}
-		return f(&bayesTx{tx: tx, owned: own, limit: b.limit})
-	})
-	return b.wrap("read", err)
+	if b.memory != nil {
+		return b.wrap("read", f(reader{b, ctx}))
+	}
+	return b.wrap("read", b.inDatabase(ctx, func(tx *bayesTx) error { return f(tx) }))
 }
 
 // Update implements bayes.Store.
 func (b *Bayes) Update(ctx context.Context, f func(bayes.Writer) error) error {
-	err := b.db.Update(ctx, func(tx *store.Tx) error {
+	update := b.db.Update
+	if b.soon {
+		update = b.db.UpdateSoon
+	}
+	err := update(ctx, func(tx *store.Tx) error {
 		own, err := b.find(tx)
 		if err != nil {
 			return err
@@ -55,7 +60,15 @@ func (b *Bayes) Update(ctx context.Context, f func(bayes.Writer) error) error {
 			}
 			own.id = r.LastID
 		}
-		return f(&bayesTx{tx: tx, owned: own, limit: b.limit})
+		w := &bayesTx{tx: tx, owned: own, limit: b.limit, follow: b.memory != nil}
+		if err := f(w); err != nil {
+			return err
+		}
+		if b.memory != nil {
+			w.change.totals = w.totals
+			tx.OnCommit(func() { b.memory.committed(w.change) })
+		}
+		return nil
 	})
 	return b.wrap("learn", err)
 }
@@ -69,6 +82,9 @@ func (b *Bayes) Remove(ctx context.Context) error {
 		}
 		if err := (&bayesTx{tx: tx, owned: own}).Clear(); err != nil {
 			return err
+		}
+		if b.memory != nil {
+			tx.OnCommit(func() { b.memory.committed(change{cleared: true}) })
 		}
 		_, err = tx.Exec("DELETE FROM bayes_owner WHERE id = ?", own.id)
 		return err
@@ -108,7 +124,9 @@ func (b *Bayes) find(tx *store.Tx) (o owned, err error) {
 type bayesTx struct {
 	tx *store.Tx
 	owned
-	limit int64
+	limit  int64
+	follow bool // change is wanted
+	change change
 }
 
 func key(h bayes.Hash) int64 {
@@ -205,6 +223,9 @@ func (b *bayesTx) each(query string, do func(*store.Rows) error) error {
 // Put implements bayes.Writer.
 func (b *bayesTx) Put(t bayes.Totals, entries []bayes.Entry) error {
 	b.totals = t
+	if b.follow {
+		b.change.entries = append(b.change.entries, entries...)
+	}
 	for _, e := range entries {
 		var err error
 		if e.Spam == 0 && e.Ham == 0 {
@@ -260,5 +281,8 @@ func (b *bayesTx) Clear() error {
 		}
 	}
 	b.totals, b.messages = bayes.Totals{}, 0
+	if b.follow {
+		b.change = change{cleared: true}
+	}
 	return b.save()
 }

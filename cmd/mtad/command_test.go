@@ -47,6 +47,9 @@ func TestCommands(t *testing.T) {
 
 // worlds are changes to the configuration that some dialogues begin with.
 var worlds = map[string]func(string) string{
+	"spam": func(s string) string { // by whose rules Bayes learns
+		return strings.Replace(s, "pipeline \"inbound\" {", "pipeline \"inbound\" {\n  filter \"spamscore\" {\n    rules = [\"../../plugins/spamscore/testdata/bayes.cf\"]\n  }", 1)
+	},
 	"queue": func(s string) string { // nobody takes foreign mail
 		return sinkAddress.ReplaceAllString(s, `to       = ["127.0.0.1:1"]`)
 	},

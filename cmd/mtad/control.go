@@ -41,6 +41,7 @@ func (h *house) openControl(c *loaded, stop func()) error {
 		DB: h.db, Queue: h.queue, Directory: h.directory, Mailboxes: h.mailboxes, Router: h.router, Traces: h.traces,
 		Steps: h.stepStats, Listeners: h.listenerStatus, Reload: h.reload, Stop: stop, Log: h.log,
 		CheckScript: h.checkScript, Plugins: plug.Running(h.set.Pipelines), Submit: h.desk().Submit, LogLines: h.out.After,
+		Spam: admin.Spam{Keeper: h.learned, Rules: h.learningRules},
 	})
 	if err != nil {
 		return err

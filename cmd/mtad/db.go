@@ -15,6 +15,7 @@ import (
 	"mtad/directory"
 	"mtad/mailbox"
 	"mtad/queue"
+	"mtad/spamdb"
 	"mtad/store"
 )
 
@@ -54,27 +55,42 @@ func (g *global) verify(ctx context.Context) (admin.Verified, error) {
 	if err == nil || !errors.As(err, &e) || e.Code != admin.Unavailable {
 		return v, err
 	}
-	path, err := g.configPath()
+	dir, err := g.storeDir()
 	if err != nil {
 		return v, err
 	}
-	dir, err := dataDir(path)
-	if err != nil {
-		return v, err
-	}
-	return verifyOffline(ctx, filepath.Join(dir, storeDir))
+	return verifyOffline(ctx, dir)
 }
 
-func verifyOffline(ctx context.Context, dir string) (v admin.Verified, err error) {
+// storeDir is where the server that the flags name has its database and journal.
+func (g *global) storeDir() (string, error) {
+	path, err := g.configPath()
+	if err != nil {
+		return "", err
+	}
+	dir, err := dataDir(path)
+	return filepath.Join(dir, storeDir), err
+}
+
+// openOffline opens what a server has stored that does not run.
+func openOffline(dir string) (*store.DB, error) {
 	if _, err := os.Stat(dir); err != nil {
-		return v, exitf(exitNoInput, "nothing is stored: %w", err)
+		return nil, exitf(exitNoInput, "nothing is stored: %w", err)
 	}
 	if err := boot.BecomeOwner(dir); err != nil {
-		return v, &exitError{exitIO, err}
+		return nil, &exitError{exitIO, err}
 	}
 	db, err := store.Open(dir, store.Options{}, schemas()...)
 	if err != nil {
-		return v, &exitError{exitTemp, err}
+		return nil, &exitError{exitTemp, err}
+	}
+	return db, nil
+}
+
+func verifyOffline(ctx context.Context, dir string) (v admin.Verified, err error) {
+	db, err := openOffline(dir)
+	if err != nil {
+		return v, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	boxes, err := mailbox.Open(ctx, db, mailbox.Options{})
@@ -86,7 +102,7 @@ func verifyOffline(ctx context.Context, dir string) (v admin.Verified, err error
 
 // schemas are the tables of every room that keeps some.
 func schemas() []store.Schema {
-	return []store.Schema{mailbox.Schema(), directory.Schema(), queue.Schema()}
+	return []store.Schema{mailbox.Schema(), directory.Schema(), queue.Schema(), spamdb.Schema()}
 }
 
 func newMailbox(g *global) *cobra.Command {

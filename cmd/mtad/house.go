@@ -31,6 +31,8 @@ import (
 	"mtad/queue"
 	"mtad/smtp"
 	"mtad/smtpd"
+	"mtad/spam"
+	"mtad/spamdb"
 	"mtad/store"
 	"mtad/trace"
 )
@@ -58,8 +60,11 @@ type house struct {
 	queue     *queue.Queue
 	set       *pipeline.Set
 	traces    *trace.Log
-	control   *control
-	listening []listening
+	learned   *spamdb.Keeper
+	// installedRules reads the rules that are installed, once.
+	installedRules func() (*spam.Engine, error)
+	control        *control
+	listening      []listening
 
 	mu    sync.Mutex // of reloads
 	built *built
@@ -83,7 +88,7 @@ func open(ctx context.Context, from source, c *loaded, start *boot.Start, out *l
 		return nil, err
 	}
 	if err := h.openRest(ctx, c); err != nil {
-		return nil, errors.Join(err, h.traces.Close(), h.db.Close())
+		return nil, errors.Join(err, h.learned.Close(), h.traces.Close(), h.db.Close())
 	}
 	return h, nil
 }
@@ -111,6 +116,8 @@ func (h *house) openStore(ctx context.Context, c *loaded) error {
 	if err != nil {
 		return errors.Join(err, h.traces.Close(), h.db.Close())
 	}
+	h.learned = spamdb.NewKeeper(h.db, h.log)
+	h.installedRules = sync.OnceValues(func() (*spam.Engine, error) { return spam.Open(nil, spam.Options{Bayes: true}) })
 	return nil
 }
 
@@ -173,7 +180,7 @@ func (h *house) buildEnv() buildEnv {
 	return buildEnv{
 		log: h.log, dns: h.resolver,
 		kv:   func(ns string) (pipeline.KV, error) { return h.directory.State(ns) },
-		deps: plugins.Deps{Sieve: h.users(), Lua: h.users()},
+		deps: plugins.Deps{Sieve: h.users(), Lua: h.users(), Spam: h.learned},
 	}
 }
 
@@ -373,7 +380,7 @@ func releaseMemory() {
 // close closes everything; nothing may be listening any more.
 func (h *house) close() error {
 	h.agent.Wait()
-	return errors.Join(h.relay.Close(), h.set.Close(), h.db.Close(), h.traces.Close(), h.control.close())
+	return errors.Join(h.relay.Close(), h.set.Close(), h.learned.Close(), h.db.Close(), h.traces.Close(), h.control.close())
 }
 
 func changedOnRestart(before, after *loaded) []string {

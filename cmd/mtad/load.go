@@ -138,12 +138,17 @@ func (c *loaded) readListeners(root config.Block, diags *config.Diagnostics) {
 			diags.Add(b.Errorf("", "a listener can not be named %q: that is what the socket of the option http is called", l.name))
 		case l.TLS != "none" && c.tls == nil:
 			diags.Add(b.Errorf("tls", "tls = %q needs a certificate: add a block tls { cert = ..., key = ... }", l.TLS))
-		case l.takesMail() && l.Pipeline == "":
+		case l.hasPipeline() && l.Pipeline == "":
 			diags.Add(b.Errorf("", "listener %q needs a pipeline", l.name))
-		case l.takesMail() && !slices.Contains(names, l.Pipeline):
+		case l.hasPipeline() && !slices.Contains(names, l.Pipeline):
 			diags.Add(b.Unknown("pipeline", "pipeline", l.Pipeline, names))
 		}
 		l.check(b, diags)
+		if l.Protocol == protocolSpamd {
+			l.checkSpamd(b, c.pipelines, diags)
+		} else if len(l.Allow) > 0 {
+			diags.Add(b.Errorf("allow", "only listeners with protocol = \"spamd\" ask who may ask"))
+		}
 		for _, a := range l.Addr {
 			if other, ok := taken[a]; ok {
 				diags.Add(b.Errorf("addr", "%s is the address of listener %q already", a, other))
@@ -230,7 +235,7 @@ func (c *loaded) buildUnchecked(env buildEnv, old *built) (*built, error) {
 // step makes one step, or takes it over.
 func (c *loaded) step(env buildEnv, old *built, pipe, key string, b config.Block) (*pipeline.Step, error) {
 	if old != nil {
-		if was, ok := old.steps[key]; ok && was.block.Equal(b) {
+		if was, ok := old.steps[key]; ok && was.block.Equal(b) && !outdated(was.step.Filter) {
 			return was.step, nil
 		}
 	}
@@ -294,13 +299,24 @@ func (l *listener) takesMail() bool {
 	return l.Protocol == protocolSMTP || l.Protocol == protocolLMTP || l.Protocol == protocolMilter
 }
 
+// hasPipeline reports whether a pipeline is asked, if only for its rules.
+func (l *listener) hasPipeline() bool { return l.takesMail() || l.Protocol == protocolSpamd }
+
 // stages are those that a listener's pipeline runs. A mail server that asks us as
-// a milter keeps the queue to itself.
+// a milter keeps the queue to itself; one for spamc runs none.
 func (l *listener) stages() pipeline.Stages {
-	if l.Protocol == protocolMilter {
+	switch l.Protocol {
+	case protocolMilter:
 		return pipeline.ListenerStages &^ pipeline.At(pipeline.Queued)
+	case protocolSpamd:
+		return 0
 	}
 	return pipeline.ListenerStages
+}
+
+func outdated(f pipeline.Filter) bool {
+	o, ok := f.(pipeline.Outdater)
+	return ok && o.Outdated()
 }
 
 func findKind(d plugins.Deps, name string) (pipeline.Kind, bool) {

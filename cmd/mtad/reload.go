@@ -79,7 +79,7 @@ func (h *house) nextPaths(c *loaded, next *built) map[string]string {
 	paths := map[string]string{}
 	for name, path := range h.paths {
 		for _, l := range c.listeners {
-			if l.name == name && l.takesMail() {
+			if l.name == name && l.hasPipeline() {
 				path = l.Pipeline
 			}
 		}

@@ -72,6 +72,7 @@ type listenerSettings struct {
 	Strict     bool          `mtad:"strict"`
 	GreetDelay time.Duration `mtad:"greet_delay"`
 	XClient    []string      `mtad:"xclient"`
+	Allow      []string      `mtad:"allow"`
 	SocketMode string        `mtad:"socket_mode"`
 }
 
@@ -165,17 +166,18 @@ var ownOptions = []config.Option{
 }
 
 var listenerOptions = []config.Option{
-	{Name: "protocol", Type: config.TypeString, Default: "smtp", Values: []string{protocolSMTP, protocolLMTP, protocolIMAP, protocolManageSieve, protocolMilter}, Doc: "What is spoken: mail servers of others deliver to mailboxes here by LMTP, and to some mtad is a milter; users read their mail by IMAP and write their scripts by ManageSieve.", Example: `"imap"`},
-	{Name: "addr", Type: config.TypeStrings, Required: true, Doc: "Where to listen: host:port, or :port for inet_interfaces; for protocol = \"lmtp\" and \"milter\" also unix:/path.", Example: `["0.0.0.0:25", "[::]:25"]`, Dovecot: "listen"},
+	{Name: "protocol", Type: config.TypeString, Default: "smtp", Values: []string{protocolSMTP, protocolLMTP, protocolIMAP, protocolManageSieve, protocolMilter, protocolSpamd}, Doc: "What is spoken: mail servers of others deliver to mailboxes here by LMTP, to some mtad is a milter, and spamc and its like have messages judged as by spamd; users read their mail by IMAP and write their scripts by ManageSieve.", Example: `"imap"`},
+	{Name: "addr", Type: config.TypeStrings, Required: true, Doc: "Where to listen: host:port, or :port for inet_interfaces; for protocol = \"lmtp\", \"milter\" and \"spamd\" also unix:/path.", Example: `["0.0.0.0:25", "[::]:25"]`, Dovecot: "listen"},
 	{Name: "tls", Type: config.TypeString, Default: "none", Values: []string{"none", "opportunistic", "required", "implicit"}, Doc: "Whether TLS is offered, demanded before mail or login, or spoken from the first octet.", Example: `"opportunistic"`, Postfix: "smtpd_tls_security_level", Dovecot: "ssl",
 		PostfixValues: []string{"none", "may", "encrypt"}, DovecotValues: []string{"no", "yes", "required"}},
 	{Name: "auth", Type: config.TypeString, Default: "none", Values: []string{"none", "optional", "required"}, Doc: "Whether clients may, or must, log in. SMTP and LMTP only; LMTP clients on this machine need not.", Example: `"required"`, Postfix: "smtpd_sasl_auth_enable",
 		PostfixValues: []string{"no", "yes", "yes"}},
-	{Name: "pipeline", Type: config.TypeString, Default: "", Reload: true, Doc: "The pipeline that this listener's mail runs through. Required where mail comes in: for SMTP, LMTP and milter.", Example: `"inbound"`},
+	{Name: "pipeline", Type: config.TypeString, Default: "", Reload: true, Doc: "The pipeline that this listener's mail runs through. Required where mail comes in: for SMTP, LMTP and milter; for spamd it is the one whose filter spamscore judges.", Example: `"inbound"`},
 	{Name: "submission", Type: config.TypeBool, Default: false, Doc: "Clients are users: their addresses are not recorded, Date and Message-ID are added (RFC 6409). auth = \"required\" implies it. SMTP only.", Example: "true"},
 	{Name: "strict", Type: config.TypeBool, Default: false, Doc: "Refuse what only people typing by hand send, such as addresses without brackets. Otherwise loopback and submission may.", Example: "true", Postfix: "strict_rfc821_envelopes"},
 	{Name: "greet_delay", Type: config.TypeDuration, Default: "0s", Max: "1m", Doc: "How long the greeting waits for clients that talk first.", Example: `"2s"`, Postfix: "postscreen_greet_wait"},
 	{Name: "xclient", Type: config.TypeStrings, Default: []string{}, Doc: "Networks whose clients may say by XCLIENT that they are others: a proxy, or someone trying things out.", Example: `["127.0.0.1"]`, Postfix: "smtpd_authorized_xclient_hosts"},
+	{Name: "allow", Type: config.TypeStrings, Default: []string{}, Doc: "Networks whose clients may ask a listener with protocol = \"spamd\". None is this machine alone.", Example: `["192.0.2.0/24"]`},
 	{Name: "socket_mode", Type: config.TypeString, Default: defaultSocketMode, Doc: "Who may connect to a socket with a path: its mode, in octal. The socket is the server's user's and group's.", Example: `"0666"`},
 }
 
@@ -186,6 +188,7 @@ const (
 	protocolIMAP        = "imap"
 	protocolManageSieve = "managesieve"
 	protocolMilter      = "milter"
+	protocolSpamd       = "spamd"
 )
 
 var tlsOptions = []config.Option{

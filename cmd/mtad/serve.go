@@ -32,6 +32,7 @@ import (
 	"mtad/pipeline"
 	"mtad/smtp"
 	"mtad/smtpd"
+	"mtad/spam/spamd"
 	"mtad/trace/postfix"
 )
 
@@ -292,6 +293,13 @@ func (h *house) service(c *loaded, l listener, imap *imapd.Server) (service, err
 			return service{}, err
 		}
 		return service{srv.Serve, milterd.ErrClosed, srv.Shutdown, srv.Connections}, nil
+	case protocolSpamd:
+		h.paths[l.name] = l.Pipeline
+		srv, err := h.newSpamd(c, l)
+		if err != nil {
+			return service{}, err
+		}
+		return service{srv.Serve, spamd.ErrClosed, srv.Shutdown, srv.Connections}, nil
 	}
 	h.paths[l.name] = l.Pipeline
 	srv, err := smtpd.New(h.smtpConfig(c, l))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,16 +9,36 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
+	"mtad/cmd/mtad/spamlearn"
 	"mtad/spam"
 	"mtad/spam/conf"
+	"mtad/spam/resolve"
 	"mtad/spam/scan"
+	"mtad/store"
 )
 
-func newSpam(*global) *cobra.Command {
-	return noun("spam", "SpamAssassin's rules: what they say of messages, and which there are", newSpamCheck(), newSpamExplain(), newSpamRules(), newSpamd())
+func newSpam(g *global) *cobra.Command {
+	learn := spamlearn.Commands(&spamlearn.Env{
+		Client: g.client, Fail: exitf, Clean: clean,
+		Open: func(context.Context) (*store.DB, error) {
+			dir, err := g.storeDir()
+			if err != nil {
+				return nil, err
+			}
+			return openOffline(dir)
+		},
+		Rules: sync.OnceValues(func() (*spam.Engine, error) { return spam.Open(nil, spam.Options{Bayes: true}) }),
+		Output: func(cmd *cobra.Command) func(io.Writer, any, func(io.Writer) error) error {
+			f := addFormat(cmd)
+			return func(w io.Writer, v any, fn func(io.Writer) error) error { return printOne(w, *f, v, fn) }
+		},
+	})
+	return noun("spam", "SpamAssassin's rules and Bayes: what they say of messages, which there are, what was learned",
+		append(learn, newSpamCheck(), newSpamExplain(), newSpamRules(), newSpamd())...)
 }
 
 // spamSource is where the rules are, and how they are run.
@@ -30,7 +51,7 @@ type spamSource struct {
 func (s *spamSource) flags(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&s.paths, "rules", nil, "files and directories with rules, instead of those that are installed")
 	cmd.Flags().StringVar(&s.prefs, "prefs", "", "a file with a user's preferences")
-	cmd.Flags().BoolVar(&s.net, "net", false, "run rules that need the network: what is not known then makes them unknown")
+	cmd.Flags().BoolVar(&s.net, "net", false, "run rules that ask the DNS: the name servers of dns_server lines, or of this machine")
 }
 
 // load reads the rules.
@@ -47,7 +68,13 @@ func (s *spamSource) load() (*conf.Ruleset, *spam.Engine, error) {
 		}
 		rs = rs.WithUser(s.prefs, string(text), o)
 	}
-	return rs, spam.New(rs, spam.Options{Net: s.net}), nil
+	engine := spam.Options{Net: s.net}
+	if s.net {
+		if engine.Resolver, err = resolve.New(rs); err != nil {
+			return nil, nil, &exitError{exitConfig, err}
+		}
+	}
+	return rs, spam.New(rs, engine), nil
 }
 
 func fileError(err error) error {

@@ -29,7 +29,7 @@ func newSpamd() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&o.Listen, "listen", "127.0.0.1:783", "where: host:port or unix:/path")
 	f.StringSliceVar(&o.Allow, "allow", nil, "addresses and networks of clients, instead of this machine alone")
-	f.IntVar(&o.MaxSize, "max-size", 2<<20, "octets of a message, unpacked; larger ones are refused")
+	f.IntVar(&o.MaxSize, "max-size", spamserve.MaxSize, "octets of a message, unpacked; larger ones are refused")
 	f.IntVar(&o.MaxConnections, "max-connections", 50, "connections at once")
 	f.DurationVar(&o.Timeout, "timeout", 5*time.Minute, "how long one request may take")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

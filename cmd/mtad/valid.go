@@ -47,8 +47,8 @@ func (l *listener) check(b config.Block, diags *config.Diagnostics) {
 	for _, a := range l.Addr {
 		_, unix := boot.UnixPath(a)
 		switch {
-		case unix && l.Protocol != protocolMilter && l.Protocol != protocolLMTP:
-			diags.Add(b.Errorf("addr", "%q: only listeners with protocol = \"lmtp\" or \"milter\" have sockets with a path", a))
+		case unix && l.Protocol != protocolMilter && l.Protocol != protocolLMTP && l.Protocol != protocolSpamd:
+			diags.Add(b.Errorf("addr", "%q: only listeners with protocol = \"lmtp\", \"milter\" or \"spamd\" have sockets with a path", a))
 		case !unix && !routes.HostPort(a):
 			diags.Add(b.Errorf("addr", "%q is not host:port", a))
 		}

@@ -1,19 +1,16 @@
 package relay
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"io"
-	"math/big"
 	"net"
 	"strings"
 	"testing"
-	"time"
 
 	gosmtp "github.com/emersion/go-smtp"
+
+	"mtad/internal/mtatest"
 )
 
 // sink is a backend of go-smtp's server that takes everything.
@@ -33,21 +30,7 @@ func (s sink) Data(r io.Reader) error {
 // secure starts go-smtp's server with a certificate for mx.there.test.
 func secure(t *testing.T, implicit bool) (s sink, addr string, roots *x509.CertPool) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"mx.there.test"}, IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots = x509.NewCertPool()
-	roots.AddCert(cert)
+	cert, roots := mtatest.Certificate(t, "mx.there.test")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +38,7 @@ func secure(t *testing.T, implicit bool) (s sink, addr string, roots *x509.CertP
 	s = sink{make(chan string, 10)}
 	srv := gosmtp.NewServer(s)
 	srv.Domain = "mx.there.test"
-	srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}}
 	serve := l
 	if implicit {
 		serve = tls.NewListener(l, srv.TLSConfig)

@@ -85,7 +85,7 @@ var levels = map[string]int{
 	// How SQLite is opened, by whoever keeps a database.
 	"internal/pagepool": 0, "internal/command": 0, "internal/logical": -1,
 	// The engine of SpamAssassin's rules, from the bottom up.
-	"spam/regex": -5, "spam/conf": -4, "spam/mail": -4, "spam/uri": -3, "spam/relay": -3, "spam/bayes": -3, "spam/scan": -2, "spam/eval": -1, "spam": 0, "spam/spamd": 1,
+	"spam/regex": -5, "spam/conf": -4, "spam/mail": -4, "spam/uri": -3, "spam/ask": -3, "spam/relay": -3, "spam/bayes": -3, "spam/scan": -2, "spam/eval": -1, "spam/netrule": -1, "spam": 0, "spam/resolve": 0, "spam/spamd": 1,
 	// What servers that users log in to have in common.
 	"internal/endpoint": 0,
 	"smtp":              0, "message": 0, "dns": 0, "config": 0, "sieve": 0, "journal": 0, "monitor": 0,
@@ -93,15 +93,16 @@ var levels = map[string]int{
 	"pipeline": 1, "store": 1, "maildrop": 1, "selector": 1, "monitor/grant": 1,
 	"mailbox": 2, "directory": 2, "spamdb": 2, "queue": 2, "trace": 2, "trace/postfix": 2, "trace/report": 2, "deliver": 4, "deliver/relay": 2, "deliver/route": 3, "deliver/hand": 5,
 	"smtpd": 5, "imapd": 5, "imapd/wire": 0, "managesieved": 5, "milterd": 5, "milterd/wire": 0, "admin": 5, "sdk/mtadpb": 0, "sdk": 1, "plugins": 5,
-	"cmd/mtad": 7, "cmd/mtad/script": 6, "cmd/mtad/plug": 6, "cmd/mtad/users": 6, "cmd/mtad/routes": 6, "cmd/mtad/local": 6, "cmd/mtad/maps": 5, "cmd/mtad/edit": 5, "cmd/mtad/compat": 6, "cmd/mtad/dev": 0, "cmd/mtad/boot": 2, "cmd/mtad/logs": 6, "cmd/mtad/spamserve": 6,
+	"cmd/mtad": 7, "cmd/mtad/script": 6, "cmd/mtad/plug": 6, "cmd/mtad/users": 6, "cmd/mtad/routes": 6, "cmd/mtad/local": 6, "cmd/mtad/maps": 5, "cmd/mtad/edit": 5, "cmd/mtad/compat": 6, "cmd/mtad/dev": 0, "cmd/mtad/boot": 2, "cmd/mtad/logs": 6, "cmd/mtad/spamserve": 6, "cmd/mtad/spamlearn": 6,
 }
 
 // siblings are imports within a level that the plan has.
 var siblings = map[string]bool{
 	"journal -> message":   true,
 	"autoreply -> message": true, "autoreply -> smtp": true,
-	"monitor -> aliases":    true,
-	"lookup -> smtp":        true,
+	"monitor -> aliases":  true,
+	"lookup -> smtp":      true,
+	"spam/resolve -> dns": true, "spam/netrule -> spam/eval": true,
 	"sieve/mail -> message": true, "sieve/mail -> sieve": true,
 	"plugins -> plugins/*": true,
 }

@@ -15,60 +15,109 @@ import (
 	"mtad/message"
 	"mtad/pipeline"
 	"mtad/spam"
+	"mtad/spam/resolve"
 )
 
-// Kind is filter "spamscore".
-func Kind() pipeline.Kind {
+// Kind is filter "spamscore". What was learned is in l; nil is nothing.
+func Kind(l spam.Learned) pipeline.Kind {
 	return pipeline.Kind{
 		Name: "spamscore", Doc: "Scores messages by SpamAssassin's rules.",
-		Stages: pipeline.At(pipeline.Message), Options: options, New: newFilter,
+		Stages: pipeline.At(pipeline.Message, pipeline.Deliver), Options: options,
+		New: func(b config.Block, env pipeline.Env) (pipeline.Filter, error) { return newFilter(b, env, l) },
 	}
 }
+
+// Whose Bayes is asked.
+const (
+	bayesOff  = "off"
+	bayesSite = "site"
+	bayesUser = "user"
+)
 
 type settings struct {
 	Rules   []string    `mtad:"rules"`
 	MaxSize config.Size `mtad:"max_size"`
 	Headers bool        `mtad:"headers"`
+	Network bool        `mtad:"network"`
+	Bayes   string      `mtad:"bayes"`
 }
 
 var options = []config.Option{
 	{Name: "rules", Type: config.TypeStrings, Default: []string{}, Reload: true, Doc: "Files and directories with SpamAssassin's rules, in order. None is those that sa-update or Debian's package has installed, and the site's in /etc/spamassassin; without any of these a small set that is built in.", Example: `["/usr/share/spamassassin", "/etc/spamassassin"]`},
 	{Name: "max_size", Type: config.TypeSize, Default: 512 * config.KB, Min: 1 * config.KB, Reload: true, Doc: "Larger messages are not judged, as spamc does with its -s.", Example: "2 * MB"},
 	{Name: "headers", Type: config.TypeBool, Default: true, Reload: true, Doc: "Whether the fields that the rules' add_header lines name are added: X-Spam-Status and its like.", Example: "false"},
+	{Name: "network", Type: config.TypeBool, Default: true, Reload: true, Doc: "Whether rules may ask the DNS, through the server's resolver: lists of addresses, of links' domains and the like. Without it they do not run; rules about SPF, DKIM and DMARC do, by the results of those filters.", Example: "false"},
+	{Name: "bayes", Type: config.TypeString, Default: bayesSite, Values: []string{bayesSite, bayesUser, bayesOff}, Reload: true, Doc: "Whose Bayes is asked, and learns what is clearly spam or ham as far as the rules' bayes_auto_learn lets it: one of the site for all mail, or each account's own, for which the filter stands in the pipeline of local delivery. `mtad spam learn` teaches it.", Example: `"user"`},
 }
 
 type filter struct {
 	settings
-	engine *spam.Engine
-	now    func() time.Time
+	judge spam.Judge // the owner is that of the message, where users have their own
+	log   *slog.Logger
+	now   func() time.Time
 }
 
-func newFilter(b config.Block, env pipeline.Env) (pipeline.Filter, error) {
-	f := &filter{now: env.Now}
+func newFilter(b config.Block, env pipeline.Env, l spam.Learned) (pipeline.Filter, error) {
+	f := &filter{now: env.Now, log: env.Log}
 	if err := b.Decode(&f.settings); err != nil {
 		return nil, err
 	}
-	var paths []string
-	if len(f.Rules) > 0 {
-		paths = f.Rules
+	if f.Bayes != bayesOff {
+		f.judge.Learned = l
 	}
-	e, err := engineOf(paths, env.Log)
+	o := spam.Options{Net: true, Bayes: f.Bayes != bayesOff}
+	if f.Network {
+		o.Resolver = resolve.With(env.DNS)
+	}
+	e, err := engineOf(f.paths(), o, env.Log)
 	if err != nil {
 		return nil, b.Errorf("rules", "%v", err)
 	}
-	f.engine = e
+	f.judge.Engine = e
 	return f, nil
 }
 
-func (*filter) Stages() pipeline.Stages { return pipeline.At(pipeline.Message) }
+// Judge is that of a filter of this kind, for whoever asks without a pipeline. Where users
+// have their own Bayes, the owner is the asker's to set.
+func Judge(f pipeline.Filter) (j *spam.Judge, ok bool) {
+	if s, ours := f.(*filter); ours {
+		j := s.judge
+		return &j, true
+	}
+	return nil, false
+}
 
-func (*filter) Access(pipeline.Stage) (reads, writes pipeline.Facts) {
-	return pipeline.Envelope | pipeline.Header | pipeline.Body | pipeline.AuthResults, pipeline.Scores | pipeline.Tags | pipeline.Header
+// paths are those of the rules, nil for those that are installed.
+func (f *filter) paths() []string {
+	if len(f.Rules) == 0 {
+		return nil
+	}
+	return f.Rules
+}
+
+// Outdated reports whether the rules' files have changed.
+func (f *filter) Outdated() bool { return f.judge.Changed(f.paths()) }
+
+// Stages: a user's own Bayes is for local delivery.
+func (f *filter) Stages() pipeline.Stages {
+	if f.Bayes == bayesUser {
+		return pipeline.At(pipeline.Deliver)
+	}
+	return pipeline.At(pipeline.Message)
+}
+
+// Access: what is learned unasked is an effect.
+func (f *filter) Access(pipeline.Stage) (reads, writes pipeline.Facts) {
+	writes = pipeline.Scores | pipeline.Tags | pipeline.Header
+	if f.judge.Learned != nil {
+		writes |= pipeline.Effects
+	}
+	return pipeline.Envelope | pipeline.Header | pipeline.Body | pipeline.AuthResults, writes
 }
 
 // engineOf reads the rules and makes them ready.
-func engineOf(paths []string, log *slog.Logger) (*spam.Engine, error) {
-	e, err := spam.Open(paths, spam.Options{Net: true})
+func engineOf(paths []string, o spam.Options, log *slog.Logger) (*spam.Engine, error) {
+	e, err := spam.Open(paths, o)
 	if err == nil && log != nil {
 		log.Info("spamscore: rules loaded", "rules", len(e.Rules()), "cannot_run", len(e.Cannot()), "problems", len(e.Problems()))
 	}
@@ -76,7 +125,7 @@ func engineOf(paths []string, log *slog.Logger) (*spam.Engine, error) {
 }
 
 // Filter judges the message. Each rule that hits and scores is a score of its own.
-func (f *filter) Filter(ctx context.Context, _ pipeline.Stage, v *pipeline.View) (pipeline.Verdict, error) {
+func (f *filter) Filter(ctx context.Context, s pipeline.Stage, v *pipeline.View) (pipeline.Verdict, error) {
 	m := v.Message()
 	if m.Size() > int64(f.MaxSize) {
 		return pipeline.Verdict{Note: fmt.Sprintf("not judged: %d octets", m.Size())}, nil
@@ -87,7 +136,14 @@ func (f *filter) Filter(ctx context.Context, _ pipeline.Stage, v *pipeline.View)
 	}
 	// Rules are written for mail as it lies in files, with bare LF.
 	text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
-	r := f.engine.Check(ctx, text, facts(v, f.now()))
+	j := f.judge
+	if s == pipeline.Deliver {
+		j.Owner = v.Mailbox().Key()
+	}
+	r := j.Check(ctx, text, facts(v, f.now()))
+	if len(r.Blocked) > 0 && f.log != nil {
+		f.log.Warn("spamscore: lists of the DNS refuse to answer: they are not asked for a while. Ask through a resolver of your own, or forbid it with dns_query_restriction deny", "zones", r.Blocked)
+	}
 	out := pipeline.Verdict{Note: fmt.Sprintf("score %.1f of %.1f", r.Score, r.Required)}
 	for _, h := range r.Hits {
 		out.Mods = append(out.Mods, pipeline.AddScore{Name: h.Rule, Points: h.Score, Detail: r.Scan.Rules.Description(h.Rule)})

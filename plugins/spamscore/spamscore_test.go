@@ -2,25 +2,42 @@ package spamscore
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"mtad/config"
+	"mtad/dns"
 	"mtad/internal/mtatest"
 	"mtad/message"
 	"mtad/pipeline"
 	"mtad/smtp"
+	"mtad/spam"
+	"mtad/spam/bayes"
 )
 
-func build(body string) (pipeline.Filter, error) {
+func build(body string) (pipeline.Filter, error) { return buildWith(body, nil) }
+
+func buildWith(body string, l spam.Learned) (pipeline.Filter, error) {
 	b, diags := config.ParseBlock(body, config.BlockType{Options: options})
 	if diags != nil {
 		return nil, diags[0]
 	}
-	return newFilter(b, pipeline.Env{Now: time.Now})
+	z, err := dns.ParseZone(strings.NewReader(records))
+	if err != nil {
+		return nil, err
+	}
+	return newFilter(b, pipeline.Env{Now: time.Now, DNS: z}, l)
 }
+
+const records = `
+7.100.51.198.list.test   A 127.0.0.2
+7.100.51.198.closed.test A 127.255.255.254
+7.100.51.198.broken.test FAIL
+7.100.51.198.asn.test    TXT "64500" "198.51.100.0" "24"
+`
 
 // results is a filter that has found results of authentication.
 type results []pipeline.AuthResult
@@ -49,7 +66,11 @@ func run(t *testing.T, f pipeline.Filter, found results, text string) string {
 	flow.Begin(1, sender, smtp.MailParams{})
 	flow.Run(t.Context(), pipeline.Mail)
 	flow.SetMessage(m, [][]byte{flow.View().Received("x", time.Now(), false)}, nil)
-	v, err := f.Filter(t.Context(), pipeline.Message, flow.View())
+	stage, view := pipeline.Message, flow.View()
+	if f.Stages() == pipeline.At(pipeline.Deliver) {
+		stage, view = pipeline.Deliver, view.AtRcpt(1, smtp.Address{Local: "Alice", Domain: "example.test"})
+	}
+	v, err := f.Filter(t.Context(), stage, view)
 	mtatest.Check(t, err)
 	return v.Note + "; " + v.String()
 }
@@ -89,6 +110,78 @@ func TestVerdicts(t *testing.T) {
 		t.Error(got)
 	}
 	if got := run(t, f, nil, head+"Subject: Money\n\n"+strings.Repeat("x\n", 1000)); !strings.Contains(got, "not judged") || strings.Contains(got, "add-score") {
+		t.Error(got)
+	}
+}
+
+// TestNetwork: rules ask the server's resolver; a list that does not answer is unknown,
+// one that refuses is not asked again, and without the network none is asked.
+func TestNetwork(t *testing.T) {
+	f, err := build(`rules = ["testdata/lists.cf"]`)
+	mtatest.Check(t, err)
+	const text = "From: a@example.com\n\nx\n"
+	got := run(t, f, nil, text)
+	for _, want := range []string{`add-score LISTED 2.0 "Client is on a list"`, "add-score REFUSED 0.1", "tag spamscore.unknown=BROKEN", "X-Spam-ASN: AS64500 198.51.100.0/24"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s\nwants %s", got, want)
+		}
+	}
+	if got = run(t, f, nil, text); !strings.Contains(got, "spamscore.unknown=BROKEN REFUSED") || strings.Contains(got, "add-score REFUSED") {
+		t.Errorf("a list that has refused: %s", got)
+	}
+	f, err = build("rules = [\"testdata/lists.cf\"]\nnetwork = false")
+	mtatest.Check(t, err)
+	if got := run(t, f, nil, text); strings.Contains(got, "LISTED") || strings.Contains(got, "unknown") {
+		t.Errorf("without the network: %s", got)
+	}
+}
+
+// owners is what several have learned.
+type owners map[string]*bayes.Memory
+
+func (o owners) Bayes(owner string) bayes.Store {
+	if o[owner] == nil {
+		o[owner] = bayes.NewMemory()
+	}
+	return o[owner]
+}
+
+func (o owners) Touch(string, []bayes.Hash, time.Time, bayes.Expiry) {}
+
+func (o owners) Learn(owner string, l bayes.Lesson, e bayes.Expiry) bool {
+	return spam.Direct{Store: o.Bayes(owner)}.Learn(owner, l, e)
+}
+
+// TestBayes: what is clear is learned unasked, by the site or by whom the message is for,
+// and what was learned counts.
+func TestBayes(t *testing.T) {
+	const spammy, hammy = "Subject: offer\n\nmoney lottery prize claim %d\n", "Subject: hello\n\nthank agenda budget review %d\n"
+	for whose, owner := range map[string]string{"site": "", "user": "alice@example.test"} {
+		learned := owners{}
+		f, err := buildWith("rules = [\"testdata/bayes.cf\"]\nbayes = \""+whose+"\"", learned)
+		mtatest.Check(t, err)
+		for i := range 2 {
+			if got := run(t, f, nil, fmt.Sprintf(spammy, i)); !strings.Contains(got, "autolearn=spam autolearn_force=no bayes=0.5") {
+				t.Errorf("%s: %s", whose, got)
+			}
+			if got := run(t, f, nil, fmt.Sprintf(hammy, i)); !strings.Contains(got, "autolearn=ham") || strings.Contains(got, "BAYES") {
+				t.Errorf("%s: %s", whose, got)
+			}
+		}
+		if got := run(t, f, nil, fmt.Sprintf(spammy, 1)); !strings.Contains(got, "add-score BAYES_99 4.0") || !strings.Contains(got, "autolearn=unavailable") {
+			t.Errorf("%s: %s", whose, got)
+		}
+		if got := run(t, f, nil, "Subject: x\n\nthank agenda budget review\n"); !strings.Contains(got, "add-score BAYES_00 -2.0") {
+			t.Errorf("%s: %s", whose, got)
+		}
+		if len(learned) != 1 || learned[owner] == nil {
+			t.Errorf("%s: %d have learned", whose, len(learned))
+		}
+	}
+	learned := owners{}
+	f, err := buildWith("rules = [\"testdata/bayes.cf\"]\nbayes = \"off\"", learned)
+	mtatest.Check(t, err)
+	if got := run(t, f, nil, fmt.Sprintf(spammy, 1)); !strings.Contains(got, "autolearn=disabled") || len(learned) > 0 {
 		t.Error(got)
 	}
 }

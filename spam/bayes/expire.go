@@ -3,6 +3,7 @@ package bayes
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -27,19 +28,24 @@ const (
 	expireBatch    = 1000 // tokens in one Put
 )
 
-// Expire takes tokens if it is time to. It reports how many.
+// Expire takes tokens if it is time to, in many small steps, so that others can write
+// meanwhile. It reports how many.
 func (e Expiry) Expire(ctx context.Context, s Store, now time.Time) (taken int64, err error) {
-	err = s.Update(ctx, func(tx Writer) error {
-		taken = 0
+	var p *plan
+	err = s.View(ctx, func(tx Reader) error {
+		p = nil
 		t, _, err := tx.Counts(nil)
-		if err != nil || !e.due(t, now.Unix()) {
-			return err
+		if err == nil && e.due(t, now.Unix()) {
+			p, err = e.plan(tx, t, now.Unix())
 		}
-		taken, err = e.expire(tx, t, now.Unix())
 		return err
 	})
+	if err == nil && p != nil {
+		err = p.carryOut(ctx, s, now.Unix())
+		taken = p.taken
+	}
 	if err != nil {
-		return 0, fmt.Errorf("bayes: expire: %w", err)
+		return taken, fmt.Errorf("bayes: expire: %w", err)
 	}
 	return taken, nil
 }
@@ -50,25 +56,28 @@ func (e Expiry) due(t Totals, now int64) bool {
 		e.MaxTokens <= float64(t.Tokens) && t.Newest-t.Oldest >= expirePeriod
 }
 
-func (e Expiry) expire(tx Writer, t Totals, now int64) (int64, error) {
-	t.Newest = min(t.Newest, now)
+// plan is what an expiry is going to do.
+type plan struct {
+	newest, age int64 // tokens that are older than newest less age go; 0: none do
+	old, future []Hash
+	oldest      int64 // of those that stay
+	forget      bool  // what is known of the last expiry
+	taken       int64
+}
+
+func (e Expiry) plan(tx Reader, t Totals, now int64) (p *plan, err error) {
+	p = &plan{newest: min(t.Newest, now), oldest: t.Oldest}
 	goal := t.Tokens - max(int64(e.MaxTokens*expireKeep), expireKeepMin)
 	if goal < expireTakeMin {
-		t.LastExpire = now
-		return 0, tx.Put(t, nil)
+		return p, nil
 	}
-	age := estimate(t, goal, now)
-	if age == 0 {
-		var err error
-		if age, err = bestAge(tx, t.Newest, goal); err != nil {
-			return 0, err
-		}
+	if p.age = estimate(t, goal, now); p.age == 0 {
+		p.age, err = bestAge(tx, p.newest, goal)
 	}
-	if age == 0 {
-		t.LastExpire = now
-		return 0, tx.Put(t, nil)
+	if err == nil && p.age > 0 {
+		err = p.find(tx)
 	}
-	return take(tx, t, age, now)
+	return p, err
 }
 
 // estimate finds the age from the last expiry's; 0 if that was too different or too
@@ -117,46 +126,87 @@ func bestAge(tx Reader, newest, goal int64) (int64, error) {
 	return expirePeriod << best, nil
 }
 
-// take removes the tokens that are older than an age, unless too few would stay.
-func take(tx Writer, t Totals, age, now int64) (int64, error) {
-	var old []Entry
-	oldest, kept := int64(0), int64(0)
-	var future []Entry
+// find lists the tokens to take, unless too few would stay, and those of the future.
+func (p *plan) find(tx Reader) error {
+	kept, oldest := int64(0), int64(0)
 	err := tx.Each(func(e Entry) error {
-		if e.ATime < t.Newest-age {
-			old = append(old, Entry{Hash: e.Hash})
+		if e.ATime < p.newest-p.age {
+			p.old = append(p.old, e.Hash)
 			return nil
 		}
-		if e.ATime > t.Newest {
-			e.ATime = t.Newest
-			future = append(future, e)
+		if e.ATime > p.newest {
+			e.ATime = p.newest
+			p.future = append(p.future, e.Hash)
 		}
 		if kept++; kept == 1 || e.ATime < oldest {
 			oldest = e.ATime
 		}
 		return nil
 	}, nil)
-	if err != nil {
-		return 0, err
-	}
-	t.LastExpire = now
 	if kept < expireKeepMin {
-		t.ExpireAge, t.Expired = 0, 0
-		return 0, tx.Put(t, nil)
+		p.age, p.old, p.future, p.forget = 0, nil, nil, true
+		return err
 	}
-	t.Tokens, t.Oldest, t.ExpireAge, t.Expired = kept, oldest, age, int64(len(old))
-	return t.Expired, putAll(tx, t, append(old, future...))
+	p.oldest = oldest
+	return err
 }
 
-// putAll puts many entries in pieces.
-func putAll(tx Writer, t Totals, entries []Entry) error {
-	for {
-		n := min(len(entries), expireBatch)
-		if err := tx.Put(t, entries[:n]); err != nil {
+// carryOut takes the tokens, and notes that it was done.
+func (p *plan) carryOut(ctx context.Context, s Store, now int64) error {
+	for hashes := range slices.Chunk(p.old, expireBatch) {
+		if err := p.batch(ctx, s, hashes, func(c Count) Count {
+			if c.ATime < p.newest-p.age { // else it was of use meanwhile
+				return Count{}
+			}
+			return c
+		}); err != nil {
 			return err
 		}
-		if entries = entries[n:]; len(entries) == 0 {
-			return nil
+	}
+	for hashes := range slices.Chunk(p.future, expireBatch) {
+		if err := p.batch(ctx, s, hashes, func(c Count) Count {
+			c.ATime = min(c.ATime, p.newest)
+			return c
+		}); err != nil {
+			return err
 		}
 	}
+	return s.Update(ctx, func(tx Writer) error {
+		t, _, err := tx.Counts(nil)
+		if err != nil {
+			return err
+		}
+		t.LastExpire, t.Newest = now, min(t.Newest, now)
+		if p.age > 0 || p.forget {
+			t.Oldest, t.ExpireAge, t.Expired = p.oldest, p.age, p.taken
+		}
+		return tx.Put(t, nil)
+	})
+}
+
+// batch changes some tokens.
+func (p *plan) batch(ctx context.Context, s Store, hashes []Hash, change func(Count) Count) error {
+	taken := int64(0)
+	err := s.Update(ctx, func(tx Writer) error {
+		t, counts, err := tx.Counts(hashes)
+		if err != nil {
+			return err
+		}
+		taken = 0
+		var entries []Entry
+		for i, was := range counts {
+			is := change(was)
+			if was.none() || is == was {
+				continue
+			}
+			if is.none() {
+				taken++
+			}
+			t.replaced(was, is)
+			entries = append(entries, Entry{hashes[i], is})
+		}
+		return tx.Put(t, entries)
+	})
+	p.taken += taken
+	return err
 }

@@ -57,6 +57,20 @@ func (s *Settings) Score(ctx context.Context, st Store, tokens []Token) (*Result
 	return r, nil
 }
 
+// Available reports whether enough was learned to judge by. Else messages are scored
+// as if there were no Bayes.
+func (s *Settings) Available(ctx context.Context, st Store) (bool, error) {
+	var t Totals
+	err := st.View(ctx, func(tx Reader) (err error) {
+		t, _, err = tx.Counts(nil)
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("bayes: how much was learned: %w", err)
+	}
+	return s.missing(t) == "", nil
+}
+
 // missing says why there is too little to judge by, "" if there is enough.
 func (s *Settings) missing(t Totals) string {
 	switch {

@@ -122,6 +122,19 @@ func Learn(ctx context.Context, s Store, l Lesson) (learned bool, err error) {
 	return learned, nil
 }
 
+// New reports whether a message is not learned yet, under any of its names.
+func New(ctx context.Context, s Store, l Lesson) (bool, error) {
+	var was Class
+	err := s.View(ctx, func(tx Reader) (err error) {
+		_, was, err = find(tx, l.IDs)
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("bayes: look for %s: %w", l.IDs[0], err)
+	}
+	return was == None, nil
+}
+
 // Forget takes a message from the counts. It reports whether it was learned.
 func Forget(ctx context.Context, s Store, l Lesson) (forgotten bool, err error) {
 	err = s.Update(ctx, func(tx Writer) error {
@@ -216,7 +229,19 @@ func (t *Totals) replaced(was, is Count) {
 // Touch notes that tokens were of use for a message that came at a time: such are kept
 // longer. A time after now counts as now.
 func Touch(ctx context.Context, s Store, tokens []Hash, when, now time.Time) error {
-	atime := min(when.Unix(), now.Unix())
+	used := make(map[Hash]int64, len(tokens))
+	for _, h := range tokens {
+		used[h] = when.Unix()
+	}
+	return TouchEach(ctx, s, used, now)
+}
+
+// TouchEach is Touch for many messages at once: it has the time of each token.
+func TouchEach(ctx context.Context, s Store, used map[Hash]int64, now time.Time) error {
+	tokens := make([]Hash, 0, len(used))
+	for h := range used {
+		tokens = append(tokens, h)
+	}
 	err := s.Update(ctx, func(tx Writer) error {
 		t, counts, err := tx.Counts(tokens)
 		if err != nil {
@@ -224,6 +249,7 @@ func Touch(ctx context.Context, s Store, tokens []Hash, when, now time.Time) err
 		}
 		var entries []Entry
 		for i, c := range counts {
+			atime := min(used[tokens[i]], now.Unix())
 			if c.none() || c.ATime >= atime {
 				continue
 			}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"time"
 )
 
 // Bounds of what is read.
@@ -54,21 +55,66 @@ type condition struct {
 // ruleset; an error means that a file could not be read.
 func Load(paths []string, o Options) (*Ruleset, error) {
 	p := newParser(o)
+	p.files = map[string]version{}
+	files, err := listAll(paths)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		if err := p.readFile(f); err != nil {
+			return nil, err
+		}
+	}
+	p.finish()
+	return p.Ruleset, nil
+}
+
+// version tells one state of a file from another; that of one that is not there is zero.
+type version struct {
+	size int64
+	time time.Time
+}
+
+func versionOf(path string) version {
+	info, err := os.Stat(path)
+	if err != nil {
+		return version{}
+	}
+	return version{info.Size(), info.ModTime()}
+}
+
+// Changed reports whether Load would read other files of those paths than were read, or
+// other text in them.
+func (s *Ruleset) Changed(paths []string) bool {
+	files, err := listAll(paths)
+	if err != nil {
+		return true
+	}
+	for _, f := range files {
+		if _, read := s.files[f]; !read {
+			return true
+		}
+	}
+	for f, was := range s.files {
+		if was != versionOf(f) {
+			return true
+		}
+	}
+	return false
+}
+
+// listAll gives the files in the order in which they are read.
+func listAll(paths []string) (out []string, err error) {
 	for _, ext := range []string{".pre", ".cf"} {
 		for _, path := range paths {
 			files, err := list(path, ext)
 			if err != nil {
 				return nil, err
 			}
-			for _, f := range files {
-				if err := p.readFile(f); err != nil {
-					return nil, err
-				}
-			}
+			out = append(out, files...)
 		}
 	}
-	p.finish()
-	return p.Ruleset, nil
+	return out, nil
 }
 
 // Parse reads one text as if it were the file of that name.
@@ -124,6 +170,9 @@ func list(path, ext string) ([]string, error) {
 }
 
 func (p *parser) readFile(path string) error {
+	if p.files != nil { // a user's preferences include none
+		p.files[path] = versionOf(path)
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return err

@@ -68,6 +68,7 @@ type Ruleset struct {
 
 	domains *Domains
 	updates map[string]string // "# UPDATE version" of each file
+	files   map[string]version
 }
 
 // Field is a header field to add.

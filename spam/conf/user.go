@@ -20,6 +20,7 @@ func (s *Ruleset) WithUser(name, text string, o Options) *Ruleset {
 // clone copies what a line may change.
 func (s *Ruleset) clone() *Ruleset {
 	c := *s
+	c.files = nil
 	c.rules, c.scores, c.describe, c.prefixes = maps.Clone(s.rules), maps.Clone(s.scores), maps.Clone(s.describe), maps.Clone(s.prefixes)
 	c.settings, c.uriLists, c.updates, c.Rewrite = maps.Clone(s.settings), maps.Clone(s.uriLists), maps.Clone(s.updates), maps.Clone(s.Rewrite)
 	c.Ham, c.Spam = slices.Clone(s.Ham), slices.Clone(s.Spam)

@@ -29,7 +29,7 @@ func hit(b bool) (float64, error) {
 // Functions are all functions by their names. The map must not be changed.
 func Functions() map[string]Func {
 	out := map[string]Func{}
-	for _, table := range []map[string]Func{headerEval, relayEval, htmlEval, mimeEval, bodyEval, listEval, freemailEval, fromnameEval, bounceEval, imageEval, authEval} {
+	for _, table := range []map[string]Func{headerEval, relayEval, htmlEval, mimeEval, bodyEval, listEval, freemailEval, fromnameEval, bounceEval, imageEval, authEval, bayesEval} {
 		for name, f := range table {
 			out[name] = f
 		}

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"mtad/spam/conf"
+	"mtad/spam/mail"
 	"mtad/spam/relay"
 	"mtad/spam/scan"
 )
@@ -403,11 +404,11 @@ func outlookID(s *scan.Scan, _ *conf.Rule, _ []string) (float64, error) {
 	off := func(sec int64) bool {
 		return abs(token-int64(float64(sec)*0.0023283064365387+27111902.8329849)) >= 250
 	}
-	sent, _ := parseDate(text(s, "Date"))
+	sent, _ := mail.ParseDate(text(s, "Date"))
 	if !off(sent) {
 		return 0, nil
 	}
-	taken, _ := parseDate(text(s, "Received"))
+	taken, _ := mail.ParseDate(text(s, "Received"))
 	return hit(off(taken))
 }
 

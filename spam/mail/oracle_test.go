@@ -63,11 +63,11 @@ func compare(t *testing.T, text []byte, want *seen) {
 
 // TestAgainstPerl compares with SpamAssassin what messages are rendered to.
 func TestAgainstPerl(t *testing.T) {
-	seed, n := uint64(1), 100
+	seed, n := uint64(1), mtatest.Fewer(100)
 	if v, err := strconv.Atoi(os.Getenv("SEED")); err == nil {
 		seed, n = uint64(v), 1000
 	}
-	o := spamtest.Start(t, "..", spamtest.Stock, spamtest.Site)
+	o := spamtest.Start(t, "..", "../rules", spamtest.Site)
 	path := filepath.Join(t.TempDir(), "message")
 	for _, m := range spamtest.Corpus(seed, n) {
 		t.Run(m.Name, func(t *testing.T) {

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"mtad/spam/ask"
+	"mtad/spam/bayes"
 	"mtad/spam/conf"
 	"mtad/spam/mail"
 	"mtad/spam/regex"
@@ -31,7 +33,9 @@ type Facts struct {
 	// EnvelopeFrom is the reverse-path, if HasEnvelope; else the header tells.
 	EnvelopeFrom string
 	HasEnvelope  bool
-	Now          time.Time // the time that dates are compared with; zero is the present
+	// Bayes is what was learned, for the site or for whom the message is; nil is nothing.
+	Bayes bayes.Store
+	Now   time.Time // the time that dates are compared with; zero is the present
 }
 
 // SPF are results of RFC 7208, as its words.
@@ -48,21 +52,21 @@ type Signature struct {
 // DMARC is a result of RFC 7489; Policy is "" if the domain has none.
 type DMARC struct{ Result, Policy string }
 
-// Resolver asks the DNS.
-type Resolver interface {
-	// Lookup gives the records of a type (A, TXT, ...) of a name; none is no error.
-	Lookup(ctx context.Context, name, rrtype string) ([]string, error)
-}
-
 // Settings are what all messages have in common.
 type Settings struct {
 	Rules     *conf.Ruleset
 	Redirects []uri.Redirect
-	Resolver  Resolver // nil: none is asked
-	Local     bool     // tests over the network are off
+	Resolver  ask.Resolver // nil: none is asked
+	Local     bool         // tests over the network are off
+	Blocks    *Blocks
 
 	shared sync.Map
 	kept   atomic.Int64
+}
+
+// With are the settings with other rules, a user's.
+func (s *Settings) With(rs *conf.Ruleset) *Settings {
+	return &Settings{Rules: rs, Redirects: s.Redirects, Resolver: s.Resolver, Local: s.Local, Blocks: s.Blocks}
 }
 
 // maxKept bounds what is kept for all messages.
@@ -89,9 +93,13 @@ type Scan struct {
 	Path    *relay.Path
 	Facts   Facts
 	Budget  *regex.Budget
+	Set     conf.ScoreSet // of the scores
+	Ask     *ask.Inquiry  // nil: the DNS is not asked
 	// Lists of addresses that FreeMail and others fill, by name, and whatever else a
 	// function keeps between its calls for one message.
 	Keep map[string]any
+	// Bayes is what Bayes has said, if it was asked.
+	Bayes *bayes.Result
 
 	got      map[string][]string
 	logs     map[string][]string
@@ -102,16 +110,17 @@ type Scan struct {
 	envDone  bool
 }
 
-// New begins a scan of a message.
+// New begins a scan of a message. It must be closed.
 func New(ctx context.Context, s *Settings, text []byte, f Facts, b *regex.Budget) *Scan {
 	m := mail.Parse(text, mail.Limits{Body: int(s.Rules.Number("body_part_scan_size")), RawBody: int(s.Rules.Number("rawbody_part_scan_size"))})
-	c := &Scan{Settings: s, Context: ctx, Mail: m, Facts: f, Budget: b, Keep: map[string]any{}, got: map[string][]string{}, tags: map[string][]string{}, meta: map[string]string{}}
+	c := &Scan{Settings: s, Context: ctx, Mail: m, Facts: f, Budget: b, Ask: s.inquiry(ctx), Keep: map[string]any{}, got: map[string][]string{}, tags: map[string][]string{}, meta: map[string]string{}}
 	if c.Facts.Now.IsZero() {
 		c.Facts.Now = time.Now()
 	}
 	c.Path = relay.Parse(m, relay.Networks{Trusted: s.Rules.Nets("trusted_networks"), Internal: s.Rules.Nets("internal_networks"), MSA: s.Rules.Nets("msa_networks"),
 		Origins: s.Rules.Words("originating_ip_headers")})
 	c.domainTags()
+	c.signerTags()
 	return c
 }
 

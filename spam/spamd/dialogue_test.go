@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/zlib"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"os"
@@ -165,6 +166,21 @@ func TestSpamc(t *testing.T) {
 	}
 	if learned.count != 2 {
 		t.Errorf("learned %d times", learned.count)
+	}
+}
+
+// TestSpamcTLS asks with Debian's client over TLS. A client without it learns nothing.
+func TestSpamcTLS(t *testing.T) {
+	program := mtatest.Program(t, "spamc")
+	cert, _ := mtatest.Certificate(t)
+	addr := start(t, newServer(t, Config{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}}))
+	_, port, err := net.SplitHostPort(addr)
+	mtatest.Check(t, err)
+	if out, code := mtatest.Run(t, junk, "", program, "-d", "127.0.0.1", "-p", port, "-S", "-c"); out != "8.8/5.0\n" || code != 1 {
+		t.Errorf("spamc -S: %q, exit %d", out, code)
+	}
+	if out, code := mtatest.Run(t, junk, "", program, "-d", "127.0.0.1", "-p", port, "-c"); out != "0/0\n" || code != 0 {
+		t.Errorf("spamc without -S: %q, exit %d", out, code)
 	}
 }
 

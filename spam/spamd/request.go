@@ -77,8 +77,9 @@ type request struct {
 	dropLocal, dropOther bool
 }
 
-func newRequest(s *Server, conn *endpoint.Conn) *request {
-	return &request{server: s, conn: conn, in: bufio.NewReaderSize(conn, maxLine)}
+// newRequest is read from over, which lies above the connection where TLS is spoken.
+func newRequest(s *Server, conn *endpoint.Conn, over io.Reader) *request {
+	return &request{server: s, conn: conn, in: bufio.NewReaderSize(over, maxLine)}
 }
 
 // line reads a line with its end; the last may have none. io.EOF is for no line.

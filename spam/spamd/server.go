@@ -2,6 +2,7 @@ package spamd
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,6 +34,8 @@ type Config struct {
 	Checker Checker
 	Learner Learner   // nil: TELL is refused
 	Host    spam.Host // for templates
+	// TLS, if it is not nil, is spoken from the first octet, as with spamc -S.
+	TLS *tls.Config
 
 	Allow  []netip.Prefix // clients over TCP; nil: loopback
 	Logger *slog.Logger   // nil: silence
@@ -78,6 +81,7 @@ func New(c Config) (*Server, error) {
 	s.Server = endpoint.New(endpoint.Config{
 		Name: "spamd", Logger: c.Logger,
 		Session: func(ctx context.Context, conn *endpoint.Conn, _ bool) { s.session(ctx, conn) },
+		TLS:     c.TLS != nil,
 		Refuse: func(reason string) string {
 			return fmt.Sprintf("SPAMD/1.0 %d Service Unavailable: %s\r\n", exUnavailable, reason)
 		},
@@ -90,7 +94,7 @@ func New(c Config) (*Server, error) {
 // Serve accepts connections from l until ctx ends, Shutdown is called or l fails; it
 // closes l. Sessions outlive it: Shutdown waits for them.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	return s.Server.Serve(ctx, l, false)
+	return s.Server.Serve(ctx, l, s.config.TLS != nil)
 }
 
 // allowed reports whether a client may ask: one on a path always may.
@@ -110,25 +114,38 @@ func (s *Server) session(ctx context.Context, conn *endpoint.Conn) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
 	defer cancel()
-	r := newRequest(s, conn)
+	var over net.Conn = conn
+	if s.config.TLS != nil {
+		t := tls.Server(conn, s.config.TLS)
+		if err := endpoint.Handshake(ctx, t); err != nil {
+			s.config.Logger.Info("spamd: no TLS", "remote", conn.Remote, "err", err)
+			return
+		}
+		defer t.Close() // with TLS's farewell
+		over = t
+	}
+	r := newRequest(s, conn, over)
 	out, err := r.answer(ctx)
 	if err != nil {
 		out = []byte(s.complaint(err, r.method))
 		s.config.Logger.Info("spamd: request refused", "remote", conn.Remote, "err", err)
 	}
-	if _, werr := conn.Write(out); werr == nil && err != nil {
-		drain(conn)
+	if _, werr := over.Write(out); werr == nil && err != nil {
+		drain(over)
 	}
 }
 
 // drain takes what a client still sends, for a while: a socket that is closed with
 // octets unread loses the answer.
-func drain(conn *endpoint.Conn) {
-	if half, ok := conn.Conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+func drain(conn net.Conn) {
+	if c, ok := conn.(*endpoint.Conn); ok {
+		conn = c.Conn // whose end for writing can be closed
+	}
+	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 		_ = conn.SetReadDeadline(time.Now().Add(drainTime))
 		buf := make([]byte, 4096)
 		for {
-			if _, err := conn.Conn.Read(buf); err != nil {
+			if _, err := conn.Read(buf); err != nil {
 				return
 			}
 		}

@@ -153,6 +153,12 @@ sub check {
 	}
 	$out{report} = bytes($pms->get_report());
 	$out{matched} = { map { $_ => bytes($pms->{pattern_hits}{$_}) } keys %{$pms->{pattern_hits} || {}} };
+	if ($opt{state}) {
+		$out{autolearn} = $pms->get_autolearn_status();
+		$out{set} = $sa->{conf}->get_score_set() + 0;
+		$out{bayes} = defined $pms->{bayes_score} ? $pms->{bayes_score} + 0 : undef;
+		$out{tags} = bytes($pms->_replace_tags('_BAYES_ _TOKENSUMMARY_ _BAYESTC_ _BAYESTCLEARNED_ _BAYESTCHAMMY_ _BAYESTCSPAMMY_'));
+	}
 	$out{rewritten} = bytes($pms->rewrite_mail()) if $opt{rewrite};
 	$pms->finish();
 	$msg->finish();
@@ -251,7 +257,7 @@ sub expire {
 }
 
 my %verbs = (conf => \&conf, check => \&check, head => \&head, tokens => \&tokens, line => \&line, learn => \&learn, bayes => \&bayes,
-	autolearn => \&autolearn, expire => \&expire, close => sub { $sa->finish_learner(); return {} });
+	autolearn => \&autolearn, expire => \&expire, close => sub { $sa->finish_learner(); $sa->init_learner({ caller_will_untie => 0 }); return {} });
 while (defined(my $line = <STDIN>)) {
 	chomp $line;
 	my ($verb, $arg) = split / /, $line, 2;

@@ -58,7 +58,7 @@ func seed(t *testing.T, n int) (uint64, int) {
 	if v, err := strconv.Atoi(os.Getenv("SEED")); err == nil {
 		return uint64(v), 20 * n
 	}
-	return 1, n
+	return 1, mtatest.Fewer(n)
 }
 
 // foreign reports whether a host has letters that the DNS has not. Here it is one

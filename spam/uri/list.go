@@ -16,6 +16,8 @@ type Detail struct {
 	Cleaned []string          // its forms, sorted
 	Hosts   map[string]string // hosts of these, with their registered domains
 	Text    []string          // what anchors say
+	// InText and InHTML: it was found in the text, in a document of HTML, or in both.
+	InText, InHTML bool
 }
 
 // Domains are the registered domains of the link's forms, sorted.
@@ -54,7 +56,9 @@ func (l *List) AddText(text []byte) {
 		if f.Unlinked {
 			types["unlinked"] = true
 		}
-		l.add(f.URI, types, true)
+		if d := l.add(f.URI, types, true); d != nil {
+			d.InText = true
+		}
 	}
 }
 
@@ -68,6 +72,7 @@ func (l *List) AddLink(uri string, types map[string]bool, text []string) {
 	if d == nil {
 		return
 	}
+	d.InHTML = true
 	for i, t := range text {
 		if !slices.Contains(text[:i], t) {
 			d.Text = append(d.Text, t)
@@ -130,6 +135,21 @@ func (l *List) add(uri string, types map[string]bool, valid bool) *Detail {
 		d.Types[t] = true
 	}
 	return d
+}
+
+// Found are the forms of the links of text and of those of HTML, each once, sorted.
+func (l *List) Found() (text, html []string) {
+	for _, d := range l.Details {
+		if d.InText {
+			text = append(text, d.Cleaned...)
+		}
+		if d.InHTML {
+			html = append(html, d.Cleaned...)
+		}
+	}
+	slices.Sort(text)
+	slices.Sort(html)
+	return slices.Compact(text), slices.Compact(html)
 }
 
 // All are the forms of all links, each once, sorted: what uri rules see.

@@ -19,6 +19,9 @@ import (
 	"mtad/spam/spamd"
 )
 
+// MaxSize is how large a message may be, unpacked, in octets.
+const MaxSize = 2 << 20
+
 // Options says where and for whom to serve.
 type Options struct {
 	Listen         string // host:port or unix:/path
