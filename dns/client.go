@@ -146,7 +146,7 @@ func read(in *mdns.Msg, q Question) (Answer, time.Duration, error) {
 	case mdns.RcodeNameError:
 		return Answer{}, negative(in), fmt.Errorf("%w: %s", ErrNoName, q.Name)
 	default:
-		return Answer{}, 0, fmt.Errorf("server says %s", mdns.RcodeToString[in.Rcode])
+		return Answer{}, 0, Rcode(in.Rcode)
 	}
 	ans := Answer{Secure: in.AuthenticatedData}
 	ttl := maxTTL

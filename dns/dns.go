@@ -39,10 +39,11 @@ type Question struct {
 // no final dot), TXT (its strings joined, RFC 7208, 3.3) and TLSA (in
 // presentation form); Text and Pref for MX.
 type Record struct {
-	Type Type
-	Text string
-	Pref uint16
-	TTL  time.Duration
+	Type    Type
+	Text    string
+	Strings []string // of a TXT record that has more than one
+	Pref    uint16
+	TTL     time.Duration
 }
 
 // Answer is what came back for a question. It is shared by the cache and must
@@ -59,6 +60,12 @@ var (
 	ErrTemporary = errors.New("dns: temporary failure")     // time-out, SERVFAIL, no server
 	ErrName      = errors.New("dns: not a name to ask for") // more than 255 octets, an empty label
 )
+
+// Rcode is the code with which a server refuses an answer (RFC 1035, 4.1.1). The error
+// of such a question wraps one.
+type Rcode int
+
+func (c Rcode) Error() string { return "server says " + rcodeName(int(c)) }
 
 // NotFound reports that the name or the record does not exist: a definite
 // answer, not a fault.

@@ -146,6 +146,13 @@ func (t Type) String() string {
 	return "TYPE" + strconv.Itoa(int(t))
 }
 
+func rcodeName(code int) string {
+	if s, ok := mdns.RcodeToString[code]; ok {
+		return s
+	}
+	return "code " + strconv.Itoa(code)
+}
+
 // unescape undoes the master file form in which miekg/dns keeps strings: \" and
 // \DDD (RFC 1035, 5.1).
 func unescape(s string) string {
@@ -189,6 +196,9 @@ func convert(rr mdns.RR) (Record, bool) {
 		r.Pref = v.Preference
 	case *mdns.TXT:
 		r.Text, data = unescape(strings.Join(v.Txt, "")), len(v.Txt) > 0
+		for i := 0; i < len(v.Txt) && len(v.Txt) > 1; i++ {
+			r.Strings = append(r.Strings, unescape(v.Txt[i]))
+		}
 	case *mdns.PTR:
 		name(v.Ptr)
 	case *mdns.NS:

@@ -222,7 +222,7 @@ func (c *comparison) page(e *spam.Engine) string {
 
 func BenchmarkCheck(b *testing.B) {
 	e := engine(b)
-	messages := spamtest.Corpus(1, 200)
+	messages := spamtest.LongCorpus(1, 200)
 	size := 0
 	for _, m := range messages {
 		size += len(m.Text)

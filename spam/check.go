@@ -2,11 +2,13 @@ package spam
 
 import (
 	"context"
+	"errors"
 	"math"
 	"sort"
 	"strings"
 	"time"
 
+	"mtad/spam/ask"
 	"mtad/spam/conf"
 	"mtad/spam/regex"
 	"mtad/spam/scan"
@@ -41,8 +43,12 @@ type Result struct {
 	Hits     []Hit // sorted by name; rules with a name "__..." are in Sub
 	Sub      []Hit
 	Unknown  []Unknown
-	Took     time.Duration
-	Set      conf.ScoreSet // of the scores
+	Blocked  []string // zones of the DNS that are not asked for a while from now on (dns_block_rule)
+	// Shortcircuit is how a hit has ended the check before all rules have run, ham or
+	// spam; "" if all have. Such a message is not to be learned from.
+	Shortcircuit string
+	Took         time.Duration
+	Set          conf.ScoreSet // of the scores
 	// AutoLearned is what was learned of it, in the words of _AUTOLEARN_; "" is nothing
 	// that was asked for.
 	AutoLearned string
@@ -69,7 +75,14 @@ type check struct {
 	match []string
 	why   map[*rule]string // unknown
 	cand  regex.Candidates
-	caps  []int
+	// waiting are the rules whose questions to the DNS are not answered yet.
+	waiting []waiting
+	scores  map[*rule]float64 // of hits that do not count what their rules do
+	cut     *rule             // the rule that has ended the check, if one has
+	ended   string            // how: ham or spam
+	noted   []bool            // hits that sum has
+	sum     float64           // of the hits so far, where that matters
+	caps    []int
 }
 
 // Check judges a message: its octets as they came, with the Received field of this
@@ -79,22 +92,31 @@ func (e *Engine) Check(ctx context.Context, text []byte, f scan.Facts) *Result {
 	b := &regex.Budget{Steps: steps, PerMatch: stepsEach}
 	e, untaught := e.half(ctx, f)
 	c := &check{e: e, s: scan.New(ctx, e.settings, text, f, b), value: make([]float64, len(e.rules)), match: make([]string, len(e.rules)), why: map[*rule]string{}}
+	c.s.Set = e.set
 	for name, why := range e.cannot {
 		c.why[e.byName[name]] = why
 	}
+	defer c.s.Close()
 	if untaught != nil {
 		c.unlearned(untaught)
 	}
 	c.run()
 	out := c.result()
+	out.Blocked = c.block()
 	out.Took = time.Since(start)
 	return out
 }
 
 // run runs all rules. When the context ends, what has not run is unknown.
 func (c *check) run() {
+	c.noCircuit()
+	if c.e.stages != nil {
+		c.runStages()
+		return
+	}
 	for _, phase := range []func(){
 		func() { c.each(c.e.captures, c.capture) },
+		c.beginAsking,
 		func() {
 			for i := range c.e.headers {
 				c.headers(&c.e.headers[i])
@@ -111,6 +133,7 @@ func (c *check) run() {
 	} {
 		phase()
 	}
+	c.endAsking()
 	for _, r := range c.e.metas {
 		c.meta(r)
 	}
@@ -153,6 +176,8 @@ func (c *check) group(g *group, texts func() [][]byte) {
 func (c *check) eval(r *rule) {
 	v, err := r.call(c.s, r.Rule, r.Call.Args)
 	switch {
+	case errors.Is(err, ask.ErrPending):
+		c.waiting = append(c.waiting, waiting{r, c.s.Ask.Wanted()})
 	case err != nil:
 		c.why[r] = err.Error()
 	case v != 0:
@@ -288,7 +313,7 @@ func (c *check) compared(r *rule, text []byte) {
 
 // result gathers the hits.
 func (c *check) result() *Result {
-	out := &Result{Required: c.s.Rules.Number("required_score"), Set: c.e.set, Scan: c.s}
+	out := &Result{Required: c.s.Rules.Number("required_score"), Set: c.e.set, Scan: c.s, Shortcircuit: c.ended}
 	for _, r := range c.e.rules {
 		v := c.value[r.id]
 		if v == 0 {
@@ -299,13 +324,17 @@ func (c *check) result() *Result {
 		if r.re != nil && r.Flags.Multiple {
 			times = int(v)
 		}
-		h := Hit{r.Name, r.score, v, times, r.Type.Area(), c.match[r.id], c.s.Log(r.Name)}
+		score := r.score
+		if d, ok := c.scores[r]; ok {
+			score = d
+		}
+		h := Hit{r.Name, score, v, times, r.Area(), c.match[r.id], c.s.Log(r.Name)}
 		if r.Sub() {
 			out.Sub = append(out.Sub, h)
 			continue
 		}
 		out.Hits = append(out.Hits, h)
-		out.Score += r.score
+		out.Score += score
 	}
 	out.Score = math.Round(out.Score*1000) / 1000
 	for r, why := range c.why {

@@ -8,8 +8,10 @@ import (
 	"strings"
 	"sync"
 
+	"mtad/spam/ask"
 	"mtad/spam/conf"
 	"mtad/spam/eval"
+	"mtad/spam/netrule"
 	"mtad/spam/regex"
 	"mtad/spam/scan"
 )
@@ -30,11 +32,17 @@ type Engine struct {
 	uris               *group
 	parts              []*rule // mimeheader
 	details            []*rule // uri_detail
-	evals              []*rule
+	evals, asks        []*rule // asks ask the DNS
 	metas              []*rule // each behind those it depends on
 	captures, template []*rule // set captures; want them
 	cannot             map[string]string
-	taught             *Engine // with Bayes; nil without
+	taught             *Engine      // with Bayes; nil without
+	cache              *regex.Cache // of all filters
+	// stages are the rules by their priorities, each with those of one, if a hit may
+	// end the check before all have run; else nil.
+	stages   []*Engine
+	priority int // of a stage
+	circuit  *circuit
 }
 
 // Options says how rules are to be run.
@@ -42,8 +50,8 @@ type Options struct {
 	// Net allows tests over the network; Bayes those that have been taught, of messages
 	// for which there is a store in which enough was learned.
 	Net, Bayes bool
-	Resolver   scan.Resolver
-	// Functions are the functions that rules call; nil is all of eval.
+	Resolver   ask.Resolver
+	// Functions are the functions that rules call; nil is all that there are.
 	Functions map[string]eval.Func
 }
 
@@ -75,7 +83,7 @@ type headGroup struct {
 // New makes rules ready. Rules that can not run are left out, and Cannot says why.
 func New(rs *conf.Ruleset, o Options) *Engine {
 	if o.Functions == nil {
-		o.Functions = eval.Functions()
+		o.Functions = functions()
 	}
 	set := conf.ScoreSet(0)
 	if o.Net {
@@ -96,14 +104,47 @@ func newEngine(settings *scan.Settings, o Options, set conf.ScoreSet, like *Engi
 		e.byName[r.Name] = x
 	}
 	if like == nil {
+		e.cache = regex.NewCache(0)
 		e.compile()
 		e.redirects()
 	} else {
+		e.cache = like.cache
 		e.compiled(like)
 	}
+	if stages := e.priorities(); stages != nil {
+		for _, x := range stages {
+			s := *e
+			s.priority = x.priority
+			s.fill(x.rules, o, like.stage(x.priority))
+			e.stages = append(e.stages, &s)
+			e.asks, e.metas = append(e.asks, s.asks...), append(e.metas, s.metas...)
+		}
+	} else {
+		e.fill(e.rules, o, like)
+	}
+	e.orderMetas()
+	return e
+}
+
+// stage is the stage of a priority, nil if there is none.
+func (e *Engine) stage(priority int) *Engine {
+	if e == nil {
+		return nil
+	}
+	for _, s := range e.stages {
+		if s.priority == priority {
+			return s
+		}
+	}
+	return nil
+}
+
+// fill places rules.
+func (e *Engine) fill(rules []*rule, o Options, like *Engine) {
+	e.asks, e.metas = nil, nil
 	heads := map[string]*headGroup{}
 	e.body, e.raw, e.full, e.uris = &group{}, &group{}, &group{}, &group{}
-	for _, r := range e.rules {
+	for _, r := range rules {
 		if r.score != 0 && e.cannot[r.Name] == "" && e.runs(r) {
 			e.place(r, heads, o)
 		}
@@ -112,8 +153,6 @@ func newEngine(settings *scan.Settings, o Options, set conf.ScoreSet, like *Engi
 		e.headers = append(e.headers, *heads[what])
 	}
 	e.ready(like)
-	e.orderMetas()
-	return e
 }
 
 // ready makes the filters of groups; those of like are used again where they are the same.
@@ -126,12 +165,12 @@ func (e *Engine) ready(like *Engine) {
 		heads[like.headers[i].what] = &like.headers[i].group
 	}
 	for i := range e.headers {
-		e.headers[i].ready(heads[e.headers[i].what])
+		e.headers[i].ready(e.cache, heads[e.headers[i].what])
 	}
-	e.body.ready(like.body)
-	e.raw.ready(like.raw)
-	e.full.ready(like.full)
-	e.uris.ready(like.uris)
+	e.body.ready(e.cache, like.body)
+	e.raw.ready(e.cache, like.raw)
+	e.full.ready(e.cache, like.full)
+	e.uris.ready(e.cache, like.uris)
 }
 
 // runs reports whether the options let a rule run.
@@ -240,15 +279,20 @@ func (e *Engine) place(r *rule, heads map[string]*headGroup, o Options) {
 			e.cannot[r.Name] = fmt.Sprintf("the function %s is not offered", r.Call.Func)
 			return
 		}
+		if netrule.Functions()[r.Call.Func] != nil {
+			e.asks = append(e.asks, r)
+			return
+		}
 		e.evals = append(e.evals, r)
 	case conf.AskDNS:
-		e.cannot[r.Name] = "askdns is not offered"
+		r.call = netrule.AskDNS
+		e.asks = append(e.asks, r)
 	case conf.Empty:
 	}
 }
 
 // ready makes the filter of a group, or takes that of one with the same rules.
-func (g *group) ready(like *group) {
+func (g *group) ready(cache *regex.Cache, like *group) {
 	if like != nil && like.filter != nil && slices.EqualFunc(g.rules, like.rules, func(a, b *rule) bool { return a.id == b.id }) {
 		g.filter = like.filter
 		return
@@ -257,7 +301,7 @@ func (g *group) ready(like *group) {
 	for _, r := range g.rules {
 		patterns = append(patterns, r.re)
 	}
-	g.filter = regex.NewFilter(patterns)
+	g.filter = regex.NewFilter(patterns, cache)
 }
 
 // orderMetas puts each meta behind those it depends on. Metas in a circle can not run.

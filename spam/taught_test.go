@@ -22,10 +22,10 @@ import (
 // class is SpamAssassin with a state, and the engine with a store, who learn the same.
 type class struct {
 	*spamtest.Oracle
-	judge  *spam.Judge
-	store  *bayes.Memory
-	path   string
-	state  string
+	judge *spam.Judge
+	store *bayes.Memory
+	path  string
+	state string
 }
 
 func newClass(t *testing.T, rules, text string) *class {

@@ -13,7 +13,6 @@ import (
 
 	"mtad/spam/conf"
 	"mtad/spam/mail"
-	"mtad/spam/scan"
 )
 
 // Host is what templates say of the server and of what was learned.
@@ -63,7 +62,7 @@ func (p *Report) tag(name, arg string, has bool) (string, bool) {
 	if f := p.counted(name, arg); f != nil {
 		return f(), true
 	}
-	if v, ok := p.ofMessage(name, arg); ok {
+	if v, ok := p.Scan.Common(name, arg); ok {
 		return v, true
 	}
 	if v, ok := p.ofBayes(name, arg); ok {
@@ -150,37 +149,6 @@ func (p *Report) counted(name, arg string) func() string {
 		return p.preview
 	}
 	return nil
-}
-
-// ofMessage are the tags about the message.
-func (p *Report) ofMessage(name, arg string) (string, bool) {
-	path := p.Scan.Path
-	first, last := "", ""
-	if n := len(path.Trusted); n > 0 {
-		first = path.Trusted[n-1].IP
-	}
-	rdns, helo := "", ""
-	if len(path.External) > 0 {
-		last, rdns, helo = path.External[0].IP, path.External[0].RDNS, path.External[0].Helo
-	}
-	switch name {
-	case "FIRSTTRUSTEDIP":
-		return first, true
-	case "FIRSTTRUSTEDREVIP":
-		return scan.Reverse(first), true
-	case "LASTEXTERNALIP":
-		return last, true
-	case "LASTEXTERNALREVIP":
-		return scan.Reverse(last), true
-	case "LASTEXTERNALRDNS":
-		return rdns, true
-	case "LASTEXTERNALHELO":
-		return helo, true
-	case "HEADER":
-		v, _ := p.Scan.Joined(arg)
-		return v, true
-	}
-	return "", false
 }
 
 func orNone(s string) string {

@@ -16,6 +16,7 @@ import (
 	"mtad/cmd/mtad/spamlearn"
 	"mtad/spam"
 	"mtad/spam/conf"
+	"mtad/spam/resolve"
 	"mtad/spam/scan"
 	"mtad/store"
 )
@@ -50,7 +51,7 @@ type spamSource struct {
 func (s *spamSource) flags(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&s.paths, "rules", nil, "files and directories with rules, instead of those that are installed")
 	cmd.Flags().StringVar(&s.prefs, "prefs", "", "a file with a user's preferences")
-	cmd.Flags().BoolVar(&s.net, "net", false, "run rules that need the network: what is not known then makes them unknown")
+	cmd.Flags().BoolVar(&s.net, "net", false, "run rules that ask the DNS: the name servers of dns_server lines, or of this machine")
 }
 
 // load reads the rules.
@@ -67,7 +68,13 @@ func (s *spamSource) load() (*conf.Ruleset, *spam.Engine, error) {
 		}
 		rs = rs.WithUser(s.prefs, string(text), o)
 	}
-	return rs, spam.New(rs, spam.Options{Net: s.net}), nil
+	engine := spam.Options{Net: s.net}
+	if s.net {
+		if engine.Resolver, err = resolve.New(rs); err != nil {
+			return nil, nil, &exitError{exitConfig, err}
+		}
+	}
+	return rs, spam.New(rs, engine), nil
 }
 
 func fileError(err error) error {

@@ -15,6 +15,7 @@ import (
 	"mtad/message"
 	"mtad/pipeline"
 	"mtad/spam"
+	"mtad/spam/resolve"
 )
 
 // Kind is filter "spamscore". What was learned is in l; nil is nothing.
@@ -38,6 +39,7 @@ type settings struct {
 	MaxSize config.Size `mtad:"max_size"`
 	Headers bool        `mtad:"headers"`
 	Bayes   string      `mtad:"bayes"`
+	Network bool        `mtad:"network"`
 }
 
 var options = []config.Option{
@@ -45,23 +47,29 @@ var options = []config.Option{
 	{Name: "max_size", Type: config.TypeSize, Default: 512 * config.KB, Min: 1 * config.KB, Reload: true, Doc: "Larger messages are not judged, as spamc does with its -s.", Example: "2 * MB"},
 	{Name: "headers", Type: config.TypeBool, Default: true, Reload: true, Doc: "Whether the fields that the rules' add_header lines name are added: X-Spam-Status and its like.", Example: "false"},
 	{Name: "bayes", Type: config.TypeString, Default: bayesSite, Values: []string{bayesSite, bayesUser, bayesOff}, Reload: true, Doc: "Whose Bayes is asked, and learns what is clearly spam or ham as far as the rules' bayes_auto_learn lets it: one of the site for all mail, or each account's own, for which the filter stands in the pipeline of local delivery. `mtad spam learn` teaches it.", Example: `"user"`},
+	{Name: "network", Type: config.TypeBool, Default: true, Reload: true, Doc: "Whether rules may ask the DNS, through the server's resolver: lists of addresses, of links' domains and the like. Without it they do not run; rules about SPF, DKIM and DMARC do, by the results of those filters.", Example: "false"},
 }
 
 type filter struct {
 	settings
 	judge spam.Judge // the owner is that of the message, where users have their own
+	log   *slog.Logger
 	now   func() time.Time
 }
 
 func newFilter(b config.Block, env pipeline.Env, l spam.Learned) (pipeline.Filter, error) {
-	f := &filter{now: env.Now}
+	f := &filter{now: env.Now, log: env.Log}
 	if err := b.Decode(&f.settings); err != nil {
 		return nil, err
 	}
-	if f.Bayes != bayesOff {
+	o := spam.Options{Net: true, Bayes: f.Bayes != bayesOff}
+	if f.Network {
+		o.Resolver = resolve.With(env.DNS)
+	}
+	if o.Bayes {
 		f.judge.Learned = l
 	}
-	e, err := engineOf(f.paths(), f.Bayes != bayesOff, env.Log)
+	e, err := engineOf(f.paths(), o, env.Log)
 	if err != nil {
 		return nil, b.Errorf("rules", "%v", err)
 	}
@@ -108,8 +116,8 @@ func (f *filter) Access(pipeline.Stage) (reads, writes pipeline.Facts) {
 }
 
 // engineOf reads the rules and makes them ready.
-func engineOf(paths []string, bayes bool, log *slog.Logger) (*spam.Engine, error) {
-	e, err := spam.Open(paths, spam.Options{Net: true, Bayes: bayes})
+func engineOf(paths []string, o spam.Options, log *slog.Logger) (*spam.Engine, error) {
+	e, err := spam.Open(paths, o)
 	if err == nil && log != nil {
 		log.Info("spamscore: rules loaded", "rules", len(e.Rules()), "cannot_run", len(e.Cannot()), "problems", len(e.Problems()))
 	}
@@ -133,6 +141,9 @@ func (f *filter) Filter(ctx context.Context, s pipeline.Stage, v *pipeline.View)
 		j.Owner = v.Mailbox().Key()
 	}
 	r := j.Check(ctx, text, facts(v, f.now()))
+	if len(r.Blocked) > 0 && f.log != nil {
+		f.log.Warn("spamscore: lists of the DNS refuse to answer: they are not asked for a while. Ask through a resolver of your own, or forbid it with dns_query_restriction deny", "zones", r.Blocked)
+	}
 	out := pipeline.Verdict{Note: fmt.Sprintf("score %.1f of %.1f", r.Score, r.Required)}
 	for _, h := range r.Hits {
 		out.Mods = append(out.Mods, pipeline.AddScore{Name: h.Rule, Points: h.Score, Detail: r.Scan.Rules.Description(h.Rule)})

@@ -47,6 +47,9 @@ func (p *parser) find(key string) func(string) error {
 	if f := p.ruleCommand(key); f != nil {
 		return f
 	}
+	if f := p.netCommand(key); f != nil {
+		return f
+	}
 	switch key {
 	case "include":
 		return p.include
@@ -116,7 +119,7 @@ func (p *parser) clear(target string) error {
 		p.settings["unsafe_report"] = setting{}
 	case "trusted_networks", "internal_networks", "msa_networks":
 		p.nets[target] = newNets(target != "msa_networks")
-	case "originating_ip_headers", "url_shortener", "uridnsbl_skip_domain":
+	case "originating_ip_headers", "url_shortener":
 		delete(p.words, target)
 	default:
 		return fmt.Errorf("clear_%s is no setting that SpamAssassin has", target)

@@ -30,8 +30,12 @@ var typeNames = []string{"header", "header eval", "body", "body eval", "rawbody"
 func (t Type) String() string { return typeNames[t] }
 
 // Area is what SpamAssassin's reports put before the description.
-func (t Type) Area() string {
-	switch t {
+func (r *Rule) Area() string {
+	switch f := r.Call.Func; {
+	case f == "check_uridnsbl", f == "check_dns_sender", strings.HasPrefix(f, "check_hashbl_"):
+		return ""
+	}
+	switch r.Type {
 	case Body, BodyEval:
 		return "BODY: "
 	case RawBody, RawBodyEval:
@@ -40,6 +44,10 @@ func (t Type) Area() string {
 		return "FULL: "
 	case URI, URIDetail:
 		return "URI: "
+	case RBLEval:
+		return "RBL: "
+	case AskDNS:
+		return "ASKDNS: "
 	}
 	return ""
 }

@@ -48,6 +48,8 @@ func (p *parser) ruleCommand(key string) func(string) error {
 		return p.flags
 	case "priority":
 		return p.priority
+	case "shortcircuit":
+		return p.shortcircuit
 	}
 	return nil
 }
@@ -345,4 +347,29 @@ func (p *parser) priority(value string) error {
 	}
 	p.change(name, func(r *Rule) { r.Priority = n })
 	return nil
+}
+
+// shortcircuit reads which rule's hit ends the check, and what the message is then.
+func (p *parser) shortcircuit(value string) error {
+	name, kind := cut(value)
+	switch {
+	case !validName(name) || kind != "ham" && kind != "spam" && kind != "on" && kind != "off":
+		return errors.New("want a rule's name, and ham, spam, on or off")
+	case kind == "off":
+		delete(p.pairs["shortcircuit"], name)
+		return nil
+	}
+	if err := p.gather("shortcircuit", values, value); err != nil || kind == "on" {
+		return err
+	}
+	if n := p.pairs["priority"][name]; n == "" || n == "0" {
+		if err := p.priority(name + " -200"); err != nil {
+			return err
+		}
+	}
+	flags := p.pairs["tflags"][name] + " noautolearn"
+	if kind == "ham" {
+		flags += " nice"
+	}
+	return p.flags(name + " " + flags)
 }

@@ -75,9 +75,8 @@ var options = map[string]option{
 	"authres_networks": str("internal"), "authres_trusted_authserv": {kind: words}, "authres_ignored_authserv": {kind: words},
 
 	"skip_rbl_checks": yes(false), "skip_uribl_checks": yes(false), "uridnsbl_skip_mailto": yes(true), "uridnsbl_max_domains": num(20),
-	"uridnsbl_skip_domain": {kind: words}, "dns_available": str("yes"), "dns_block_time": num(300), "dns_query_restriction": {kind: words},
-	"rbl_timeout": admin(str("15")), "rbl_headers": str("EnvelopeFrom,Reply-To,Disposition-Notification-To,X-WebmailclientMail,X-SourceMail"),
-	"dns_block_rule": {kind: values},
+	"uridnsbl_skip_domain": {kind: words}, "dns_available": str("yes"), "dns_block_time": num(300), "dns_server": admin(option{kind: words}),
+	"rbl_headers": str("EnvelopeFrom,Reply-To,Disposition-Notification-To,X-WebmailclientIP,X-Source-IP"),
 
 	"use_learner": yes(true), "use_bayes": yes(true), "use_bayes_rules": yes(true), "bayes_auto_learn": yes(true),
 	"bayes_token_sources": {kind: words}, "bayes_ignore_header": {kind: words}, "bayes_min_ham_num": num(200), "bayes_min_spam_num": num(200),
@@ -97,21 +96,19 @@ var options = map[string]option{
 	"pyzor_timeout": dur(5), "pyzor_welcomelist_min": num(10), "pyzor_welcomelist_factor": num(0.2), "use_razor2": yes(true), "razor_timeout": dur(5),
 	"dkim_minimum_key_bits": num(1024), "dkim_timeout": dur(5), "spf_timeout": dur(5), "ignore_received_spf_header": yes(false),
 	"use_newest_received_spf_header": yes(false),
-	"adsp_override":                  {kind: words},
 
 	"freemail_domains": {kind: words}, "freemail_welcomelist": {kind: words}, "freemail_max_body_emails": num(5), "freemail_max_body_freemails": num(3),
 	"freemail_skip_when_over_max": yes(true), "freemail_skip_bulk_envfrom": yes(true), "freemail_add_describe_email": yes(true),
 	"freemail_import_welcomelist_auth": yes(false), "freemail_import_def_welcomelist_auth": yes(false),
 	"fns_extrachars": num(50), "fns_ignore_dkim": {kind: words}, "fns_ignore_headers": {kind: words}, "fns_check": num(1),
-	"hashbl_ignore": {kind: words}, "hashbl_email_domain_alias": {kind: words}, "hashbl_email_welcomelist": {kind: words},
-	"hashbl_email_regex": str(""), "hashbl_acl": {kind: words},
+	"hashbl_ignore": {kind: words}, "hashbl_email_welcomelist": str(""), "hashbl_email_regex": str(""),
 
-	"shortcircuit": {kind: values}, "shortcircuit_spam_score": num(100), "shortcircuit_ham_score": num(-100),
+	"shortcircuit_spam_score": num(100), "shortcircuit_ham_score": num(-100),
 	"shortcircuit_min_ham_score": str(""), "shortcircuit_max_spam_score": str(""),
 	"replace_tag": {kind: values}, "replace_pre": {kind: values}, "replace_inter": {kind: values}, "replace_post": {kind: values}, "replace_rules": {kind: words},
 	"replace_start": str("<"), "replace_end": str(">"),
 	"report_safe": num(1), "url_shortener": {kind: words}, "url_shortener_get": {kind: words}, "max_short_urls": num(10), "max_short_url_redirections": num(10),
-	"asn_lookup": {kind: words}, "asn_lookup_ipv6": {kind: words}, "asn_prefix": str("AS"),
+	"asn_prefix": str("AS"), "asn_use_dns": yes(true),
 	"textcat_max_languages": num(5), "textcat_optimal_ngrams": num(0), "textcat_max_ngrams": num(400), "textcat_acceptable_score": num(1.02),
 	"inactive_languages":   {kind: words},
 	"use_auto_welcomelist": yes(true), "auto_welcomelist_factor": num(0.5), "auto_welcomelist_ipv4_mask_len": num(16), "auto_welcomelist_ipv6_mask_len": num(48),
@@ -119,8 +116,8 @@ var options = map[string]option{
 
 // others are settings that are known and do nothing here: how SpamAssassin keeps its
 // files, locks them, starts processes, and asks other programs.
-var others = set(`lock_method dns_server clear_dns_servers dns_local_ports_permit dns_local_ports_avoid dns_local_ports_none dns_test_interval dns_options
-	clear_dns_query_restriction bayes_path bayes_file_mode bayes_store_module bayes_sql_dsn bayes_sql_username bayes_sql_password
+var others = set(`lock_method dns_local_ports_permit dns_local_ports_avoid dns_local_ports_none dns_test_interval dns_options
+	bayes_path bayes_file_mode bayes_store_module bayes_sql_dsn bayes_sql_username bayes_sql_password
 	bayes_sql_username_authorized bayes_sql_override_username user_scores_dsn user_scores_sql_username user_scores_sql_password
 	user_scores_sql_custom_query user_scores_ldap_username user_scores_ldap_password user_scores_fallback_to_global mbox_format_from_regex
 	geodb_module country_db_type geodb_options geodb_search_path country_db_path uri_country_db_path uri_country_db_isp_path
@@ -130,7 +127,7 @@ var others = set(`lock_method dns_server clear_dns_servers dns_local_ports_permi
 	spamcop_from_address spamcop_to_address spamcop_max_report_size spamcop_relayhost do_not_use_mail_spf do_not_use_mail_spf_query
 	url_shortener_cache_type url_shortener_cache_dsn url_shortener_cache_username url_shortener_cache_password url_shortener_cache_ttl
 	url_shortener_cache_autoclean url_shortener_loginfo url_shortener_timeout url_shortener_user_agent dmarc_save_reports
-	asn_use_geodb asn_prefer_geodb asn_use_dns test version_tag uridnsbl_timeout run_reuse_tests_only clear_asn_lookups`)
+	asn_use_geodb asn_prefer_geodb test version_tag uridnsbl_timeout run_reuse_tests_only`)
 
 func set(text string) map[string]bool {
 	out := map[string]bool{}

@@ -110,7 +110,7 @@ func wordRune(r rune) bool {
 func blankLines(s *scan.Scan, _ *conf.Rule, a []string) (float64, error) {
 	blank, lines := 0, 0
 	for _, chunk := range s.Mail.RawText() {
-		for _, line := range bytes.SplitAfter(chunk, []byte("\n")) {
+		for line := range bytes.Lines(chunk) {
 			lines++
 			if len(bytes.TrimSpace(line)) == 0 {
 				blank++

@@ -216,7 +216,7 @@ func freemailReplyTo(s *scan.Scan, r *conf.Rule, a []string) (float64, error) {
 	}
 	answers := reply
 	if arg(a, 0) == "reply" {
-		if len(reply) > 0 && !replyFree || len(reply) == 0 && !fromFree {
+		if len(reply) > 0 && !replyFree || !fromFree {
 			return 0, nil
 		}
 		if !replyFree {

@@ -19,7 +19,7 @@ var htmlEval = map[string]Func{
 	"html_tag_balance":          tagBalance,
 	"html_image_only":           ofHTML(imageOnly),
 	"html_image_ratio":          ofHTML(imageRatio),
-	"html_charset_faraway":      htmlFaraway,
+	"html_charset_faraway":      func(*scan.Scan, *conf.Rule, []string) (float64, error) { return 0, nil }, // SpamAssassin 4 gathers the charsets, and loses them
 	"html_tag_exists":           ofHTML(func(_ *scan.Scan, h *mail.HTML, a []string) bool { _, ok := h.Inside[arg(a, 0)]; return ok }),
 	"html_test":                 ofHTML(func(_ *scan.Scan, h *mail.HTML, a []string) bool { v, ok := h.Value(arg(a, 0)); return ok && v != 0 }),
 	"html_eval":                 htmlCompare,
@@ -105,27 +105,6 @@ func imageRatio(_ *scan.Scan, h *mail.HTML, a []string) bool {
 	}
 	r := float64(h.NonSpace) / float64(h.ImageArea)
 	return r > number(a, 0) && r <= number(a, 1)
-}
-
-func htmlFaraway(s *scan.Scan, _ *conf.Rule, _ []string) (float64, error) {
-	locales := strings.Fields(s.Rules.String("ok_locales"))
-	if slices.Contains(locales, "all") {
-		return 0, nil
-	}
-	for _, h := range s.Mail.HTMLs() {
-		good, bad := 0, 0
-		for _, c := range h.Charsets {
-			if charsetOK(c, locales) {
-				good++
-			} else {
-				bad++
-			}
-		}
-		if bad > 0 && bad >= good {
-			return 1, nil
-		}
-	}
-	return 0, nil
 }
 
 // textMatch compares texts of the HTML with a pattern; not looks for one that it does

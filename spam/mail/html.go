@@ -38,7 +38,6 @@ type HTML struct {
 	Scripts  [][]byte
 	Titles   []string
 	Anchors  []string // text between <a> and </a>
-	Charsets []string // of meta elements
 	Inside   map[string]int
 	// URIs are the links, by their absolute form.
 	URIs      map[string]*Link
@@ -379,11 +378,7 @@ func measure(s string, percent int) int {
 	return n
 }
 
-var (
-	goodFace    = regexp.MustCompile(`(?i)^\s*["'.]?[a-z ][a-z -]*[a-z]\d?["']?(?:,\s*["']?[a-z][a-z -]*[a-z]\d?["']?)*;?$`)
-	metaCharset = regexp.MustCompile(`(?i)\bcharset\s*=\s*["']?([^"']+)`)
-	contentType = regexp.MustCompile(`(?i)Content-Type`)
-)
+var goodFace = regexp.MustCompile(`(?i)^\s*["'.]?[a-z ][a-z -]*[a-z]\d?["']?(?:,\s*["']?[a-z][a-z -]*[a-z]\d?["']?)*;?$`)
 
 // look notes what rules ask of start tags.
 func (h *HTML) look(name string, attrs map[string]string) {
@@ -412,10 +407,6 @@ func (h *HTML) look(name string, attrs map[string]string) {
 	case "title":
 		h.title++
 		h.Titles = append(h.Titles, "")
-	case "meta":
-		if m := metaCharset.FindStringSubmatch(attrs["content"]); m != nil && contentType.MatchString(attrs["http-equiv"]) {
-			h.Charsets = append(h.Charsets, m[1])
-		}
 	}
 }
 

@@ -62,7 +62,7 @@ func BenchmarkStockBodyAll(b *testing.B) {
 
 func BenchmarkStockBodyFiltered(b *testing.B) {
 	rules, texts := bodyRules(b), paragraphs()
-	f := NewFilter(rules)
+	f := NewFilter(rules, NewCache(0))
 	var c Candidates
 	f.Scan(texts[0], &c)
 	tried := 0
@@ -86,7 +86,7 @@ func BenchmarkStockBodyFiltered(b *testing.B) {
 
 // The filter alone.
 func BenchmarkStockBodyScan(b *testing.B) {
-	f, texts := NewFilter(bodyRules(b)), paragraphs()
+	f, texts := NewFilter(bodyRules(b), NewCache(0)), paragraphs()
 	var c Candidates
 	f.Scan(texts[0], &c)
 	b.SetBytes(10 * 1024)

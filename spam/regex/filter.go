@@ -5,16 +5,24 @@ import (
 	"slices"
 )
 
-// Filter says which of many patterns can match a text, by one look at it: by
-// the literals that they need, and for those that need none by the bytes that
-// follow each other somewhere in a match. It is immutable, and can be used by
-// several goroutines.
+// Filter says which of many patterns can match a text: by the literals that they need,
+// and for those that need none by an automaton that accepts a little more than they do.
+// It is immutable but for its Cache, and can be used by several goroutines.
 type Filter struct {
 	set    *Set
 	tests  [][]test // by literal
 	wants  []uint8  // by pattern: bits of all its clauses
-	always []uint64 // patterns that nothing is known of
 	shapes []shapes
+	always []int32  // patterns that almost every text matches
+	dfas   []*dfa   // of patterns without literals
+	closer []closer // the order is that of their numbers
+}
+
+// closer is a pattern with an automaton of its own, which runs only if the sequence of
+// sets or the literals of the pattern are there.
+type closer struct {
+	id  int32
+	dfa *dfa
 }
 
 // test is a literal's part in a pattern's condition.
@@ -39,20 +47,43 @@ type Candidates struct {
 	got  []uint8
 	seen []int32
 	set  []uint64
+	work int // spent on making states
 }
+
+// Renew lets the scans that follow spend anew on making states.
+func (c *Candidates) Renew() { c.work = 0 }
 
 // minShapeBits is how rare a sequence of sets must be to be looked for.
 const minShapeBits = 5
 
-// NewFilter makes a filter; the number of a pattern is its index.
-func NewFilter(patterns []*Regexp) *Filter {
-	f := &Filter{wants: make([]uint8, len(patterns)), always: make([]uint64, (len(patterns)+63)/64)}
+// NewFilter makes a filter whose automata share a cache; the number of a pattern is its
+// index.
+func NewFilter(patterns []*Regexp, cache *Cache) *Filter {
+	f := &Filter{wants: make([]uint8, len(patterns))}
+	var plain, anchored, wild crew
 	var literals []Literal
 	number := map[Literal]int{}
+	look := func(id int, re *Regexp) {
+		f.closer = append(f.closer, closer{int32(id), newDFA([]*node{re.tree}, []int32{int32(id)}, cache)})
+	}
 	for id, re := range patterns {
 		if len(re.need.All) == 0 {
-			f.addShape(id, re)
+			switch {
+			case isCommon(re.tree):
+				f.always = append(f.always, int32(id))
+			case !isWild(re.tree):
+				plain.add(id, re)
+			case re.search.anchor == atStart:
+				anchored.add(id, re)
+			case f.addShape(id, re):
+				look(id, re)
+			default:
+				wild.add(id, re)
+			}
 			continue
+		}
+		if re.tree != nil {
+			look(id, re)
 		}
 		for i, clause := range re.need.All {
 			f.wants[id] |= 1 << i
@@ -69,15 +100,31 @@ func NewFilter(patterns []*Regexp) *Filter {
 		}
 	}
 	f.set = NewSet(literals)
+	for _, c := range []crew{plain, anchored, wild} {
+		if len(c.ids) > 0 {
+			f.dfas = append(f.dfas, newDFA(c.trees, c.ids, cache))
+		}
+	}
 	return f
 }
 
-// addShape finds room for a pattern without literals.
-func (f *Filter) addShape(id int, re *Regexp) {
+// crew are patterns that share an automaton: those of which few texts have a beginning,
+// those that start where the text does, and the rest. Together, they would have too
+// many states.
+type crew struct {
+	trees []*node
+	ids   []int32
+}
+
+func (c *crew) add(id int, re *Regexp) {
+	c.trees, c.ids = append(c.trees, re.tree), append(c.ids, int32(id))
+}
+
+// addShape finds room for the sequence of sets of a pattern, if it has one.
+func (f *Filter) addShape(id int, re *Regexp) bool {
 	sets := re.search.window
 	if len(sets) == 0 {
-		f.always[id/64] |= 1 << (id % 64)
-		return
+		return false
 	}
 	at := slices.IndexFunc(f.shapes, func(s shapes) bool { return s.number+len(sets) <= 64 })
 	if at < 0 {
@@ -85,6 +132,7 @@ func (f *Filter) addShape(id int, re *Regexp) {
 		f.shapes = append(f.shapes, shapes{})
 	}
 	f.shapes[at].add(int32(id), sets)
+	return true
 }
 
 func (s *shapes) add(id int32, sets []charset) {
@@ -109,18 +157,18 @@ func (s *shapes) scan(text []byte) uint64 {
 }
 
 // Scan finds the candidates in a text. Memory is allocated only when c is used
-// with this filter for the first time.
+// with a larger filter than before, and for states of automata.
 func (f *Filter) Scan(text []byte, c *Candidates) {
-	if len(c.got) != len(f.wants) {
-		c.got = make([]uint8, len(f.wants))
-		c.seen = make([]int32, 0, len(f.wants))
-		c.set = make([]uint64, len(f.always))
-	}
 	for _, id := range c.seen {
 		c.got[id] = 0
 	}
 	c.seen = c.seen[:0]
-	copy(c.set, f.always)
+	if len(c.got) < len(f.wants) {
+		c.got = make([]uint8, len(f.wants))
+	}
+	words := (len(f.wants) + 63) / 64
+	c.set = slices.Grow(c.set[:0], words)[:words]
+	clear(c.set)
 	f.set.Scan(text, func(literal int) {
 		for _, t := range f.tests[literal] {
 			f.note(c, t)
@@ -129,10 +177,29 @@ func (f *Filter) Scan(text []byte, c *Candidates) {
 	for i := range f.shapes {
 		s := &f.shapes[i]
 		for found := s.scan(text); found != 0; found &= found - 1 {
-			id := s.id[bits.TrailingZeros64(found)]
-			c.set[id/64] |= 1 << (id % 64)
+			c.add(s.id[bits.TrailingZeros64(found)])
 		}
 	}
+	for _, s := range f.closer {
+		if c.take(s.id) {
+			s.dfa.scan(text, c)
+		}
+	}
+	for _, id := range f.always {
+		c.add(id)
+	}
+	for _, d := range f.dfas {
+		d.scan(text, c)
+	}
+}
+
+func (c *Candidates) add(id int32) { c.set[id/64] |= 1 << (id % 64) }
+
+// take says whether a pattern is a candidate; then it is none any more.
+func (c *Candidates) take(id int32) bool {
+	was := c.set[id/64]&(1<<(id%64)) != 0
+	c.set[id/64] &^= 1 << (id % 64)
+	return was
 }
 
 func (f *Filter) note(c *Candidates, t test) {
@@ -146,7 +213,7 @@ func (f *Filter) note(c *Candidates, t test) {
 	got |= t.clause
 	c.got[t.pattern] = got
 	if got == f.wants[t.pattern] {
-		c.set[t.pattern/64] |= 1 << (t.pattern % 64)
+		c.add(t.pattern)
 	}
 }
 
@@ -161,11 +228,76 @@ func (c *Candidates) Each(do func(pattern int) bool) {
 	}
 }
 
-// Size is about how many bytes of memory the filter takes.
+// Size is about how many bytes of memory the filter takes, without its automata.
 func (f *Filter) Size() int {
 	n := f.set.Size() + len(f.wants) + len(f.shapes)*(256*8+64*4+24)
 	for _, t := range f.tests {
 		n += 24 + 8*len(t)
 	}
 	return n
+}
+
+// Limits of what is wild: a repetition of bytes that more than one in 2^wideBits of
+// text is, before anything of which one place in 2^rareBits has it.
+const (
+	wideBits = 2.6
+	rareBits = 7
+)
+
+// commonBits is how rare the matches of a pattern are that is not looked for before it
+// is run.
+const commonBits = 6
+
+// isCommon says whether almost every text matches.
+func isCommon(n *node) bool {
+	bits, _ := wildness(n, 0)
+	return bits < commonBits
+}
+
+// isWild says whether places of a pattern that many texts reach are in a repetition of
+// frequent bytes.
+func isWild(n *node) bool {
+	_, is := wildness(n, 0)
+	return is
+}
+
+// wildness is how rare what n matches is in text, in bits, behind something as rare as
+// before.
+func wildness(n *node, before float64) (after float64, is bool) {
+	switch n.kind {
+	case kSet:
+		return before + n.set.bits(), false
+	case kGroup, kAtomic:
+		return wildness(n.subs[0], before)
+	case kCat:
+		for _, s := range n.subs {
+			if before, is = wildness(s, before); is {
+				return before, true
+			}
+		}
+	case kAlt, kCond:
+		after = 1000
+		for _, s := range n.subs {
+			a, is := wildness(s, before)
+			if is {
+				return a, true
+			}
+			after = min(after, a)
+		}
+		return after, false
+	case kRepeat:
+		return wildRepeat(n, before)
+	case kBackref:
+		return before, before < rareBits
+	}
+	return before, false
+}
+
+func wildRepeat(n *node, before float64) (after float64, is bool) {
+	body, is := wildness(n.subs[0], before)
+	body -= before
+	if is || n.max > 2 && body < wideBits && before < rareBits {
+		return before, true
+	}
+	return before + body*float64(n.min), false
 }

@@ -17,6 +17,7 @@ type Regexp struct {
 	warnings  []SyntaxError
 	need      Condition
 	search    search
+	tree      *node // of a pattern without literals, or of many instructions: for filters
 }
 
 // ErrBudget is returned for a match that took more steps than it may take, or
@@ -76,8 +77,15 @@ func compileFlags(pattern, modifiers string, f flags) (*Regexp, error) {
 	}
 	re.need = needs(n)
 	re.search = newSearch(n, re.need)
+	if len(re.need.All) == 0 || len(prog.code) > maxLight {
+		re.tree = n
+	}
 	return re, nil
 }
+
+// maxLight is how many instructions a program may have to be run whenever its literals
+// are there; of others filters look closer first.
+const maxLight = 64
 
 // simplify merges alternatives of one byte each into a set.
 func simplify(n *node) *node {

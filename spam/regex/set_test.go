@@ -65,7 +65,7 @@ func TestFilterLeavesNothingOut(t *testing.T) {
 		}
 		patterns, trees = append(patterns, re), append(trees, tree)
 	}
-	f := NewFilter(patterns)
+	f := NewFilter(patterns, NewCache(0))
 	if f.Size() > 10<<20 {
 		t.Errorf("the filter of all stock rules takes %d KiB", f.Size()>>10)
 	}
@@ -99,7 +99,7 @@ func TestFilterLeavesNothingOut(t *testing.T) {
 }
 
 func TestFilterAllocatesNothing(t *testing.T) {
-	f := NewFilter([]*Regexp{mustCompile(t, "thank you", "i"), mustCompile(t, `\d{4}`, ""), mustCompile(t, `.`, "")})
+	f := NewFilter([]*Regexp{mustCompile(t, "thank you", "i"), mustCompile(t, `\d{4}`, ""), mustCompile(t, `.`, "")}, NewCache(0))
 	var c Candidates
 	text := english()
 	f.Scan(text, &c)
@@ -196,7 +196,7 @@ func FuzzMatch(f *testing.F) {
 			t.Fatalf("%q on %q: needs %v", pattern, text, re.Needs())
 		}
 		var c Candidates
-		NewFilter([]*Regexp{re}).Scan(text, &c)
+		NewFilter([]*Regexp{re}, NewCache(0)).Scan(text, &c)
 		if !bytes.Equal(binary(c.set), []byte{1}) {
 			t.Fatalf("%q on %q is no candidate", pattern, text)
 		}

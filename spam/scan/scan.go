@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"mtad/spam/ask"
 	"mtad/spam/bayes"
 	"mtad/spam/conf"
 	"mtad/spam/mail"
@@ -51,18 +52,13 @@ type Signature struct {
 // DMARC is a result of RFC 7489; Policy is "" if the domain has none.
 type DMARC struct{ Result, Policy string }
 
-// Resolver asks the DNS.
-type Resolver interface {
-	// Lookup gives the records of a type (A, TXT, ...) of a name; none is no error.
-	Lookup(ctx context.Context, name, rrtype string) ([]string, error)
-}
-
 // Settings are what all messages have in common.
 type Settings struct {
 	Rules     *conf.Ruleset
 	Redirects []uri.Redirect
-	Resolver  Resolver // nil: none is asked
-	Local     bool     // tests over the network are off
+	Resolver  ask.Resolver // nil: none is asked
+	Local     bool         // tests over the network are off
+	Blocks    Blocks
 
 	shared sync.Map
 	kept   atomic.Int64
@@ -92,6 +88,8 @@ type Scan struct {
 	Path    *relay.Path
 	Facts   Facts
 	Budget  *regex.Budget
+	Set     conf.ScoreSet // of the scores
+	Ask     *ask.Inquiry  // nil: the DNS is not asked
 	// Lists of addresses that FreeMail and others fill, by name, and whatever else a
 	// function keeps between its calls for one message.
 	Keep map[string]any
@@ -107,16 +105,17 @@ type Scan struct {
 	envDone  bool
 }
 
-// New begins a scan of a message.
+// New begins a scan of a message. It must be closed.
 func New(ctx context.Context, s *Settings, text []byte, f Facts, b *regex.Budget) *Scan {
 	m := mail.Parse(text, mail.Limits{Body: int(s.Rules.Number("body_part_scan_size")), RawBody: int(s.Rules.Number("rawbody_part_scan_size"))})
-	c := &Scan{Settings: s, Context: ctx, Mail: m, Facts: f, Budget: b, Keep: map[string]any{}, got: map[string][]string{}, tags: map[string][]string{}, meta: map[string]string{}}
+	c := &Scan{Settings: s, Context: ctx, Mail: m, Facts: f, Budget: b, Ask: s.inquiry(ctx), Keep: map[string]any{}, got: map[string][]string{}, tags: map[string][]string{}, meta: map[string]string{}}
 	if c.Facts.Now.IsZero() {
 		c.Facts.Now = time.Now()
 	}
 	c.Path = relay.Parse(m, relay.Networks{Trusted: s.Rules.Nets("trusted_networks"), Internal: s.Rules.Nets("internal_networks"), MSA: s.Rules.Nets("msa_networks"),
 		Origins: s.Rules.Words("originating_ip_headers")})
 	c.domainTags()
+	c.signerTags()
 	return c
 }
 

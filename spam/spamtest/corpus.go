@@ -17,10 +17,18 @@ type Message struct {
 
 // Corpus makes n messages in all the shapes that mail has: plain and HTML, with
 // attachments, forwarded, newsletters, phishing, broken. The same n and seed make the same messages.
-func Corpus(seed uint64, n int) []Message {
+func Corpus(seed uint64, n int) []Message { return corpus(seed, n, 1) }
+
+// LongCorpus is the same with longer texts and files: 10 KiB a message in the mean, for
+// what measures time.
+func LongCorpus(seed uint64, n int) []Message { return corpus(seed, n, longTimes) }
+
+const longTimes = 10
+
+func corpus(seed uint64, n, times int) []Message {
 	out := make([]Message, n)
 	for i := range out {
-		g := &maker{rand.New(rand.NewPCG(seed, uint64(i)))}
+		g := &maker{rand.New(rand.NewPCG(seed, uint64(i))), times}
 		kind := kinds[i%len(kinds)]
 		text := kind.make(g)
 		if g.one(12) {
@@ -35,9 +43,23 @@ func Corpus(seed uint64, n int) []Message {
 }
 
 // maker makes parts of messages.
-type maker struct{ r *rand.Rand }
+type maker struct {
+	r     *rand.Rand
+	times int // how much longer texts are than those of Corpus
+}
 
 func (g *maker) one(in int) bool { return g.r.IntN(in) == 0 }
+
+// sentence is one of a list; in long texts every second one is of its words in any order.
+func (g *maker) sentence(from []string) string {
+	s := g.pick(from)
+	if g.times == 1 || g.one(2) {
+		return s
+	}
+	words := strings.Fields(s + " " + g.pick(ham) + " " + g.pick(ham))
+	g.r.Shuffle(len(words), func(i, j int) { words[i], words[j] = words[j], words[i] })
+	return strings.Join(words[:len(words)/2], " ")
+}
 
 func (g *maker) pick(list []string) string { return list[g.r.IntN(len(list))] }
 

@@ -27,8 +27,8 @@ var spam = []string{
 
 func (g *maker) prose(from []string) string {
 	var b strings.Builder
-	for range g.n(1, 12) {
-		b.WriteString(g.pick(from))
+	for range g.n(1, 12) * g.times {
+		b.WriteString(g.sentence(from))
 		b.WriteString(g.pick([]string{" ", "\n", "\n\n", "  ", "\n \n", "\t"}))
 	}
 	if g.one(15) {
@@ -51,7 +51,7 @@ func (g *maker) html(from []string) string {
 	if !g.one(4) {
 		b.WriteString(g.pick([]string{"<!DOCTYPE html PUBLIC \"-//W3C//DTD HTML 4.01//EN\">\n<html><head><title>" + g.pick(from) + "</title></head><body>", "<html>\n<body bgcolor=\"" + g.color() + "\" text=" + g.color() + ">", "<HTML><HEAD>\n<META http-equiv=Content-Type content=\"text/html; charset=iso-8859-1\">\n<STYLE>p { color: red }</STYLE></HEAD>\n<BODY>", "<html><head><base href=\"http://base.example.com/dir/page.html\"></head><body>"}))
 	}
-	for range g.n(2, 14) {
+	for range g.n(2, 14) * g.times {
 		g.element(&b, from)
 	}
 	if !g.one(4) {
@@ -61,7 +61,7 @@ func (g *maker) html(from []string) string {
 }
 
 func (g *maker) element(b *strings.Builder, from []string) {
-	text := g.pick(from)
+	text := g.sentence(from)
 	switch g.n(0, 21) {
 	case 0:
 		fmt.Fprintf(b, "<p>%s</p>\n", text)
@@ -178,7 +178,7 @@ func (g *maker) file() string {
 		data = g.pick([]string{"%PDF-1.4\n1 0 obj\n<< /Type /Catalog /Pages 2 0 R >>\nendobj\n/MediaBox [0 0 612 792]\n/URI (http://pdf.example.com/x)\n%%EOF\n", "PK\x03\x04data", "MZ\x90\x00", "BEGIN:VCARD\nFN:John\nEND:VCARD\n"})
 	}
 	name := g.pick([]string{"photo", "invoice", "document", "r\u00e9sum\u00e9", "setup"}) + "." + g.pick([]string{ext, "exe", "html", "pdf.exe", "doc"})
-	return fmt.Sprintf("Content-Type: %s; name=\"%s\"\nContent-Transfer-Encoding: base64\nContent-Disposition: %s; filename=\"%s\"\nContent-ID: <image001@x>\n\n%s", kind, name, g.pick([]string{"attachment", "inline"}), name, encode(data+strings.Repeat("data\x00", g.n(0, 200)), "", "base64"))
+	return fmt.Sprintf("Content-Type: %s; name=\"%s\"\nContent-Transfer-Encoding: base64\nContent-Disposition: %s; filename=\"%s\"\nContent-ID: <image001@x>\n\n%s", kind, name, g.pick([]string{"attachment", "inline"}), name, encode(data+strings.Repeat("data\x00", g.n(0, 200)*g.times), "", "base64"))
 }
 
 func (g *maker) attachment() []byte {

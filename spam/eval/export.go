@@ -1,0 +1,76 @@
+package eval
+
+import (
+	"strings"
+
+	"mtad/spam/regex"
+	"mtad/spam/scan"
+)
+
+// This file has what the functions that ask the DNS (package netrule) share with those
+// of this package.
+
+// NoDKIM is why a rule about signatures is unknown.
+const NoDKIM = noDKIM
+
+// Arg gives an argument, "" if it is not there.
+func Arg(args []string, i int) string { return arg(args, i) }
+
+// Text is what Scan.Joined gives, or "".
+func Text(s *scan.Scan, what string) string { return text(s, what) }
+
+// Lower gives texts in small letters.
+func Lower(in []string) []string { return lower(in) }
+
+// IsIPv4 reports whether a text is an address of IP version 4.
+func IsIPv4(s string) bool { return isIPv4(s) }
+
+// Pattern compiles a pattern of an argument, once.
+func Pattern(s *scan.Scan, pattern string) (*regex.Regexp, error) { return compiled(s, pattern) }
+
+// AuthorDomains are the domains of the From field's addresses.
+func AuthorDomains(s *scan.Scan) []string { return authorDomains(s) }
+
+// Signer is the domain that a signature says it is of.
+func Signer(d scan.Signature) string { return signer(d) }
+
+// DomainListed compares a domain with one of a list: "*.example.com" is what is below it.
+func DomainListed(want, domain string) bool { return sdid(want, domain) }
+
+// RoleAddress reports whether an address is no person's.
+func RoleAddress(email string) bool { return roleAddress.MatchString(email) }
+
+// DomainPart is the domain of an address, in ASCII.
+func DomainPart(email string) string { return domainPart(email) }
+
+// MailAddresses are the addresses in a text.
+func MailAddresses(s *scan.Scan, text string) (out []string) {
+	for _, e := range emailForm.FindAllString(text, 1000) {
+		if i := strings.IndexByte(e, '@'); i <= 64 && s.Rules.Domains().Valid(domainPart(e)) {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// WithoutLinks leaves out links that have addresses in them.
+func WithoutLinks(text string) string { return linkWithAt.ReplaceAllString(text, " ") }
+
+// WithoutQuoted leaves out addresses of whom a text quotes: in "<>", or before "wrote:".
+func WithoutQuoted(text string) string {
+	var b strings.Builder
+	at := 0
+	for _, m := range emailForm.FindAllStringIndex(text, -1) {
+		q := quotedFrom.FindStringSubmatchIndex(text[m[1]:])
+		if m[0] < at || q == nil || strings.HasSuffix(strings.ToLower(text[:m[0]]), "mailto:") || q[2] >= 0 && contactWay.MatchString(text[m[1]+q[2]:m[1]+q[3]]) {
+			continue
+		}
+		start := m[0]
+		if start > at && text[start-1] == '<' {
+			start--
+		}
+		b.WriteString(text[at:start] + " ")
+		at = m[1] + q[1]
+	}
+	return b.String() + text[at:]
+}

@@ -1,0 +1,452 @@
+package regex
+
+import "slices"
+
+// nfa is what patterns at most accept, as one automaton without memory: it finds a
+// match of a pattern in every text that has one, and in some others.
+type nfa struct {
+	states   []nstate
+	starts   []int32
+	bases    []int32    // by pattern: its first state
+	class    [256]uint8 // of a byte: those of one class are in the same sets
+	member   []byte     // by class: one of its bytes
+	first    [contexts][]([]int32)
+	looks    bool // it looks at the bytes around a place
+	anchored bool // a match starts where the text does
+	free     []int32
+	unfolded int // turns of a repetition that are told apart
+	inner    int // the same, within a repetition
+	sets     map[charset]*charset
+	base     int // where the states of the pattern begin that is being added
+}
+
+// nstate is a state. What it does with x and y depends on its kind.
+type nstate struct {
+	kind nkind
+	look assertion // nLook
+	x, y int32     // where it goes on; negative is nowhere. Of nAccept, x is the pattern
+	set  *charset  // nByte
+}
+
+type nkind uint8
+
+const (
+	nSplit  nkind = iota // x and y
+	nByte                // x behind a byte of set
+	nLook                // x if the assertion holds
+	nAccept              // pattern x matches
+)
+
+// context is what stands beside a place.
+type context uint8
+
+const (
+	edge context = iota // nothing: the text begins or ends
+	lineEnd
+	wordByte
+	otherByte
+	contexts
+)
+
+func contextOf(c byte) context {
+	switch {
+	case c == '\n':
+		return lineEnd
+	case wordsASCII.has(c):
+		return wordByte
+	}
+	return otherByte
+}
+
+// maxStates is how many states a pattern may have, about. What is behind them is
+// taken to match.
+const maxStates = 60000
+
+// turns are how many turns of a repetition are told apart, and how many of one within
+// another: the first that need no more than maxStates are taken.
+var turns = [][2]int{{10, 10}, {6, 3}, {3, 2}, {3, 1}, {2, 1}, {1, 1}}
+
+// newNFA makes the automaton of patterns. Their numbers are their places.
+func newNFA(trees []*node) *nfa {
+	a := &nfa{sets: map[charset]*charset{}}
+	for id, tree := range trees {
+		a.base = len(a.states)
+		a.bases = append(a.bases, int32(a.base))
+		for _, n := range turns {
+			a.states = a.states[:a.base]
+			a.unfolded, a.inner = n[0], n[1]
+			a.node(tree)
+			if len(a.states)-a.base < maxStates {
+				break
+			}
+		}
+		a.add(nstate{kind: nAccept, x: int32(id), y: -1})
+		a.starts = append(a.starts, int32(a.base))
+	}
+	a.drop(len(trees))
+	a.classes()
+	a.anchored = true
+	var w walk
+	for prev := range contexts {
+		w.begin(len(a.states))
+		a.end(&w, a.starts, prev)
+		a.anchored = a.anchored && (prev == edge || len(w.found) == 0)
+		a.first[prev] = make([][]int32, len(a.member))
+		for c := range a.member {
+			w.begin(len(a.states))
+			a.step(&w, a.starts, prev, uint8(c))
+			a.first[prev][c] = slices.Clone(w.sorted())
+			a.anchored = a.anchored && (prev == edge || len(w.found) == 0)
+		}
+	}
+	return a
+}
+
+// drop leaves out patterns that match without a byte: they match everywhere.
+func (a *nfa) drop(patterns int) {
+	var w walk
+	a.free = make([]int32, 0, patterns)
+	a.starts = slices.DeleteFunc(a.starts, func(s int32) bool {
+		for prev := range contexts {
+			for next := range contexts {
+				w.begin(len(a.states))
+				a.closure(&w, s, prev, next)
+				if i := slices.IndexFunc(w.found, func(s int32) bool { return a.states[s].kind == nAccept }); i >= 0 {
+					a.free = append(a.free, a.states[w.found[i]].x)
+					return true
+				}
+			}
+		}
+		return false
+	})
+}
+
+// add adds a state, and says which.
+func (a *nfa) add(s nstate) int32 {
+	a.states = append(a.states, s)
+	return int32(len(a.states) - 1)
+}
+
+func (a *nfa) here() int32 { return int32(len(a.states)) }
+
+// node adds what n accepts; it leads to the state behind it. Lookarounds are taken to
+// hold.
+func (a *nfa) node(n *node) {
+	if len(a.states)-a.base >= maxStates {
+		return // so what would follow matches
+	}
+	switch n.kind {
+	case kSet:
+		a.add(nstate{kind: nByte, set: a.set(n.set), x: a.here() + 1, y: -1})
+	case kCat:
+		for _, s := range n.subs {
+			a.node(s)
+		}
+	case kGroup, kAtomic:
+		a.node(n.subs[0])
+	case kAlt:
+		a.either(factor(n.subs))
+	case kCond:
+		a.either(n.subs[len(n.subs)-2:])
+	case kRepeat:
+		a.repeat(n)
+	case kBackref:
+		a.loop(&node{kind: kSet, set: allBytes})
+	case kAssert:
+		if n.assert < aLatinBoundary {
+			a.looks = true
+			a.add(nstate{kind: nLook, look: n.assert, x: a.here() + 1, y: -1})
+		}
+	case kFail:
+		a.add(nstate{x: -1, y: -1})
+	}
+}
+
+func (a *nfa) either(subs []*node) {
+	var ends []int32
+	for i, s := range subs {
+		split := int32(-1)
+		if i < len(subs)-1 {
+			split = a.add(nstate{x: a.here() + 1, y: -1})
+		}
+		a.node(s)
+		ends = append(ends, a.add(nstate{x: -1, y: -1}))
+		if split >= 0 {
+			a.states[split].y = a.here()
+		}
+	}
+	for _, e := range ends {
+		a.states[e].x = a.here()
+	}
+}
+
+// factor joins alternatives that begin with the same set, and those that are one.
+// Their order does not matter here.
+func factor(subs []*node) []*node {
+	var order []charset
+	rest := map[charset][]*node{}
+	var out []*node
+	var ones charset
+	for _, s := range subs {
+		first, others := s, []*node(nil)
+		if s.kind == kCat && len(s.subs) > 0 {
+			first, others = s.subs[0], s.subs[1:]
+		}
+		switch {
+		case first.kind != kSet:
+			out = append(out, s)
+		case len(others) == 0:
+			ones.union(first.set)
+		default:
+			if rest[first.set] == nil {
+				order = append(order, first.set)
+			}
+			rest[first.set] = append(rest[first.set], &node{kind: kCat, subs: others})
+		}
+	}
+	for _, set := range order {
+		then := rest[set]
+		if len(then) > 1 {
+			then = []*node{{kind: kAlt, subs: then}}
+		}
+		out = append(out, &node{kind: kCat, subs: []*node{{kind: kSet, set: set}, then[0]}})
+	}
+	if ones != (charset{}) {
+		out = append(out, &node{kind: kSet, set: ones})
+	}
+	return out
+}
+
+func (a *nfa) set(s charset) *charset {
+	p := a.sets[s]
+	if p == nil {
+		p = &s
+		a.sets[s] = p
+	}
+	return p
+}
+
+// loop adds n any number of times.
+func (a *nfa) loop(n *node) {
+	split := a.add(nstate{x: a.here() + 1})
+	a.node(n)
+	a.add(nstate{x: split, y: -1})
+	a.states[split].y = a.here()
+}
+
+// repeat adds the turns that are told apart one by one; more of them are taken to be
+// any number.
+func (a *nfa) repeat(n *node) {
+	if n.max == 0 {
+		return
+	}
+	apart := a.unfolded
+	a.unfolded = a.inner
+	defer func() { a.unfolded = apart }()
+	if n.subs[0].kind == kSet {
+		apart = max(apart, 8)
+	}
+	last := a.here()
+	for range min(n.min, apart) {
+		last = a.here()
+		a.node(n.subs[0])
+	}
+	switch {
+	case n.min > 0 && (n.min > apart || n.max-n.min > apart):
+		again := a.add(nstate{x: last})
+		a.states[again].y = a.here()
+	case n.max-n.min > apart:
+		a.loop(n.subs[0])
+	default:
+		var splits []int32
+		for range n.max - n.min {
+			splits = append(splits, a.add(nstate{x: a.here() + 1}))
+			a.node(n.subs[0])
+		}
+		for _, s := range splits {
+			a.states[s].y = a.here()
+		}
+	}
+}
+
+// classes puts bytes together that are in the same sets, and in the same context if
+// that matters.
+func (a *nfa) classes() {
+	number := 1
+	refine := func(set *charset) {
+		split := map[uint8]uint8{} // class to that of its bytes in the set
+		var size, in [256]int
+		for c := range 256 {
+			size[a.class[c]]++
+			if set.has(byte(c)) {
+				in[a.class[c]]++
+			}
+		}
+		set.each(func(c byte) {
+			old := a.class[c]
+			if in[old] == size[old] {
+				return
+			}
+			if _, ok := split[old]; !ok {
+				split[old] = uint8(number)
+				number++
+			}
+			a.class[c] = split[old]
+		})
+	}
+	for set := range a.sets {
+		refine(&set)
+	}
+	if a.looks {
+		newline := single('\n')
+		refine(&newline)
+		refine(&wordsASCII)
+	}
+	a.sets = nil
+	a.member = make([]byte, number)
+	for c := range 256 {
+		a.member[a.class[c]] = byte(c)
+	}
+}
+
+// walk gathers states.
+type walk struct {
+	mark   []uint32 // by state: the round in which it was last reached
+	round  uint32
+	todo   []int32
+	found  []int32 // those reached with something to do: bytes, looks that wait, accepts
+	before []int32 // those of the place before
+	work   int     // states looked at, of all rounds
+}
+
+func (w *walk) begin(states int) {
+	if len(w.mark) != states {
+		w.mark, w.round = make([]uint32, states), 0
+	}
+	w.again()
+	w.found = w.found[:0]
+}
+
+// again forgets which states were reached.
+func (w *walk) again() {
+	if w.round++; w.round == 0 {
+		clear(w.mark)
+		w.round = 1
+	}
+}
+
+// sorted are the states found, each once.
+func (w *walk) sorted() []int32 {
+	slices.Sort(w.found)
+	w.found = slices.Compact(w.found)
+	return w.found
+}
+
+// unknown stands for a byte that is not known yet.
+const unknown = contexts
+
+// closure finds what can be reached from a state without a byte. Assertions wait if
+// what follows is unknown.
+func (a *nfa) closure(w *walk, from int32, prev, next context) {
+	w.todo = append(w.todo[:0], from)
+	for len(w.todo) > 0 {
+		at := w.todo[len(w.todo)-1]
+		w.todo = w.todo[:len(w.todo)-1]
+		if at < 0 || w.mark[at] == w.round {
+			continue
+		}
+		w.mark[at] = w.round
+		w.work++
+		switch s := &a.states[at]; s.kind {
+		case nSplit:
+			w.todo = append(w.todo, s.y, s.x)
+		case nLook:
+			if next == unknown {
+				w.found = append(w.found, at)
+			} else if holds(s.look, prev, next) {
+				w.todo = append(w.todo, s.x)
+			}
+		default:
+			w.found = append(w.found, at)
+		}
+	}
+}
+
+// holds says whether an assertion can hold between two contexts.
+func holds(a assertion, prev, next context) bool {
+	switch a {
+	case aTextStart:
+		return prev == edge
+	case aLineStart:
+		return prev == edge || prev == lineEnd
+	case aTextEnd:
+		return next == edge
+	case aLastEnd, aLineEnd:
+		return next == edge || next == lineEnd
+	case aBoundary:
+		return (prev == wordByte) != (next == wordByte)
+	case aNoBoundary:
+		return (prev == wordByte) == (next == wordByte)
+	}
+	return true
+}
+
+// step finds where a byte of a class leads from states, behind a context. What
+// matches before the byte is found too.
+func (a *nfa) step(w *walk, from []int32, prev context, class uint8) {
+	c := a.member[class]
+	next := contextOf(c)
+	start := len(w.found)
+	w.again()
+	for _, s := range from {
+		switch a.states[s].kind {
+		case nByte:
+			w.found = append(w.found, s)
+		case nAccept: // it was found before
+		default:
+			a.closure(w, s, prev, next)
+		}
+	}
+	w.before = append(w.before[:0], w.found[start:]...)
+	w.found = w.found[:start]
+	w.again()
+	for _, s := range w.before {
+		n := &a.states[s]
+		w.work++
+		switch {
+		case n.kind == nAccept:
+			w.found = append(w.found, s)
+		case n.set.has(c):
+			a.closure(w, n.x, next, unknown)
+		}
+	}
+}
+
+// accepted finds which patterns match in a set of states, and takes their other states
+// out of it: whoever gets here knows that they match.
+func (a *nfa) accepted(set []int32) (patterns, rest []int32) {
+	for _, s := range set {
+		if n := &a.states[s]; n.kind == nAccept {
+			patterns = append(patterns, n.x)
+		}
+	}
+	if patterns == nil {
+		return nil, set
+	}
+	return patterns, slices.DeleteFunc(set, func(s int32) bool {
+		p, found := slices.BinarySearch(a.bases, s)
+		if !found {
+			p--
+		}
+		return slices.Contains(patterns, int32(p))
+	})
+}
+
+// end finds which patterns match where the text ends.
+func (a *nfa) end(w *walk, from []int32, prev context) {
+	w.again()
+	for _, s := range from {
+		a.closure(w, s, prev, edge)
+	}
+	w.found = slices.DeleteFunc(w.found, func(s int32) bool { return a.states[s].kind != nAccept })
+}

@@ -1,0 +1,107 @@
+package spam_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mtad/internal/mtatest"
+	"mtad/spam"
+	"mtad/spam/conf"
+	"mtad/spam/scan"
+	"mtad/spam/spamtest"
+)
+
+const circuitRules = `
+loadplugin Mail::SpamAssassin::Plugin::Shortcircuit
+header SC_FREE Subject =~ /free/i
+shortcircuit SC_FREE spam
+header SC_LIST exists:List-Id
+score SC_LIST -2
+shortcircuit SC_LIST ham
+body SC_BODY /lottery|prescription/i
+score SC_BODY 3
+priority SC_BODY -150
+shortcircuit SC_BODY on
+meta SC_META __HAS_X_MAILER && SC_PART
+score SC_META -0.5
+priority SC_META -60
+shortcircuit SC_META on
+uri SC_PART /example/
+score SC_PART 0.3
+header SC_OFF exists:Date
+shortcircuit SC_OFF spam
+shortcircuit SC_OFF off
+`
+
+// TestShortcircuitAsPerl compares the hits and scores of checks that a hit may end.
+func TestShortcircuitAsPerl(t *testing.T) {
+	mtatest.Program(t, "spamassassin")
+	site := netSite(t, circuitRules)
+	rs, err := conf.Load([]string{spamtest.Stock, site}, conf.Options{Local: true})
+	mtatest.Check(t, err)
+	if len(rs.Problems) > 0 {
+		t.Error(rs.Problems)
+	}
+	e, o := spam.New(rs, spam.Options{}), spamtest.Start(t, ".", spamtest.Stock, site)
+	path := filepath.Join(t.TempDir(), "message")
+	cut := map[string]int{}
+	n := 60
+	if mtatest.Race {
+		n = 20
+	}
+	for _, m := range spamtest.Corpus(*agreementSeed, max(n, *agreementSize-40)) {
+		mtatest.Check(t, os.WriteFile(path, m.Text, 0o600))
+		var v verdict
+		o.Ask(t, "check "+path, &v)
+		r := e.Check(context.Background(), m.Text, scan.Facts{})
+		cut[r.Shortcircuit]++
+		compareHits(t, m.Name, r, &v, func(rule string) bool { return rule != "__HAS_ANY_EMAIL" }, map[string]int{})
+		if d := r.Score - v.Score; d > 0.01 || d < -0.01 {
+			t.Errorf("%s: %.4f, SpamAssassin %.4f", m.Name, r.Score, v.Score)
+		}
+	}
+	if cut["spam"] == 0 || cut[""] == 0 || cut["ham"] == 0 {
+		t.Errorf("ended: %v", cut)
+	}
+}
+
+// TestShortcircuitScore: a score beyond bounds ends the check at the next hit.
+func TestShortcircuitScore(t *testing.T) {
+	rs := conf.Parse("x.cf", `loadplugin Mail::SpamAssassin::Plugin::Shortcircuit
+shortcircuit_max_spam_score 4
+shortcircuit_min_ham_score -1
+header A exists:A
+score A 5
+header B exists:B
+score B -2
+body C /x/
+uri D /example/
+rawbody E /x/
+util_rb_tld com
+`, conf.Options{})
+	e := spam.New(rs, spam.Options{})
+	for text, want := range map[string]string{
+		"A: 1\n\nx http://example.com/\n": "A,C,SHORTCIRCUIT 6.001 spam", "B: 1\n\nx http://example.com/\n": "B,C,SHORTCIRCUIT -1.001 ham", "S: 1\n\nx http://example.com/\n": "C,D,E 3 ",
+	} {
+		r := e.Check(t.Context(), []byte(text), scan.Facts{})
+		if got := fmt.Sprint(strings.Join(r.Names(), ","), " ", r.Score, " ", r.Shortcircuit); got != want {
+			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+	}
+}
+
+// TestShortcircuitTags: what templates say of it.
+func TestShortcircuitTags(t *testing.T) {
+	rs := conf.Parse("x.cf", circuitRules+"add_header all SC _SC_ _SCRULE_ _SCTYPE_\n", conf.Options{})
+	e := spam.New(rs, spam.Options{})
+	for text, want := range map[string]string{"Subject: free\n\nx\n": "SC_FREE (spam) SC_FREE spam", "Subject: x\n\nlottery\n": "SC_BODY (spam) SC_BODY spam", "Subject: x\n\nx\n": "no none no"} {
+		r := e.Check(t.Context(), []byte(text), scan.Facts{})
+		if h := r.Report(spam.Host{}).Headers(); !strings.Contains(h, "X-Spam-SC: "+want+"\n") {
+			t.Errorf("%q: %s\nwants %s", text, h, want)
+		}
+	}
+}
