@@ -211,6 +211,9 @@ func (c *check) got(r *rule, v float64) {
 
 // full reports whether a rule needs no more hits.
 func (c *check) full(r *rule) bool {
+	if r.off {
+		return true
+	}
 	n := c.value[r.id]
 	if !r.Flags.Multiple {
 		return n > 0
@@ -280,13 +283,14 @@ func (c *check) headers(h *headGroup) {
 	text := []byte(value)
 	h.filter.Scan(text, &c.cand)
 	c.cand.Each(func(i int) bool {
-		if r := h.rules[i]; !r.Header.Negate && (ok || !r.Header.HasUnset) {
+		if r := h.rules[i]; !r.off && !r.Header.Negate && (ok || !r.Header.HasUnset) {
 			c.pattern(r, r.re, text)
 		}
 		return true
 	})
 	for _, r := range h.rules {
 		switch {
+		case r.off:
 		case r.Header.HasUnset && !ok:
 			c.compared(r, []byte(r.Header.Unset))
 		case r.Header.Negate:
@@ -338,6 +342,9 @@ func (c *check) result() *Result {
 	}
 	out.Score = math.Round(out.Score*1000) / 1000
 	for r, why := range c.why {
+		if r.off {
+			continue
+		}
 		out.Unknown = append(out.Unknown, Unknown{r.Name, why})
 	}
 	sort.Slice(out.Unknown, func(i, j int) bool { return out.Unknown[i].Rule < out.Unknown[j].Rule })

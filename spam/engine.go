@@ -23,6 +23,7 @@ const Version = "4.0.1"
 // Engine is a ruleset made ready. It is immutable and may be shared.
 type Engine struct {
 	settings *scan.Settings
+	options  Options
 	set      conf.ScoreSet
 	rules    []*rule
 	byName   map[string]*rule
@@ -65,6 +66,7 @@ type rule struct {
 	call   eval.Func
 	deps   []*rule // of a meta, by the place of their names in Expr.Rules
 	dead   bool    // a meta that can never be decided: it depends on one that has no score
+	off    bool    // it has no score, and is there for a filter that is shared with who has one
 }
 
 // group are rules that look at the same texts.
@@ -89,15 +91,27 @@ func New(rs *conf.Ruleset, o Options) *Engine {
 	if o.Net {
 		set |= conf.WithNet
 	}
-	e := newEngine(&scan.Settings{Rules: rs, Resolver: o.Resolver, Local: !o.Net}, o, set, nil)
+	e := newEngine(&scan.Settings{Rules: rs, Resolver: o.Resolver, Local: !o.Net, Blocks: &scan.Blocks{}}, o, set, nil)
 	e.teach(o)
 	return e
+}
+
+// With is the engine with a user's preferences (Mail::SpamAssassin::Conf, "user
+// preferences") laid on its rules: scores, lists, what is required. name is for
+// Problems, which are those of the preferences alone. What stays as it is, is shared.
+func (e *Engine) With(name, preferences string) *Engine {
+	rs := e.settings.Rules.WithUser(name, preferences, conf.Options{Local: e.settings.Local})
+	u := newEngine(e.settings.With(rs), e.options, e.set, e)
+	if e.taught != nil && u.teaches() {
+		u.taught = newEngine(u.settings, e.options, e.taught.set, e.taught)
+	}
+	return u
 }
 
 // newEngine makes rules ready with one set of scores. What like has of the same rules is
 // used again.
 func newEngine(settings *scan.Settings, o Options, set conf.ScoreSet, like *Engine) *Engine {
-	e := &Engine{settings: settings, set: set, byName: map[string]*rule{}, cannot: map[string]string{}}
+	e := &Engine{settings: settings, options: o, set: set, byName: map[string]*rule{}, cannot: map[string]string{}}
 	for _, r := range settings.Rules.Rules() {
 		x := &rule{Rule: r, id: len(e.rules), score: settings.Rules.Score(r.Name, e.set)}
 		e.rules = append(e.rules, x)
@@ -105,12 +119,11 @@ func newEngine(settings *scan.Settings, o Options, set conf.ScoreSet, like *Engi
 	}
 	if like == nil {
 		e.cache = regex.NewCache(0)
-		e.compile()
 		e.redirects()
 	} else {
 		e.cache = like.cache
-		e.compiled(like)
 	}
+	e.compile(e.compiled(like))
 	if stages := e.priorities(); stages != nil {
 		for _, x := range stages {
 			s := *e
@@ -145,9 +158,12 @@ func (e *Engine) fill(rules []*rule, o Options, like *Engine) {
 	heads := map[string]*headGroup{}
 	e.body, e.raw, e.full, e.uris = &group{}, &group{}, &group{}, &group{}
 	for _, r := range rules {
-		if r.score != 0 && e.cannot[r.Name] == "" && e.runs(r) {
-			e.place(r, heads, o)
+		off := r.score == 0
+		if e.cannot[r.Name] != "" || !e.runs(r) || off && !like.filters(r) {
+			continue
 		}
+		r.off = off
+		e.place(r, heads, o)
 	}
 	for _, what := range slices.Sorted(maps.Keys(heads)) {
 		e.headers = append(e.headers, *heads[what])
@@ -173,6 +189,22 @@ func (e *Engine) ready(like *Engine) {
 	e.uris.ready(e.cache, like.uris)
 }
 
+// filters reports whether a rule is among those of a filter.
+func (e *Engine) filters(r *rule) bool {
+	if e == nil || r.re == nil || r.Wants != nil || r.Priority == capturePriority {
+		return false
+	}
+	like := e.byName[r.Name]
+	if like == nil || like.re != r.re || like.score == 0 && !like.off {
+		return false
+	}
+	switch r.Type {
+	case conf.Header, conf.Body, conf.RawBody, conf.Full, conf.URI:
+		return true
+	}
+	return false
+}
+
 // runs reports whether the options let a rule run.
 func (e *Engine) runs(r *rule) bool {
 	if r.Type == conf.Meta {
@@ -181,8 +213,32 @@ func (e *Engine) runs(r *rule) bool {
 	return (!r.Flags.Net || e.set&conf.WithNet != 0) && (!r.Flags.Learn || e.set&conf.WithBayes != 0)
 }
 
-// compile compiles all patterns, on all processors.
-func (e *Engine) compile() {
+// capturePriority is that of rules which set captures, and so run first.
+const capturePriority = -10000
+
+// compiled takes the patterns of another engine for the same rules, and gives the rules
+// that it has not.
+func (e *Engine) compiled(like *Engine) []*rule {
+	if like == nil {
+		return e.rules
+	}
+	var others []*rule
+	for _, r := range e.rules {
+		l := like.byName[r.Name]
+		if l == nil || l.Rule != r.Rule {
+			others = append(others, r)
+			continue
+		}
+		r.re, r.detail = l.re, l.detail
+		if why := like.cannot[r.Name]; why != "" {
+			e.cannot[r.Name] = why
+		}
+	}
+	return others
+}
+
+// compile compiles the patterns of rules, on all processors.
+func (e *Engine) compile(rules []*rule) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	next := make(chan *rule)
@@ -197,7 +253,7 @@ func (e *Engine) compile() {
 			}
 		})
 	}
-	for _, r := range e.rules {
+	for _, r := range rules {
 		next <- r
 	}
 	close(next)
@@ -243,7 +299,7 @@ func (e *Engine) place(r *rule, heads map[string]*headGroup, o Options) {
 	case r.Wants != nil:
 		e.template = append(e.template, r)
 		return
-	case r.Priority == -10000 && r.re != nil:
+	case r.Priority == capturePriority && r.re != nil:
 		e.captures = append(e.captures, r)
 		return
 	}
@@ -293,7 +349,7 @@ func (e *Engine) place(r *rule, heads map[string]*headGroup, o Options) {
 
 // ready makes the filter of a group, or takes that of one with the same rules.
 func (g *group) ready(cache *regex.Cache, like *group) {
-	if like != nil && like.filter != nil && slices.EqualFunc(g.rules, like.rules, func(a, b *rule) bool { return a.id == b.id }) {
+	if like != nil && like.filter != nil && slices.EqualFunc(g.rules, like.rules, func(a, b *rule) bool { return a.re == b.re }) {
 		g.filter = like.filter
 		return
 	}

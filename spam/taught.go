@@ -15,21 +15,15 @@ import (
 // teach makes the engine's other half: the same rules with the scores they have when
 // there is Bayes. What is alike is shared.
 func (e *Engine) teach(o Options) {
-	rs := e.settings.Rules
-	if !o.Bayes || !rs.Bool("use_learner") || !rs.Bool("use_bayes") || !rs.Bool("use_bayes_rules") {
-		return
+	if o.Bayes && e.teaches() {
+		e.taught = newEngine(e.settings, o, e.set|conf.WithBayes, e)
 	}
-	e.taught = newEngine(e.settings, o, e.set|conf.WithBayes, e)
 }
 
-// compiled takes the patterns of another engine for the same rules.
-func (e *Engine) compiled(like *Engine) {
-	for i, r := range e.rules {
-		r.re, r.detail = like.rules[i].re, like.rules[i].detail
-	}
-	for name, why := range like.cannot {
-		e.cannot[name] = why
-	}
+// teaches reports whether the rules let Bayes count.
+func (e *Engine) teaches() bool {
+	rs := e.settings.Rules
+	return rs.Bool("use_learner") && rs.Bool("use_bayes") && rs.Bool("use_bayes_rules")
 }
 
 // half is the half that judges a message: the one with Bayes if enough was learned.

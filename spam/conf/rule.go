@@ -73,6 +73,8 @@ type Rule struct {
 	// Wants are templates of captures in Pattern, "NAME" of "%{NAME}", that other
 	// rules must have set.
 	Wants []string
+
+	replaced bool // its tags (replace_rules)
 }
 
 // HeaderTest is what a header or mimeheader rule compares.

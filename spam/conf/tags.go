@@ -15,7 +15,7 @@ const maxPattern = 1 << 18
 func (p *parser) replaceTags() {
 	for _, name := range p.words["replace_rules"] {
 		r := p.rules[name]
-		if r == nil || r.Pattern == "" {
+		if r == nil || r.Pattern == "" || r.replaced {
 			continue
 		}
 		text := p.expandTags(r.Pattern)
@@ -29,7 +29,7 @@ func (p *parser) replaceTags() {
 			continue
 		}
 		changed := *r
-		changed.Pattern = text
+		changed.Pattern, changed.replaced = text, true
 		p.rules[name] = &changed
 	}
 }

@@ -58,10 +58,15 @@ type Settings struct {
 	Redirects []uri.Redirect
 	Resolver  ask.Resolver // nil: none is asked
 	Local     bool         // tests over the network are off
-	Blocks    Blocks
+	Blocks    *Blocks
 
 	shared sync.Map
 	kept   atomic.Int64
+}
+
+// With are the settings with other rules, a user's.
+func (s *Settings) With(rs *conf.Ruleset) *Settings {
+	return &Settings{Rules: rs, Redirects: s.Redirects, Resolver: s.Resolver, Local: s.Local, Blocks: s.Blocks}
 }
 
 // maxKept bounds what is kept for all messages.
