@@ -46,6 +46,7 @@ type spamSource struct {
 	paths []string
 	prefs string
 	net   bool
+	bayes bool // somebody has learned
 }
 
 func (s *spamSource) flags(cmd *cobra.Command) {
@@ -68,7 +69,7 @@ func (s *spamSource) load() (*conf.Ruleset, *spam.Engine, error) {
 		}
 		rs = rs.WithUser(s.prefs, string(text), o)
 	}
-	engine := spam.Options{Net: s.net}
+	engine := spam.Options{Net: s.net, Bayes: s.bayes}
 	if s.net {
 		if engine.Resolver, err = resolve.New(rs); err != nil {
 			return nil, nil, &exitError{exitConfig, err}
