@@ -14,6 +14,7 @@ import (
 	"mtad/spam/netrule"
 	"mtad/spam/regex"
 	"mtad/spam/scan"
+	"mtad/spam/uri"
 )
 
 // Version is the release of SpamAssassin whose rules are understood and whose hits are
@@ -133,7 +134,7 @@ func newEngine(settings *scan.Settings, o Options, set conf.ScoreSet, like *Engi
 	}
 	if like == nil {
 		e.cache = regex.NewCache(0)
-		e.redirects()
+		e.redirects(e.cache)
 	} else {
 		e.cache = like.cache
 	}
@@ -290,21 +291,35 @@ func (r *rule) prepare() (err error) {
 	return nil
 }
 
-// redirects makes the patterns of redirectors ready.
-func (e *Engine) redirects() {
+// redirects makes the patterns of redirectors ready: one look at a link says which of
+// them can match.
+func (e *Engine) redirects(cache *regex.Cache) {
+	var patterns []*regex.Regexp
 	for _, text := range e.settings.Rules.Words("redirector_pattern") {
-		re, err := regex.CompileRule(text)
-		if err != nil {
-			continue // conf has told of it
+		if re, err := regex.CompileRule(text); err == nil { // conf has told of others
+			patterns = append(patterns, re)
 		}
-		e.settings.Redirects = append(e.settings.Redirects, func(u string) (string, bool) {
-			m, err := re.Find([]byte(u), 0, nil, &regex.Budget{Steps: 100_000})
-			if err != nil || len(m) < 4 || m[2] < 0 {
-				return "", false
-			}
-			return u[m[2]:m[3]], true
-		})
 	}
+	filter := regex.NewFilter(patterns, cache)
+	var spaces sync.Pool
+	e.settings.Redirects = []uri.Redirect{func(u string) (to string, ok bool) {
+		c, _ := spaces.Get().(*regex.Candidates)
+		if c == nil {
+			c = &regex.Candidates{}
+		}
+		defer spaces.Put(c)
+		c.Renew()
+		text := []byte(u)
+		filter.Scan(text, c)
+		c.Each(func(i int) bool {
+			m, err := patterns[i].Find(text, 0, nil, &regex.Budget{Steps: 100_000})
+			if err == nil && len(m) >= 4 && m[2] >= 0 {
+				to, ok = u[m[2]:m[3]], strings.Contains(u[m[2]:m[3]], ".")
+			}
+			return !ok
+		})
+		return to, ok
+	}}
 }
 
 // place puts a rule where it is run.
@@ -423,6 +438,9 @@ func (e *Engine) orderMetas() {
 
 // Cannot are the rules that can not run, and why.
 func (e *Engine) Cannot() map[string]string { return e.cannot }
+
+// Has reports whether there is a rule of a name.
+func (e *Engine) Has(name string) bool { return e.byName[name] != nil }
 
 // Rules are the names of all rules, sorted.
 func (e *Engine) Rules() []string {

@@ -87,14 +87,14 @@ func TestOptionalAsPerl(t *testing.T) {
 		mtatest.Check(t, os.WriteFile(path, m.Text, 0o600))
 		var v struct {
 			verdict
-			Named map[string]*spamtest.Bytes
+			Tags map[string]*spamtest.Bytes
 		}
 		o.Ask(t, "check "+path, &v)
 		r := e.Check(context.Background(), m.Text, scan.Facts{})
 		compareHits(t, m.Name, r, &v.verdict, func(rule string) bool { return strings.Contains(all, " "+rule+" ") }, both)
 		for _, name := range optionalTags {
 			want := ""
-			if w := v.Named[name]; w != nil {
+			if w := v.Tags[name]; w != nil {
 				want = string(*w)
 			}
 			got := strings.Join(r.Scan.Tag(name), " ")
