@@ -17,7 +17,23 @@ type Regexp struct {
 	warnings  []SyntaxError
 	need      Condition
 	search    search
-	tree      *node // of a pattern without literals, or of many instructions: for filters
+	flags     flags
+	shape     shape
+}
+
+// shape is what filters want to know of a pattern.
+type shape struct {
+	wild, common bool // of a pattern without literals
+	heavy        bool // it has many instructions
+}
+
+// tree reads the pattern again: trees are large, and seldom wanted.
+func (re *Regexp) tree() *node {
+	_, n, err := parse(re.pattern, re.flags)
+	if err != nil { // it was read before
+		return &node{kind: kRepeat, subs: []*node{{kind: kSet, set: allBytes}}, max: infinite}
+	}
+	return simplify(n)
 }
 
 // ErrBudget is returned for a match that took more steps than it may take, or
@@ -68,7 +84,7 @@ func compileFlags(pattern, modifiers string, f flags) (*Regexp, error) {
 	if !ok {
 		return nil, &SyntaxError{pattern, 0, fmt.Sprintf("the pattern becomes more than %d instructions", maxProgram)}
 	}
-	re := &Regexp{pattern: pattern, modifiers: modifiers, prog: prog, warnings: p.warnings}
+	re := &Regexp{pattern: pattern, modifiers: modifiers, prog: prog, warnings: p.warnings, flags: f}
 	re.names = make([]string, prog.groups)
 	for name, groups := range p.names {
 		for _, g := range groups {
@@ -77,8 +93,9 @@ func compileFlags(pattern, modifiers string, f flags) (*Regexp, error) {
 	}
 	re.need = needs(n)
 	re.search = newSearch(n, re.need)
-	if len(re.need.All) == 0 || len(prog.code) > maxLight {
-		re.tree = n
+	re.shape.heavy = len(prog.code) > maxLight
+	if len(re.need.All) == 0 {
+		re.shape.wild, re.shape.common = isWild(n), isCommon(n)
 	}
 	return re, nil
 }

@@ -50,7 +50,9 @@ func newSearch(n *node, need Condition) search {
 		}
 	}
 	s.wordStart = s.shape > 0 && startsWord(n) && sets[0].within(wordsASCII)
-	s.window = window(n)
+	if len(need.All) == 0 {
+		s.window = window(n)
+	}
 	s.dense = s.shape > 1 && sets[s.pivot].bits() < 6
 	for _, clause := range need.All {
 		if len(clause) == 1 && !clause[0].Fold && len(clause[0].Text) > len(s.required) {
