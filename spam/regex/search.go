@@ -150,7 +150,15 @@ func (sh *shaper) shape(n *node, follow []charset) []charset {
 		out := append(make([]charset, 0, maxShape), n.set)
 		return append(out, follow[:min(len(follow), maxShape-1)]...)
 	case kCat:
-		for i := len(n.subs) - 1; i >= 0; i-- {
+		wanted, least := 0, 0 // what comes behind maxShape bytes does not matter
+		for ; wanted < len(n.subs) && least < maxShape; wanted++ {
+			lo, _ := n.subs[wanted].width()
+			least = sum(least, lo)
+		}
+		if wanted < len(n.subs) {
+			follow = nil
+		}
+		for i := wanted - 1; i >= 0; i-- {
 			follow = sh.shape(n.subs[i], follow)
 		}
 		return follow
