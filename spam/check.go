@@ -11,6 +11,7 @@ import (
 
 	"mtad/spam/ask"
 	"mtad/spam/conf"
+	"mtad/spam/inspect"
 	"mtad/spam/regex"
 	"mtad/spam/scan"
 )
@@ -132,6 +133,7 @@ func (e *Engine) Check(ctx context.Context, text []byte, f scan.Facts) *Result {
 
 // run runs all rules. When the context ends, what has not run is unknown.
 func (c *check) run() {
+	inspect.Prepare(c.s)
 	c.noCircuit()
 	if c.e.stages != nil {
 		c.runStages()

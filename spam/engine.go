@@ -360,6 +360,10 @@ func (e *Engine) place(r *rule, heads map[string]*headGroup, o Options) {
 	case conf.Meta:
 		e.metas = append(e.metas, r)
 	case conf.HeaderEval, conf.BodyEval, conf.RawBodyEval, conf.FullEval, conf.RBLEval:
+		if why := e.off(r.Call.Func); why != "" {
+			e.cannot[r.Name] = why
+			return
+		}
 		if r.call = o.Functions[r.Call.Func]; r.call == nil {
 			e.cannot[r.Name] = fmt.Sprintf("the function %s is not offered", r.Call.Func)
 			return
@@ -434,6 +438,9 @@ func (e *Engine) orderMetas() {
 
 // Cannot are the rules that can not run, and why.
 func (e *Engine) Cannot() map[string]string { return e.cannot }
+
+// Has reports whether there is a rule of a name.
+func (e *Engine) Has(name string) bool { return e.byName[name] != nil }
 
 // Rules are the names of all rules, sorted.
 func (e *Engine) Rules() []string {

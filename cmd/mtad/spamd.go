@@ -23,7 +23,8 @@ func newSpamd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "spamd", Short: "Serve the rules to spamc and whoever else speaks spamd's protocol", Args: cobra.NoArgs,
 		Long: "Serve the rules to spamc, Exim and whoever else speaks SpamAssassin's spamd protocol, until SIGINT or SIGTERM.\n" +
-			"The rules are read once. TELL is refused: nothing is learned.",
+			"The rules are read once. With --state Bayes is asked, learns what TELL (spamc -L) says, and unasked what is\n" +
+			"clear; without it TELL is refused. A listener of the server with protocol = \"spamd\" has the server's Bayes.",
 		Example: "  mtad spam spamd --listen 127.0.0.1:7830\n  spamc -p 7830 -R < message.eml",
 	}
 	src.flags(cmd)
@@ -33,7 +34,9 @@ func newSpamd() *cobra.Command {
 	f.IntVar(&o.MaxSize, "max-size", spamserve.MaxSize, "octets of a message, unpacked; larger ones are refused")
 	f.IntVar(&o.MaxConnections, "max-connections", 50, "connections at once")
 	f.DurationVar(&o.Timeout, "timeout", 5*time.Minute, "how long one request may take")
+	f.StringVar(&o.State, "state", "", "a directory for what is learned, made if it is missing; not that of a server")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		src.bayes = o.State != ""
 		_, e, err := src.load()
 		if err != nil {
 			return err

@@ -16,8 +16,9 @@ import (
 
 // newSpamd makes the server of a listener for spamc.
 func (h *house) newSpamd(c *loaded, l listener) (*spamd.Server, error) {
+	rules := &pipelineRules{h: h, listener: l.name}
 	cfg := spamd.Config{
-		Checker: &pipelineRules{h: h, listener: l.name}, Host: spam.Host{Name: c.top.Hostname}, Logger: h.log,
+		Checker: rules, Learner: spamd.Teacher(rules.judge), Host: spam.Host{Name: c.top.Hostname}, Logger: h.log,
 		MaxSize: spamserve.MaxSize, Timeout: c.top.MessageTimeout,
 	}
 	for _, n := range l.Allow {
@@ -42,6 +43,11 @@ type pipelineRules struct {
 }
 
 func (r *pipelineRules) Check(ctx context.Context, text []byte, f spam.Facts) *spam.Result {
+	return r.judge().Check(ctx, text, f)
+}
+
+// judge is that of the filter: with the site's Bayes, where users have their own.
+func (r *pipelineRules) judge() *spam.Judge {
 	p, release := r.h.listenerPipeline(r.listener)
 	defer release()
 	for _, step := range p.Steps() {
@@ -50,7 +56,7 @@ func (r *pipelineRules) Check(ctx context.Context, text []byte, f spam.Facts) *s
 			break
 		}
 	}
-	return r.last.Load().Check(ctx, text, f)
+	return r.last.Load()
 }
 
 // learningRules are the rules by which messages are learned that somebody shows the server:

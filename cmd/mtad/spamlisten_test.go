@@ -41,6 +41,14 @@ func TestSpamdListener(t *testing.T) {
 	if out := ask(); !strings.Contains(out, "Spam: True ; 6.0 / 5.0") {
 		t.Errorf("%q", out)
 	}
+	// What spamc -L says is learned, by the site.
+	program := mtatest.Program(t, "spamc")
+	for _, args := range []string{"-L spam", "-L ham", "-L ham", "-L forget", "-L spam"} {
+		mtatest.Run(t, "Subject: x\n\nmoney\n", "", append([]string{program, "-U", socket}, strings.Fields(args)...)...)
+	}
+	if out, errs, code := r.mtad("", "spam", "stats"); code != 0 || !strings.Contains(out, "0          1          0  non-token data: nspam") || !strings.Contains(out, "0          0          0  non-token data: nham") {
+		t.Errorf("taught: %s%s", out, errs)
+	}
 	write("2.5") // another size
 	if _, errs, code := r.mtad("", "reload"); code != 0 {
 		t.Fatal(errs)

@@ -29,7 +29,14 @@ func buildWith(body string, l spam.Learned) (pipeline.Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newFilter(b, pipeline.Env{Now: time.Now, DNS: z}, l)
+	return newFilter(b, pipeline.Env{Now: time.Now, DNS: z}, l, nobody{})
+}
+
+// nobody has preferences.
+type nobody struct{}
+
+func (nobody) Preferences(context.Context, smtp.Address) (text, version string, ok bool, err error) {
+	return "", "", false, nil
 }
 
 const records = `

@@ -17,6 +17,8 @@ import (
 	"mtad/cmd/mtad/boot"
 	"mtad/spam"
 	"mtad/spam/spamd"
+	"mtad/spamdb"
+	"mtad/store"
 )
 
 // MaxSize is how large a message may be, unpacked, in octets.
@@ -29,6 +31,8 @@ type Options struct {
 	MaxSize        int
 	MaxConnections int
 	Timeout        time.Duration
+	// State is a directory for what is learned; "" learns nothing.
+	State string
 }
 
 // ErrUsage is for options that make no sense.
@@ -74,10 +78,20 @@ func (o Options) listen() (net.Listener, error) {
 const drainTime = 30 * time.Second
 
 // Serve serves until the context ends. ready is called with the address.
-func Serve(ctx context.Context, o Options, e *spam.Engine, log *slog.Logger, ready func(net.Addr)) error {
+func Serve(ctx context.Context, o Options, e *spam.Engine, log *slog.Logger, ready func(net.Addr)) (err error) {
 	c, err := o.config(e, log)
 	if err != nil {
 		return err
+	}
+	if o.State != "" {
+		db, err := store.Open(o.State, store.Options{Logger: log}, spamdb.Schema())
+		if err != nil {
+			return fmt.Errorf("--state %s: %w", o.State, err)
+		}
+		keeper := spamdb.NewKeeper(db, log)
+		defer func() { err = errors.Join(err, keeper.Close(), db.Close()) }()
+		j := &spam.Judge{Engine: e, Learned: keeper}
+		c.Checker, c.Learner = j, spamd.Teacher(func() *spam.Judge { return j })
 	}
 	s, err := spamd.New(c)
 	if err != nil {
