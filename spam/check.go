@@ -52,6 +52,7 @@ type Result struct {
 	// AutoLearned is what was learned of it, in the words of _AUTOLEARN_; "" is nothing
 	// that was asked for.
 	AutoLearned string
+	senders     []scan.ReputationChange // to be kept
 	Scan        *scan.Scan
 }
 
@@ -102,6 +103,7 @@ func (e *Engine) Check(ctx context.Context, text []byte, f scan.Facts) *Result {
 	}
 	c.run()
 	out := c.result()
+	c.reputation(out)
 	out.Blocked = c.block()
 	out.Took = time.Since(start)
 	return out

@@ -38,6 +38,7 @@ type Engine struct {
 	captures, template []*rule // set captures; want them
 	cannot             map[string]string
 	taught             *Engine      // with Bayes; nil without
+	reputation         *rule        // TxRep's; nil if there is none
 	cache              *regex.Cache // of all filters
 	// stages are the rules by their priorities, each with those of one, if a hit may
 	// end the check before all have run; else nil.
@@ -338,6 +339,9 @@ func (e *Engine) place(r *rule, heads map[string]*headGroup, o Options) {
 		if netrule.Functions()[r.Call.Func] != nil {
 			e.asks = append(e.asks, r)
 			return
+		}
+		if r.Call.Func == reputationFunc {
+			e.reputation = r
 		}
 		e.evals = append(e.evals, r)
 	case conf.AskDNS:
