@@ -10,6 +10,7 @@ import (
 
 	"mtad/internal/mtatest"
 	"mtad/spam/bayes"
+	"mtad/spam/scan"
 )
 
 func keeper(t testing.TB, dir string) *Keeper {
@@ -158,5 +159,48 @@ func BenchmarkCountsInMemory(b *testing.B) {
 			_, _, err := r.Counts(hashes)
 			return err
 		}))
+	}
+}
+
+// TestSenders: what messages change of what is known of senders is added up, each owner's
+// apart; who was silent for long, or is too many, is forgotten.
+func TestSenders(t *testing.T) {
+	ctx, db := context.Background(), open(t, t.TempDir())
+	k := NewKeeper(db, slog.New(slog.DiscardHandler))
+	change := func(key string, remove bool, count int64, total float64) []scan.ReputationChange {
+		return []scan.ReputationChange{{Key: key, Remove: remove, Reputation: scan.Reputation{Count: count, Total: total}}}
+	}
+	const odd = "\xff|ip=none"
+	k.Repute(Site, change("a|ip=none", false, 1, 2.5))
+	k.Repute(Site, change("a|ip=none", false, 1, 3))
+	k.Repute(Site, change("b|ip=none", false, 1, 1))
+	k.Repute(Site, change("b|ip=none", true, 1, -10))
+	k.Repute(Site, change("b|ip=none", false, 1, 1))
+	k.Repute(Site, change(odd, false, 1, 1))
+	k.Repute("alice@example.test", change("a|ip=none", false, 1, 7))
+	mtatest.Check(t, k.Close())
+	mtatest.Check(t, k.Reputation(Site).Change(ctx, change("a|ip=none", false, -1, 0)))
+	look := func(owner string) string {
+		out, err := k.Reputation(owner).Look(ctx, []string{"none", "a|ip=none", "b|ip=none", odd})
+		mtatest.Check(t, err)
+		return fmt.Sprint(out)
+	}
+	if got, want := look(Site), "[{0 0} {1 5.5} {2 -9} {1 1}]"; got != want {
+		t.Errorf("the site knows %s, want %s", got, want)
+	}
+	mtatest.Check(t, k.sweepSenders(ctx, time.Now().Unix()-1000, 2))
+	mtatest.Check(t, k.sweepSenders(ctx, time.Now().Unix()-1000, 10))
+	if got, want := look("alice@example.test"), "[{0 0} {1 7} {0 0} {0 0}]"; got != want && got != "[{0 0} {0 0} {0 0} {0 0}]" {
+		t.Errorf("Alice knows %s, want %s", got, want)
+	}
+	mtatest.Check(t, k.sweepSenders(ctx, time.Now().Unix()+1000, 10))
+	if got, want := look(Site), "[{0 0} {0 0} {0 0} {0 0}]"; got != want {
+		t.Errorf("all were silent, and the site knows %s", got)
+	}
+	k.Repute("alice@example.test", change("a|ip=none", false, 1, 7))
+	mtatest.Check(t, k.Reputation("alice@example.test").Change(ctx, change("a|ip=none", false, 1, 7)))
+	mtatest.Check(t, k.Remove(ctx, "alice@example.test"))
+	if got, want := look("alice@example.test"), "[{0 0} {0 0} {0 0} {0 0}]"; got != want {
+		t.Errorf("removed, and Alice knows %s", got)
 	}
 }

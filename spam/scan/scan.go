@@ -37,7 +37,7 @@ type Facts struct {
 	Bayes bayes.Store
 	// Reputation is what is known of senders, by the site or by whom the message is for.
 	Reputation Reputations
-	Now   time.Time // the time that dates are compared with; zero is the present
+	Now        time.Time // the time that dates are compared with; zero is the present
 }
 
 // SPF are results of RFC 7208, as its words.
