@@ -28,10 +28,10 @@ func language(name string) (directory.Language, error) {
 	switch l := directory.Language(name); l {
 	case "":
 		return directory.Sieve, nil
-	case directory.Sieve, directory.Lua:
+	case directory.Sieve, directory.Lua, directory.SpamPreferences:
 		return l, nil
 	}
-	return "", &Error{Usage, "no language " + strconv.Quote(name) + ": there are sieve and lua"}
+	return "", &Error{Usage, "no language " + strconv.Quote(name) + ": there are sieve, lua and spamassassin"}
 }
 
 func (s *Server) scripts(ctx context.Context, q url.Values) ([]Script, error) {

@@ -163,7 +163,7 @@ type Alias struct {
 
 // Script is a user's script.
 type Script struct {
-	Language string    `json:"language,omitempty"` // sieve, lua; "" is sieve
+	Language string    `json:"language,omitempty"` // sieve, lua, spamassassin; "" is sieve
 	User     string    `json:"user,omitempty"`
 	Name     string    `json:"name"`
 	Size     int64     `json:"size"`

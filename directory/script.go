@@ -30,6 +30,9 @@ type Language string
 const (
 	Sieve Language = "sieve"
 	Lua   Language = "lua"
+	// SpamPreferences are scores, lists and the like for the filter spamscore, as in
+	// SpamAssassin's user_prefs.
+	SpamPreferences Language = "spamassassin"
 )
 
 // Script is a user's script without its text.

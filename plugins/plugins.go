@@ -25,6 +25,8 @@ type Deps struct {
 	Sieve sieve.Users // the users' Sieve scripts, state and folders
 	Lua   lua.Users   // their Lua scripts and state
 	Spam  spam.Learned
+
+	SpamPreferences spamscore.Users
 }
 
 // Kinds returns every kind of filter, in the order of the reference.
@@ -42,7 +44,7 @@ func Kinds(d Deps) []pipeline.Kind {
 		external.Kind(),
 		lua.Kind(d.Lua),
 		sieve.Kind(d.Sieve),
-		spamscore.Kind(d.Spam),
+		spamscore.Kind(d.Spam, d.SpamPreferences),
 		thresholds.Kind(),
 	}
 }

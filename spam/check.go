@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"sort"
 	"strings"
 	"time"
 
 	"mtad/spam/ask"
 	"mtad/spam/conf"
+	"mtad/spam/inspect"
 	"mtad/spam/regex"
 	"mtad/spam/scan"
 )
@@ -70,12 +72,9 @@ func (r *Result) Names() []string {
 
 // check is one message's run.
 type check struct {
-	e     *Engine
-	s     *scan.Scan
-	value []float64
-	match []string
-	why   map[*rule]string // unknown
-	cand  regex.Candidates
+	e   *Engine
+	s   *scan.Scan
+	why map[*rule]string // unknown
 	// waiting are the rules whose questions to the DNS are not answered yet.
 	waiting []waiting
 	scores  map[*rule]float64 // of hits that do not count what their rules do
@@ -83,7 +82,31 @@ type check struct {
 	ended   string            // how: ham or spam
 	noted   []bool            // hits that sum has
 	sum     float64           // of the hits so far, where that matters
-	caps    []int
+	*space
+}
+
+// space is the memory of a check, which another one uses after it.
+type space struct {
+	value []float64 // by rule
+	match []string
+	gone  []bool // it is unknown; only while metas are decided
+	cand  regex.Candidates
+	caps  []int
+	field []byte
+}
+
+// space gives memory for one check, all zero.
+func (e *Engine) space() *space {
+	s, ok := e.spaces.Get().(*space)
+	if !ok {
+		n := len(e.rules)
+		return &space{value: make([]float64, n), match: make([]string, n), gone: make([]bool, n)}
+	}
+	clear(s.value)
+	clear(s.match)
+	clear(s.gone)
+	s.cand.Renew()
+	return s
 }
 
 // Check judges a message: its octets as they came, with the Received field of this
@@ -92,7 +115,7 @@ func (e *Engine) Check(ctx context.Context, text []byte, f scan.Facts) *Result {
 	start := time.Now()
 	b := &regex.Budget{Steps: steps, PerMatch: stepsEach}
 	e, untaught := e.half(ctx, f)
-	c := &check{e: e, s: scan.New(ctx, e.settings, text, f, b), value: make([]float64, len(e.rules)), match: make([]string, len(e.rules)), why: map[*rule]string{}}
+	c := &check{e: e, s: scan.New(ctx, e.settings, text, f, b), why: map[*rule]string{}, space: e.space()}
 	c.s.Set = e.set
 	for name, why := range e.cannot {
 		c.why[e.byName[name]] = why
@@ -105,12 +128,14 @@ func (e *Engine) Check(ctx context.Context, text []byte, f scan.Facts) *Result {
 	out := c.result()
 	c.reputation(out)
 	out.Blocked = c.block()
+	e.spaces.Put(c.space)
 	out.Took = time.Since(start)
 	return out
 }
 
 // run runs all rules. When the context ends, what has not run is unknown.
 func (c *check) run() {
+	inspect.Prepare(c.s)
 	c.noCircuit()
 	if c.e.stages != nil {
 		c.runStages()
@@ -121,7 +146,7 @@ func (c *check) run() {
 		c.beginAsking,
 		func() {
 			for i := range c.e.headers {
-				c.headers(&c.e.headers[i])
+				c.headers(c.e.headers[i])
 			}
 		},
 		func() { c.group(c.e.body, c.s.Body) },
@@ -136,8 +161,17 @@ func (c *check) run() {
 		phase()
 	}
 	c.endAsking()
+	c.noteUnknown()
 	for _, r := range c.e.metas {
 		c.meta(r)
+	}
+}
+
+// noteUnknown is for metas: they ask of many rules, and a map is slow.
+func (c *check) noteUnknown() {
+	clear(c.gone)
+	for r := range c.why {
+		c.gone[r.id] = true
 	}
 }
 
@@ -282,14 +316,17 @@ func (c *check) headers(h *headGroup) {
 			c.got(r, 1)
 		}
 	}
-	text := []byte(value)
-	h.filter.Scan(text, &c.cand)
-	c.cand.Each(func(i int) bool {
-		if r := h.rules[i]; !r.off && !r.Header.Negate && (ok || !r.Header.HasUnset) {
-			c.pattern(r, r.re, text)
-		}
-		return true
-	})
+	c.field = append(c.field[:0], value...)
+	text := c.field
+	if len(text) > 0 || h.mayBeEmpty() {
+		h.filter.Scan(text, &c.cand)
+		c.cand.Each(func(i int) bool {
+			if r := h.rules[i]; !r.off && !r.Header.Negate && (ok || !r.Header.HasUnset) {
+				c.pattern(r, r.re, text)
+			}
+			return true
+		})
+	}
 	for _, r := range h.rules {
 		switch {
 		case r.off:
@@ -355,7 +392,7 @@ func (c *check) result() *Result {
 
 // meta decides a meta.
 func (c *check) meta(r *rule) {
-	if r.dead {
+	if r.dead || r.idle && !slices.ContainsFunc(r.deps, c.active) {
 		return
 	}
 	v := r.Expr.Eval(func(slot int) conf.Span { return c.span(r.deps[slot]) })
@@ -364,8 +401,12 @@ func (c *check) meta(r *rule) {
 		c.got(r, v.Lo)
 	case !v.False():
 		c.why[r] = "it depends on " + c.firstUnknown(r)
+		c.gone[r.id] = true
 	}
 }
+
+// active reports whether a rule has hit, or may have.
+func (c *check) active(r *rule) bool { return r != nil && (c.value[r.id] != 0 || c.gone[r.id]) }
 
 // span is what is known of a rule that a meta depends on.
 func (c *check) span(d *rule) conf.Span {
@@ -373,7 +414,7 @@ func (c *check) span(d *rule) conf.Span {
 		return conf.Known(0)
 	}
 	v := c.value[d.id]
-	if _, unknown := c.why[d]; unknown && v == 0 {
+	if c.gone[d.id] && v == 0 {
 		if d.Flags.Multiple || d.Type == conf.Meta {
 			return conf.Span{Lo: 0, Hi: maxHits}
 		}

@@ -14,6 +14,7 @@ import (
 	"mtad/spam/netrule"
 	"mtad/spam/regex"
 	"mtad/spam/scan"
+	"mtad/spam/uri"
 )
 
 // Version is the release of SpamAssassin whose rules are understood and whose hits are
@@ -28,7 +29,7 @@ type Engine struct {
 	rules    []*rule
 	byName   map[string]*rule
 
-	headers            []headGroup
+	headers            []*headGroup
 	body, raw, full    *group
 	uris               *group
 	parts              []*rule // mimeheader
@@ -40,6 +41,7 @@ type Engine struct {
 	taught             *Engine      // with Bayes; nil without
 	reputation         *rule        // TxRep's; nil if there is none
 	cache              *regex.Cache // of all filters
+	spaces             *sync.Pool   // of *space
 	// stages are the rules by their priorities, each with those of one, if a hit may
 	// end the check before all have run; else nil.
 	stages   []*Engine
@@ -68,6 +70,7 @@ type rule struct {
 	deps   []*rule // of a meta, by the place of their names in Expr.Rules
 	dead   bool    // a meta that can never be decided: it depends on one that has no score
 	off    bool    // it has no score, and is there for a filter that is shared with who has one
+	idle   bool    // a meta that does not hit if nothing that it depends on has
 }
 
 // group are rules that look at the same texts.
@@ -81,6 +84,18 @@ type headGroup struct {
 	what string
 	group
 	exists []*rule
+	once   sync.Once
+	empty  bool // a pattern may match the empty text
+}
+
+// mayBeEmpty reports whether a pattern may match the empty text.
+func (h *headGroup) mayBeEmpty() bool {
+	h.once.Do(func() {
+		var c regex.Candidates
+		h.filter.Scan(nil, &c)
+		c.Each(func(int) bool { h.empty = true; return false })
+	})
+	return h.empty
 }
 
 // New makes rules ready. Rules that can not run are left out, and Cannot says why.
@@ -112,7 +127,7 @@ func (e *Engine) With(name, preferences string) *Engine {
 // newEngine makes rules ready with one set of scores. What like has of the same rules is
 // used again.
 func newEngine(settings *scan.Settings, o Options, set conf.ScoreSet, like *Engine) *Engine {
-	e := &Engine{settings: settings, options: o, set: set, byName: map[string]*rule{}, cannot: map[string]string{}}
+	e := &Engine{settings: settings, options: o, set: set, byName: map[string]*rule{}, cannot: map[string]string{}, spaces: &sync.Pool{}}
 	for _, r := range settings.Rules.Rules() {
 		x := &rule{Rule: r, id: len(e.rules), score: settings.Rules.Score(r.Name, e.set)}
 		e.rules = append(e.rules, x)
@@ -120,7 +135,7 @@ func newEngine(settings *scan.Settings, o Options, set conf.ScoreSet, like *Engi
 	}
 	if like == nil {
 		e.cache = regex.NewCache(0)
-		e.redirects()
+		e.redirects(e.cache)
 	} else {
 		e.cache = like.cache
 	}
@@ -167,7 +182,7 @@ func (e *Engine) fill(rules []*rule, o Options, like *Engine) {
 		e.place(r, heads, o)
 	}
 	for _, what := range slices.Sorted(maps.Keys(heads)) {
-		e.headers = append(e.headers, *heads[what])
+		e.headers = append(e.headers, heads[what])
 	}
 	e.ready(like)
 }
@@ -277,21 +292,35 @@ func (r *rule) prepare() (err error) {
 	return nil
 }
 
-// redirects makes the patterns of redirectors ready.
-func (e *Engine) redirects() {
+// redirects makes the patterns of redirectors ready: one look at a link says which of
+// them can match.
+func (e *Engine) redirects(cache *regex.Cache) {
+	var patterns []*regex.Regexp
 	for _, text := range e.settings.Rules.Words("redirector_pattern") {
-		re, err := regex.CompileRule(text)
-		if err != nil {
-			continue // conf has told of it
+		if re, err := regex.CompileRule(text); err == nil { // conf has told of others
+			patterns = append(patterns, re)
 		}
-		e.settings.Redirects = append(e.settings.Redirects, func(u string) (string, bool) {
-			m, err := re.Find([]byte(u), 0, nil, &regex.Budget{Steps: 100_000})
-			if err != nil || len(m) < 4 || m[2] < 0 {
-				return "", false
-			}
-			return u[m[2]:m[3]], true
-		})
 	}
+	filter := regex.NewFilter(patterns, cache)
+	var spaces sync.Pool
+	e.settings.Redirects = []uri.Redirect{func(u string) (to string, ok bool) {
+		c, _ := spaces.Get().(*regex.Candidates)
+		if c == nil {
+			c = &regex.Candidates{}
+		}
+		defer spaces.Put(c)
+		c.Renew()
+		text := []byte(u)
+		filter.Scan(text, c)
+		c.Each(func(i int) bool {
+			m, err := patterns[i].Find(text, 0, nil, &regex.Budget{Steps: 100_000})
+			if err == nil && len(m) >= 4 && m[2] >= 0 {
+				to, ok = u[m[2]:m[3]], strings.Contains(u[m[2]:m[3]], ".")
+			}
+			return !ok
+		})
+		return to, ok
+	}}
 }
 
 // place puts a rule where it is run.
@@ -332,6 +361,10 @@ func (e *Engine) place(r *rule, heads map[string]*headGroup, o Options) {
 	case conf.Meta:
 		e.metas = append(e.metas, r)
 	case conf.HeaderEval, conf.BodyEval, conf.RawBodyEval, conf.FullEval, conf.RBLEval:
+		if why := e.off(r.Call.Func); why != "" {
+			e.cannot[r.Name] = why
+			return
+		}
 		if r.call = o.Functions[r.Call.Func]; r.call == nil {
 			e.cannot[r.Name] = fmt.Sprintf("the function %s is not offered", r.Call.Func)
 			return
@@ -395,6 +428,7 @@ func (e *Engine) orderMetas() {
 			r.dead = r.dead || !active[d] || d.dead
 		}
 		state[r.id] = done
+		r.idle = r.Expr.Eval(func(int) conf.Span { return conf.Known(0) }).False()
 		out = append(out, r)
 		return true
 	}
@@ -408,6 +442,9 @@ func (e *Engine) orderMetas() {
 
 // Cannot are the rules that can not run, and why.
 func (e *Engine) Cannot() map[string]string { return e.cannot }
+
+// Has reports whether there is a rule of a name.
+func (e *Engine) Has(name string) bool { return e.byName[name] != nil }
 
 // Rules are the names of all rules, sorted.
 func (e *Engine) Rules() []string {

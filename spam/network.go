@@ -9,6 +9,7 @@ import (
 	"mtad/spam/ask"
 	"mtad/spam/conf"
 	"mtad/spam/eval"
+	"mtad/spam/inspect"
 	"mtad/spam/netrule"
 )
 
@@ -25,7 +26,19 @@ var asnRule = &rule{Rule: &conf.Rule{Name: "asn_lookup"}, call: netrule.ASN}
 func functions() map[string]eval.Func {
 	out := eval.Functions()
 	maps.Copy(out, netrule.Functions())
+	maps.Copy(out, inspect.Functions())
 	return out
+}
+
+// off says why a function that is known can not be offered here. Where nobody is asked
+// anything there is nothing to miss.
+func (e *Engine) off(function string) string {
+	if e.settings.Resolver != nil {
+		if why := netrule.Off(e.settings.Rules, function); why != "" {
+			return why
+		}
+	}
+	return inspect.Off(function)
 }
 
 // Asks reports whether a rule asks the DNS.

@@ -131,6 +131,7 @@ func (c *check) runStages() {
 		for _, r := range stage.ran() {
 			ran[r] = true
 		}
+		c.noteUnknown()
 		c.readyMetas(all, ran)
 		if c.cutHere() {
 			return
@@ -142,6 +143,7 @@ func (c *check) runStages() {
 	if c.cut != nil {
 		return
 	}
+	c.noteUnknown()
 	for _, r := range all.metas {
 		if c.value[r.id] == 0 {
 			c.meta(r)
@@ -176,7 +178,7 @@ func (c *check) phases() []func() {
 		func() {
 			c.each(e.captures, c.capture)
 			for i := range e.headers {
-				c.headers(&e.headers[i])
+				c.headers(e.headers[i])
 			}
 			templates(conf.Header)
 		},

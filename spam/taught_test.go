@@ -62,7 +62,7 @@ type judged struct {
 	Bayes     *float64
 	Set       conf.ScoreSet
 	Autolearn string
-	Tags      spamtest.Bytes
+	BayesTags spamtest.Bytes
 }
 
 // check compares what both say of a message.
@@ -94,8 +94,8 @@ func (c *class) check(t *testing.T, m spamtest.Message, rules map[string]int) {
 		}
 	}
 	const tags = "_BAYES_ _TOKENSUMMARY_ _BAYESTC_ _BAYESTCLEARNED_ _BAYESTCHAMMY_ _BAYESTCSPAMMY_"
-	if got := r.Report(spam.Host{}).Fill(tags); got != string(want.Tags) {
-		t.Errorf("%s: tags %q, want %q", m.Name, got, want.Tags)
+	if got := r.Report(spam.Host{}).Fill(tags); got != string(want.BayesTags) {
+		t.Errorf("%s: tags %q, want %q", m.Name, got, want.BayesTags)
 	}
 }
 

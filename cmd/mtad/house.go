@@ -180,7 +180,7 @@ func (h *house) buildEnv() buildEnv {
 	return buildEnv{
 		log: h.log, dns: h.resolver,
 		kv:   func(ns string) (pipeline.KV, error) { return h.directory.State(ns) },
-		deps: plugins.Deps{Sieve: h.users(), Lua: h.users(), Spam: h.learned},
+		deps: plugins.Deps{Sieve: h.users(), Lua: h.users(), Spam: h.learned, SpamPreferences: h.users()},
 	}
 }
 

@@ -170,7 +170,7 @@ type buildEnv struct {
 
 // offline is for checking a configuration.
 func offline() buildEnv {
-	return buildEnv{deps: plugins.Deps{Sieve: users.Users{}, Lua: users.Users{}}}
+	return buildEnv{deps: plugins.Deps{Sieve: users.Users{}, Lua: users.Users{}, SpamPreferences: users.Users{}}}
 }
 
 // built is a configuration's pipelines, and the blocks they were made of.

@@ -15,6 +15,7 @@ import (
 	"mtad/pipeline"
 	"mtad/plugins/lua/worker"
 	filter "mtad/plugins/sieve"
+	"mtad/plugins/spamscore"
 	"mtad/sieve"
 	"mtad/smtp"
 )
@@ -51,6 +52,9 @@ func (h *house) checkScript(ctx context.Context, language, user, name, text stri
 		}
 		return ""
 	}
+	if directory.Language(language) == directory.SpamPreferences {
+		return h.checkPreferences(text)
+	}
 	script, problems, err := managesieved.Check(h.accountOptions(ctx, user), name, text)
 	switch {
 	case err != nil:
@@ -59,6 +63,19 @@ func (h *house) checkScript(ctx context.Context, language, user, name, text stri
 		return ""
 	}
 	return strings.TrimSuffix(problems.String(), "\n")
+}
+
+// checkPreferences is what is wrong with a user's preferences by the rules that they
+// are for.
+func (h *house) checkPreferences(text string) string {
+	p, release := h.deliveryPipeline()
+	defer release()
+	for _, step := range p.Steps() {
+		if spamscore.Preferences(step.Filter) && step.Mode != pipeline.Off {
+			return spamscore.CheckPreferences(step.Filter, text)
+		}
+	}
+	return "nobody reads preferences: the pipeline of local delivery has no filter \"spamscore\" with preferences = store()"
 }
 
 // accountOptions are sieveOptions by an account's address; "" is nobody's.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -38,7 +37,7 @@ func newSpam(g *global) *cobra.Command {
 		},
 	})
 	return noun("spam", "SpamAssassin's rules and Bayes: what they say of messages, which there are, what was learned",
-		append(learn, newSpamCheck(), newSpamExplain(), newSpamRules(), newSpamd())...)
+		append(learn, newSpamCheck(), newSpamExplain(), newSpamRules(), newSpamd(), newSpamPrefs(g))...)
 }
 
 // spamSource is where the rules are, and how they are run.
@@ -264,72 +263,4 @@ func explainRule(out *lines, rs *conf.Ruleset, e *spam.Engine, r *conf.Rule) {
 	if users != nil {
 		out.printf("  used by %s\n", strings.Join(users, ", "))
 	}
-}
-
-func newSpamRules() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "rules", Short: "List the rules; with --lint tell what is wrong with them", Args: cobra.NoArgs,
-		Long: "List the rules with their types and scores. With --lint show only the lines that can not be obeyed, by file\n" +
-			"and line, and the rules that can not run, and why; exits 1 if there are any.",
-	}
-	f := addFormat(cmd)
-	var src spamSource
-	src.flags(cmd)
-	lint := cmd.Flags().Bool("lint", false, "show what is wrong")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		rs, e, err := src.load()
-		if err != nil {
-			return err
-		}
-		if *lint {
-			return lintRules(cmd, *f, rs, e)
-		}
-		type row struct {
-			Rule        string  `json:"rule"`
-			Type        string  `json:"type"`
-			Score       float64 `json:"score"`
-			Description string  `json:"description,omitempty"`
-			Cannot      string  `json:"cannot,omitempty"`
-		}
-		var list []row
-		var table [][]string
-		for _, r := range rs.Rules() {
-			x := row{r.Name, r.Type.String(), rs.Score(r.Name, 0), rs.Description(r.Name), e.Cannot()[r.Name]}
-			list = append(list, x)
-			table = append(table, []string{x.Rule, x.Type, fmt.Sprintf("%g", x.Score), x.Description})
-		}
-		return printList(cmd.OutOrStdout(), *f, list, func(w io.Writer) error {
-			return printTable(w, []string{"RULE", "TYPE", "SCORE", "WHAT IT IS FOR"}, table)
-		})
-	}
-	return cmd
-}
-
-func lintRules(cmd *cobra.Command, f format, rs *conf.Ruleset, e *spam.Engine) error {
-	type fault struct {
-		File string `json:"file"`
-		Line int    `json:"line,omitempty"`
-		Rule string `json:"rule,omitempty"`
-		What string `json:"what"`
-	}
-	list := []fault{}
-	for _, p := range rs.Problems {
-		list = append(list, fault{p.File, p.Line, p.Rule, p.Text})
-	}
-	for _, r := range rs.Rules() {
-		if why := e.Cannot()[r.Name]; why != "" {
-			list = append(list, fault{r.File, r.Line, r.Name, "can not run: " + why})
-		}
-	}
-	err := printList(cmd.OutOrStdout(), f, list, func(w io.Writer) error {
-		out := &lines{w: w}
-		for _, x := range list {
-			out.printf("%s\n", clean(conf.Problem{File: x.File, Line: x.Line, Rule: x.Rule, Text: x.What}.String()))
-		}
-		return out.err
-	})
-	if err == nil && len(list) > 0 {
-		err = exitf(exitNo, "%d faults in %d rules", len(list), len(rs.Rules()))
-	}
-	return err
 }

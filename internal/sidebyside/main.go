@@ -16,6 +16,8 @@
 //   - accept and latency with 0, 1 and 3 milters that do nothing, and latency with
 //     1 and 3 that take 5 ms for a command
 //   - processor time a message, memory (PSS), time to the first banner
+//   - spam: mtad beside SpamAssassin's spamd and rspamd, where they are installed, with
+//     the long messages of spam/spamtest: one client after the other, and two at once
 //
 // It prints medians, the median of the rounds' ratios, and their spread. It needs
 // root and Postfix, else it says so and does nothing.
@@ -37,7 +39,7 @@ func main() {
 	flag.StringVar(&b.binary, "mtad", "./mtad", "the binary")
 	flag.IntVar(&b.messages, "messages", 1000, "messages a round")
 	flag.IntVar(&b.rounds, "rounds", 3, "rounds of each server")
-	flag.StringVar(&only, "only", "", "the rows of one kind: accept, mailbox, relay, latency, milter or start")
+	flag.StringVar(&only, "only", "", "the rows of one kind: accept, mailbox, relay, latency, milter, start or spam")
 	flag.Parse()
 	if err := b.run(only); err != nil {
 		fmt.Fprintln(os.Stderr, "sidebyside:", err)
@@ -116,7 +118,12 @@ func (b *bench) run(only string) error {
 		}
 	}
 	if only == "" || only == "start" {
-		return b.starts()
+		if err := b.starts(); err != nil {
+			return err
+		}
+	}
+	if only == "" || only == "spam" {
+		return b.scorers()
 	}
 	return nil
 }

@@ -18,12 +18,13 @@ import (
 	"mtad/spam/resolve"
 )
 
-// Kind is filter "spamscore". What was learned is in l; nil is nothing.
-func Kind(l spam.Learned) pipeline.Kind {
+// Kind is filter "spamscore". What was learned is in l, preferences are in u; nil is
+// nothing.
+func Kind(l spam.Learned, u Users) pipeline.Kind {
 	return pipeline.Kind{
 		Name: "spamscore", Doc: "Scores messages by SpamAssassin's rules.",
 		Stages: pipeline.At(pipeline.Message, pipeline.Deliver), Options: options,
-		New: func(b config.Block, env pipeline.Env) (pipeline.Filter, error) { return newFilter(b, env, l) },
+		New: func(b config.Block, env pipeline.Env) (pipeline.Filter, error) { return newFilter(b, env, l, u) },
 	}
 }
 
@@ -38,36 +39,48 @@ type settings struct {
 	Rules   []string    `mtad:"rules"`
 	MaxSize config.Size `mtad:"max_size"`
 	Headers bool        `mtad:"headers"`
-	Bayes   string      `mtad:"bayes"`
 	Network bool        `mtad:"network"`
+	Bayes   string      `mtad:"bayes"`
+
+	Preferences config.Source `mtad:"preferences"`
 }
 
 var options = []config.Option{
 	{Name: "rules", Type: config.TypeStrings, Default: []string{}, Reload: true, Doc: "Files and directories with SpamAssassin's rules, in order. None is those that sa-update or Debian's package has installed, and the site's in /etc/spamassassin; without any of these a small set that is built in.", Example: `["/usr/share/spamassassin", "/etc/spamassassin"]`},
 	{Name: "max_size", Type: config.TypeSize, Default: 512 * config.KB, Min: 1 * config.KB, Reload: true, Doc: "Larger messages are not judged, as spamc does with its -s.", Example: "2 * MB"},
 	{Name: "headers", Type: config.TypeBool, Default: true, Reload: true, Doc: "Whether the fields that the rules' add_header lines name are added: X-Spam-Status and its like.", Example: "false"},
-	{Name: "bayes", Type: config.TypeString, Default: bayesSite, Values: []string{bayesSite, bayesUser, bayesOff}, Reload: true, Doc: "Whose Bayes is asked, and learns what is clearly spam or ham as far as the rules' bayes_auto_learn lets it: one of the site for all mail, or each account's own, for which the filter stands in the pipeline of local delivery. `mtad spam learn` teaches it.", Example: `"user"`},
 	{Name: "network", Type: config.TypeBool, Default: true, Reload: true, Doc: "Whether rules may ask the DNS, through the server's resolver: lists of addresses, of links' domains and the like. Without it they do not run; rules about SPF, DKIM and DMARC do, by the results of those filters.", Example: "false"},
+	{Name: "bayes", Type: config.TypeString, Default: bayesSite, Values: []string{bayesSite, bayesUser, bayesOff}, Reload: true, Doc: "Whose Bayes is asked, and learns what is clearly spam or ham as far as the rules' bayes_auto_learn lets it: one of the site for all mail, or each account's own, for which the filter stands in the pipeline of local delivery. `mtad spam learn` teaches it.", Example: `"user"`},
+	{Name: "preferences", Type: config.TypeSource, Reload: true, Doc: "Where each recipient's preferences are: store(). The filter then stands in the pipeline of local delivery, and judges the copies of those who have any.", Example: "store()"},
 }
 
 type filter struct {
 	settings
 	judge spam.Judge // the owner is that of the message, where users have their own
+	prefs prefs
 	log   *slog.Logger
 	now   func() time.Time
 }
 
-func newFilter(b config.Block, env pipeline.Env, l spam.Learned) (pipeline.Filter, error) {
+func newFilter(b config.Block, env pipeline.Env, l spam.Learned, u Users) (pipeline.Filter, error) {
 	f := &filter{now: env.Now, log: env.Log}
 	if err := b.Decode(&f.settings); err != nil {
 		return nil, err
 	}
+	if f.Bayes != bayesOff {
+		f.judge.Learned = l
+	}
+	if b.Has("preferences") {
+		if len(f.Preferences) != 1 || f.Preferences[0].Kind != config.LookupStore {
+			return nil, b.Errorf("preferences", "preferences of users are looked up in store() only")
+		}
+		if f.prefs.users = u; u == nil {
+			return nil, b.Errorf("preferences", "there is no store here")
+		}
+	}
 	o := spam.Options{Net: true, Bayes: f.Bayes != bayesOff}
 	if f.Network {
 		o.Resolver = resolve.With(env.DNS)
-	}
-	if o.Bayes {
-		f.judge.Learned = l
 	}
 	e, err := engineOf(f.paths(), o, env.Log)
 	if err != nil {
@@ -98,9 +111,9 @@ func (f *filter) paths() []string {
 // Outdated reports whether the rules' files have changed.
 func (f *filter) Outdated() bool { return f.judge.Changed(f.paths()) }
 
-// Stages: a user's own Bayes is for local delivery.
+// Stages: a user's own Bayes and preferences are for local delivery.
 func (f *filter) Stages() pipeline.Stages {
-	if f.Bayes == bayesUser {
+	if f.Bayes == bayesUser || f.prefs.users != nil {
 		return pipeline.At(pipeline.Deliver)
 	}
 	return pipeline.At(pipeline.Message)
@@ -112,7 +125,7 @@ func (f *filter) Access(pipeline.Stage) (reads, writes pipeline.Facts) {
 	if f.judge.Learned != nil {
 		writes |= pipeline.Effects
 	}
-	return pipeline.Envelope | pipeline.Header | pipeline.Body | pipeline.AuthResults, writes
+	return pipeline.Envelope | pipeline.Header | pipeline.Body | pipeline.AuthResults | pipeline.Scores, writes
 }
 
 // engineOf reads the rules and makes them ready.
@@ -126,6 +139,14 @@ func engineOf(paths []string, o spam.Options, log *slog.Logger) (*spam.Engine, e
 
 // Filter judges the message. Each rule that hits and scores is a score of its own.
 func (f *filter) Filter(ctx context.Context, s pipeline.Stage, v *pipeline.View) (pipeline.Verdict, error) {
+	j, own := f.judge, false
+	if s == pipeline.Deliver {
+		var pass bool
+		var err error
+		if own, pass, err = f.ownJudge(ctx, v, &j); pass || err != nil {
+			return pipeline.Verdict{}, err
+		}
+	}
 	m := v.Message()
 	if m.Size() > int64(f.MaxSize) {
 		return pipeline.Verdict{Note: fmt.Sprintf("not judged: %d octets", m.Size())}, nil
@@ -136,28 +157,47 @@ func (f *filter) Filter(ctx context.Context, s pipeline.Stage, v *pipeline.View)
 	}
 	// Rules are written for mail as it lies in files, with bare LF.
 	text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
-	j := f.judge
-	if s == pipeline.Deliver {
-		j.Owner = v.Mailbox().Key()
-	}
 	r := j.Check(ctx, text, facts(v, f.now()))
 	if len(r.Blocked) > 0 && f.log != nil {
 		f.log.Warn("spamscore: lists of the DNS refuse to answer: they are not asked for a while. Ask through a resolver of your own, or forbid it with dns_query_restriction deny", "zones", r.Blocked)
 	}
 	out := pipeline.Verdict{Note: fmt.Sprintf("score %.1f of %.1f", r.Score, r.Required)}
-	for _, h := range r.Hits {
-		out.Mods = append(out.Mods, pipeline.AddScore{Name: h.Rule, Points: h.Score, Detail: r.Scan.Rules.Description(h.Rule)})
+	if s == pipeline.Deliver {
+		out.Mods = corrections(v, j.Engine, r)
+	} else {
+		for _, h := range r.Hits {
+			out.Mods = append(out.Mods, pipeline.AddScore{Name: h.Rule, Points: h.Score, Detail: r.Scan.Rules.Description(h.Rule)})
+		}
+	}
+	if own {
+		out.Mods = append(out.Mods, required(r))
 	}
 	if len(r.Unknown) > 0 {
 		out.Mods = append(out.Mods, pipeline.Tag{Name: "spamscore.unknown", Value: unknown(r.Unknown)})
 	}
 	if f.Headers {
-		out.Mods = append(out.Mods, pipeline.Tag{Name: "spam.status", Value: "spamscore"})
+		out.Mods = append(append(out.Mods, stale(v)...), pipeline.Tag{Name: "spam.status", Value: "spamscore"})
 		for _, h := range r.Report(spam.Host{Name: v.Client().Hostname, Version: spam.Version}).Fields() {
 			out.Mods = append(out.Mods, pipeline.AddHeader{Name: h.Name, Value: h.Template})
 		}
 	}
 	return out, nil
+}
+
+// ownJudge makes the judge the recipient's. own says that it has preferences of its own;
+// pass that the copy is not to be judged: it was before, by the same rules.
+func (f *filter) ownJudge(ctx context.Context, v *pipeline.View, j *spam.Judge) (own, pass bool, err error) {
+	if f.Bayes == bayesUser {
+		j.Owner = v.Mailbox().Key()
+	}
+	if f.prefs.users == nil {
+		return false, false, nil
+	}
+	e, own, err := f.prefs.engine(ctx, j.Engine, v.Mailbox())
+	if own {
+		j.Engine = e
+	}
+	return own, err == nil && !own && f.Bayes != bayesUser, err
 }
 
 // unknown names some rules of which it is not known whether they hit.

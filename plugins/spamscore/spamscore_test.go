@@ -29,7 +29,14 @@ func buildWith(body string, l spam.Learned) (pipeline.Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newFilter(b, pipeline.Env{Now: time.Now, DNS: z}, l)
+	return newFilter(b, pipeline.Env{Now: time.Now, DNS: z}, l, nobody{})
+}
+
+// nobody has preferences.
+type nobody struct{}
+
+func (nobody) Preferences(context.Context, smtp.Address) (text, version string, ok bool, err error) {
+	return "", "", false, nil
 }
 
 const records = `
@@ -114,6 +121,28 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// TestNetwork: rules ask the server's resolver; a list that does not answer is unknown,
+// one that refuses is not asked again, and without the network none is asked.
+func TestNetwork(t *testing.T) {
+	f, err := build(`rules = ["testdata/lists.cf"]`)
+	mtatest.Check(t, err)
+	const text = "From: a@example.com\n\nx\n"
+	got := run(t, f, nil, text)
+	for _, want := range []string{`add-score LISTED 2.0 "Client is on a list"`, "add-score REFUSED 0.1", "tag spamscore.unknown=BROKEN", "X-Spam-ASN: AS64500 198.51.100.0/24"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s\nwants %s", got, want)
+		}
+	}
+	if got = run(t, f, nil, text); !strings.Contains(got, "spamscore.unknown=BROKEN REFUSED") || strings.Contains(got, "add-score REFUSED") {
+		t.Errorf("a list that has refused: %s", got)
+	}
+	f, err = build("rules = [\"testdata/lists.cf\"]\nnetwork = false")
+	mtatest.Check(t, err)
+	if got := run(t, f, nil, text); strings.Contains(got, "LISTED") || strings.Contains(got, "unknown") {
+		t.Errorf("without the network: %s", got)
+	}
+}
+
 // owners is what several have learned.
 type owners map[string]*bayes.Memory
 
@@ -161,28 +190,6 @@ func TestBayes(t *testing.T) {
 	mtatest.Check(t, err)
 	if got := run(t, f, nil, fmt.Sprintf(spammy, 1)); !strings.Contains(got, "autolearn=disabled") || len(learned) > 0 {
 		t.Error(got)
-	}
-}
-
-// TestNetwork: rules ask the server's resolver; a list that does not answer is unknown,
-// one that refuses is not asked again, and without the network none is asked.
-func TestNetwork(t *testing.T) {
-	f, err := build(`rules = ["testdata/lists.cf"]`)
-	mtatest.Check(t, err)
-	const text = "From: a@example.com\n\nx\n"
-	got := run(t, f, nil, text)
-	for _, want := range []string{`add-score LISTED 2.0 "Client is on a list"`, "add-score REFUSED 0.1", "tag spamscore.unknown=BROKEN", "X-Spam-ASN: AS64500 198.51.100.0/24"} {
-		if !strings.Contains(got, want) {
-			t.Errorf("%s\nwants %s", got, want)
-		}
-	}
-	if got = run(t, f, nil, text); !strings.Contains(got, "spamscore.unknown=BROKEN REFUSED") || strings.Contains(got, "add-score REFUSED") {
-		t.Errorf("a list that has refused: %s", got)
-	}
-	f, err = build("rules = [\"testdata/lists.cf\"]\nnetwork = false")
-	mtatest.Check(t, err)
-	if got := run(t, f, nil, text); strings.Contains(got, "LISTED") || strings.Contains(got, "unknown") {
-		t.Errorf("without the network: %s", got)
 	}
 }
 

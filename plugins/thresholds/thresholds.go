@@ -5,6 +5,7 @@ package thresholds
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"mtad/config"
@@ -16,7 +17,7 @@ import (
 func Kind() pipeline.Kind {
 	return pipeline.Kind{
 		Name: "thresholds", Doc: "Turns the summed score into a header, the junk folder, quarantine or a refusal.",
-		Stages: pipeline.At(pipeline.Message), Options: options, New: newFilter,
+		Stages: pipeline.At(pipeline.Message, pipeline.Deliver), Options: options, New: newFilter,
 	}
 }
 
@@ -57,17 +58,23 @@ func newFilter(b config.Block, _ pipeline.Env) (pipeline.Filter, error) {
 	return f, nil
 }
 
-func (*filter) Stages() pipeline.Stages { return pipeline.At(pipeline.Message) }
+func (*filter) Stages() pipeline.Stages { return pipeline.At(pipeline.Message, pipeline.Deliver) }
 
-func (*filter) Access(pipeline.Stage) (reads, writes pipeline.Facts) {
+func (*filter) Access(s pipeline.Stage) (reads, writes pipeline.Facts) {
+	if s == pipeline.Deliver {
+		return pipeline.Scores | pipeline.Tags | pipeline.Header, pipeline.Header | pipeline.Tags
+	}
 	return pipeline.Scores | pipeline.Tags, pipeline.Header | pipeline.Tags | pipeline.Envelope
 }
 
 // Filter judges the sum.
-func (f *filter) Filter(_ context.Context, _ pipeline.Stage, v *pipeline.View) (pipeline.Verdict, error) {
+func (f *filter) Filter(_ context.Context, s pipeline.Stage, v *pipeline.View) (pipeline.Verdict, error) {
 	scores := v.Scores()
-	if len(scores) == 0 {
+	switch {
+	case len(scores) == 0:
 		return pipeline.Verdict{}, nil
+	case s == pipeline.Deliver:
+		return f.deliver(v), nil
 	}
 	sum := v.Score()
 	out := pipeline.Verdict{Note: fmt.Sprintf("score %.1f", sum)}
@@ -97,6 +104,35 @@ func (f *filter) Filter(_ context.Context, _ pipeline.Stage, v *pipeline.View) (
 		out.Mods = append(out.Mods, pipeline.SetFolder{Folder: f.Folder})
 	}
 	return out, nil
+}
+
+// deliver judges one recipient's copy: it goes to the junk folder or, if it was to go
+// there, no more. What the recipient's own preferences want (spam.required) counts more
+// than the options.
+func (f *filter) deliver(v *pipeline.View) pipeline.Verdict {
+	sum, junk := v.Score(), f.Junk
+	if own, ok := v.Tag("spam.required"); ok {
+		if limit, err := strconv.ParseFloat(own, 64); err == nil {
+			junk = limit
+		}
+	}
+	out := pipeline.Verdict{Note: fmt.Sprintf("score %.1f of %.1f", sum, junk)}
+	// A copy that stays as it is, is stored once for all recipients.
+	if score := fmt.Sprintf("%.1f", sum); f.Header && !has(v, score) {
+		out.Mods = append(out.Mods, pipeline.SetHeader{Name: "X-Spam-Score", Nth: 1, Value: score})
+	}
+	switch {
+	case f.Junk > 0 && sum >= junk:
+		out.Mods = append(out.Mods, pipeline.SetFolder{Folder: f.Folder}, pipeline.Tag{Name: "spam"})
+	case v.Folder() == f.Folder:
+		out.Mods = append(out.Mods, pipeline.SetFolder{})
+	}
+	return out
+}
+
+func has(v *pipeline.View, score string) bool {
+	f, ok := v.Message().Header().First("X-Spam-Score")
+	return ok && f.Value() == score
 }
 
 // status is the header in SpamAssassin's form.

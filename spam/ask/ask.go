@@ -140,24 +140,47 @@ func (i *Inquiry) Ask(name, typ string) Reply {
 	if r == nil {
 		r = &Reply{Question: q}
 		i.replies[q] = r
-		i.begin(r)
+		if !i.refused(r) {
+			i.begin(r, i.timeout(r.Name), func(ctx context.Context) (Answer, error) { return i.resolver.Lookup(ctx, q) })
+		}
 	}
+	return i.reply(r)
+}
+
+// Run is Ask for what is no question to the DNS: f asks it, with a time of its own. Its
+// name and type are those of no other.
+func (i *Inquiry) Run(q Question, t time.Duration, f func(context.Context) (Answer, error)) Reply {
+	r := i.replies[q]
+	if r == nil {
+		r = &Reply{Question: q}
+		i.replies[q] = r
+		i.begin(r, Timeout{t, t}, f)
+	}
+	return i.reply(r)
+}
+
+func (i *Inquiry) reply(r *Reply) Reply {
 	if r.State == Pending {
-		i.wanted = append(i.wanted, q)
+		i.wanted = append(i.wanted, r.Question)
 	}
 	return *r
 }
 
-func (i *Inquiry) begin(r *Reply) {
-	if i.limits.Refuse != nil {
-		if refused, why := i.limits.Refuse(r.Name); refused {
-			r.State, r.Why = Refused, why
-			if why != "" {
-				r.State = Lost
-			}
-			return
+func (i *Inquiry) refused(r *Reply) bool {
+	if i.limits.Refuse == nil {
+		return false
+	}
+	refused, why := i.limits.Refuse(r.Name)
+	if refused {
+		r.State, r.Why = Refused, why
+		if why != "" {
+			r.State = Lost
 		}
 	}
+	return refused
+}
+
+func (i *Inquiry) begin(r *Reply, t Timeout, f func(context.Context) (Answer, error)) {
 	switch {
 	case i.over != "":
 		r.State, r.Why = Lost, i.over
@@ -167,14 +190,14 @@ func (i *Inquiry) begin(r *Reply) {
 		return
 	}
 	i.started++
-	i.pending[r.Question] = &asked{r, time.Now(), i.timeout(r.Name)}
-	go i.lookup(r.Question)
+	i.pending[r.Question] = &asked{r, time.Now(), t}
+	go i.lookup(r.Question, f)
 }
 
-func (i *Inquiry) lookup(q Question) {
+func (i *Inquiry) lookup(q Question, f func(context.Context) (Answer, error)) {
 	select {
 	case i.slots <- struct{}{}:
-		a, err := i.resolver.Lookup(i.ctx, q)
+		a, err := f(i.ctx)
 		<-i.slots
 		if i.ctx.Err() == nil {
 			i.done <- result{q, a, err}

@@ -342,8 +342,17 @@ func (p *parser) plugin(value string) error {
 	if !p.o.Known(name) {
 		return fmt.Errorf("the plugin %s is not part of this program: its rules can not run", name)
 	}
+	if why := missing[strings.TrimPrefix(name, perlRoom+"Plugin::")]; why != "" {
+		return fmt.Errorf("the plugin %s is left out: %s", name, why)
+	}
 	p.Plugins[name] = true
 	return nil
+}
+
+// missing are plugins whose rules would miss without a word.
+var missing = map[string]string{
+	"RelayCountry": "there is no database of countries; rules about X-Relay-Countries do not hit",
+	"ExtractText":  "no programs are run that take text out of attachments; rules do not see it",
 }
 
 func (p *parser) compat(value string) error {

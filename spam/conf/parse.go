@@ -55,6 +55,7 @@ type condition struct {
 // ruleset; an error means that a file could not be read.
 func Load(paths []string, o Options) (*Ruleset, error) {
 	p := newParser(o)
+	p.dirs = paths
 	p.files = map[string]version{}
 	files, err := listAll(paths)
 	if err != nil {
@@ -167,6 +168,17 @@ func list(path, ext string) ([]string, error) {
 	}
 	sort.Strings(out)
 	return out, nil
+}
+
+// Beside finds a file in the directories of the rules.
+func (s *Ruleset) Beside(name string) (path string, ok bool) {
+	for _, dir := range s.dirs {
+		path = filepath.Join(dir, name)
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+			return path, true
+		}
+	}
+	return "", false
 }
 
 func (p *parser) readFile(path string) error {

@@ -67,6 +67,7 @@ type Ruleset struct {
 	Rewrite map[string]string
 
 	domains *Domains
+	dirs    []string          // where the rules are
 	updates map[string]string // "# UPDATE version" of each file
 	files   map[string]version
 }

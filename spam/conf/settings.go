@@ -92,7 +92,7 @@ var options = map[string]option{
 	"txrep_weight_helo": num(0.5), "auto_welcomelist_distinguish_signed": yes(true), "txrep_report_details": yes(false),
 
 	"use_dcc": yes(true), "use_dcc_rep": yes(true), "dcc_body_max": num(999999), "dcc_fuz1_max": num(999999), "dcc_fuz2_max": num(999999),
-	"dcc_rep_percent": num(90), "dcc_timeout": dur(5), "dcc_home": str(""), "dcc_dccifd_path": str(""), "use_pyzor": yes(true), "pyzor_count_min": num(5),
+	"dcc_rep_percent": num(90), "dcc_timeout": dur(5), "dcc_home": str(""), "dcc_dccifd_path": str(""), "use_pyzor": yes(true), "pyzor_path": admin(str("")), "pyzor_options": admin(str("")), "pyzor_count_min": num(5),
 	"pyzor_timeout": dur(5), "pyzor_welcomelist_min": num(10), "pyzor_welcomelist_factor": num(0.2), "use_razor2": yes(true), "razor_timeout": dur(5),
 	"dkim_minimum_key_bits": num(1024), "dkim_timeout": dur(5), "spf_timeout": dur(5), "ignore_received_spf_header": yes(false),
 	"use_newest_received_spf_header": yes(false),
@@ -109,9 +109,17 @@ var options = map[string]option{
 	"replace_start": str("<"), "replace_end": str(">"),
 	"report_safe": num(1), "url_shortener": {kind: words}, "url_shortener_get": {kind: words}, "max_short_urls": num(10), "max_short_url_redirections": num(10),
 	"asn_prefix": str("AS"), "asn_use_dns": yes(true),
-	"textcat_max_languages": num(5), "textcat_optimal_ngrams": num(0), "textcat_max_ngrams": num(400), "textcat_acceptable_score": num(1.02),
-	"inactive_languages":   {kind: words},
-	"use_auto_welcomelist": yes(true), "auto_welcomelist_factor": num(0.5), "auto_welcomelist_ipv4_mask_len": num(16), "auto_welcomelist_ipv6_mask_len": num(48),
+	"textcat_max_languages": num(3), "textcat_optimal_ngrams": num(0), "textcat_max_ngrams": num(400), "textcat_acceptable_score": num(1.02),
+	"inactive_languages":      str("bs cy eo et eu fy ga gd is la lt lv rm sa sco sl yi"),
+	"phishing_openphish_feed": admin(str("")), "phishing_phishtank_feed": admin(str("")), "phishing_phishstats_feed": admin(str("")),
+	"phishing_phishstats_minscore": admin(num(6)), "phishing_uri_noparam": admin(yes(false)),
+	"olemacro_num_mime": num(5), "olemacro_num_zip": num(8), "olemacro_zip_depth": num(2), "olemacro_extended_scan": yes(false),
+	"olemacro_prefer_contentdisposition": yes(true), "olemacro_max_file": num(1024000),
+	"olemacro_exts":       str(`(?:doc|docx|dot|pot|ppa|pps|ppt|rtf|sldm|xl|xla|xls|xlsx|xlt|xltx|xslb)$`),
+	"olemacro_macro_exts": str(`(?:docm|dotm|ppam|potm|ppst|ppsm|pptm|sldm|xlm|xlam|xlsb|xlsm|xltm|xps)$`),
+	"olemacro_skip_exts":  str(`(?:dotx|potx|ppsx|pptx|sldx)$`), "olemacro_skip_ctypes": str(`^(?:text\/)`), "olemacro_zips": str(`(?:zip)$`),
+	"olemacro_download_marker": str(`(?:cmd(?:\.exe)? \/c ms\^h\^ta ht\^tps?:\/\^\/)`),
+	"use_auto_welcomelist":     yes(true), "auto_welcomelist_factor": num(0.5), "auto_welcomelist_ipv4_mask_len": num(16), "auto_welcomelist_ipv6_mask_len": num(48),
 }
 
 // others are settings that are known and do nothing here: how SpamAssassin keeps its
@@ -123,7 +131,7 @@ var others = set(`lock_method dns_local_ports_permit dns_local_ports_avoid dns_l
 	geodb_module country_db_type geodb_options geodb_search_path country_db_path uri_country_db_path uri_country_db_isp_path
 	auto_welcomelist_factory auto_welcomelist_path auto_welcomelist_db_modules auto_welcomelist_file_mode user_awl_dsn user_awl_sql_username
 	user_awl_sql_password user_awl_sql_table user_awl_sql_override_username txrep_factory dcc_path dcc_options dccifd_options dcc_learn_score
-	pyzor_max pyzor_fork pyzor_perl pyzor_options pyzor_path pyzor_server_file razor_fork razor_config resource_limit_mem resource_limit_cpu
+	pyzor_max pyzor_fork pyzor_perl pyzor_server_file razor_fork razor_config resource_limit_mem resource_limit_cpu
 	spamcop_from_address spamcop_to_address spamcop_max_report_size spamcop_relayhost do_not_use_mail_spf do_not_use_mail_spf_query
 	url_shortener_cache_type url_shortener_cache_dsn url_shortener_cache_username url_shortener_cache_password url_shortener_cache_ttl
 	url_shortener_cache_autoclean url_shortener_loginfo url_shortener_timeout url_shortener_user_agent dmarc_save_reports

@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"regexp"
 	"strings"
 
 	"mtad/spam/regex"
@@ -74,3 +75,27 @@ func WithoutQuoted(text string) string {
 	}
 	return b.String() + text[at:]
 }
+
+// AnyPattern compiles a pattern with its delimiters, or without, once.
+func AnyPattern(s *scan.Scan, text string) (*regex.Regexp, error) {
+	pattern, modifiers, err := regex.FromRule(text)
+	if err != nil {
+		if delimited.MatchString(text) {
+			return nil, Unknown(err.Error())
+		}
+		return compiled(s, text)
+	}
+	v := s.Once("delimited "+text, func() any {
+		re, err := regex.CompilePart(pattern, modifiers)
+		if err != nil {
+			return Unknown(err.Error())
+		}
+		return re
+	})
+	if why, bad := v.(Unknown); bad {
+		return nil, why
+	}
+	return v.(*regex.Regexp), nil
+}
+
+var delimited = regexp.MustCompile(`^(?:/|(?:m|qr)\W)`)

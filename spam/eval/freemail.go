@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"bytes"
 	"regexp"
 	"slices"
 	"strings"
@@ -177,6 +178,9 @@ func bodyAddresses(s *scan.Scan) []string {
 		}
 	}
 	for _, line := range s.Body() {
+		if bytes.IndexByte(line, '@') < 0 {
+			continue
+		}
 		t := linkWithAt.ReplaceAllString(string(line), " ")
 		for _, m := range emailForm.FindAllStringIndex(t, 200) {
 			rest := t[m[1]:]

@@ -102,7 +102,7 @@ func answerTest(s *scan.Scan, text string) (*subtest, error) {
 		return &subtest{any: true}, nil
 	}
 	if slashed.MatchString(text) {
-		re, err := compiledRule(s, text)
+		re, err := eval.AnyPattern(s, text)
 		return &subtest{re: re}, err
 	}
 	if m := quoted.FindStringSubmatch(text); m != nil {

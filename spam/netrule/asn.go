@@ -90,7 +90,7 @@ func asnRecord(rec ask.Record) (numbers, routes []string) {
 	for i, n := range numbers {
 		numbers[i] = asPrefix.ReplaceAllString(n, "$1")
 	}
-	numbers = slices.DeleteFunc(numbers, func(n string) bool { return n == "" || n == "0" || n == "4294967295" })
+	numbers = slices.DeleteFunc(numbers, func(n string) bool { return !allDigits.MatchString(n) || n == "0" || n == "4294967295" })
 	return numbers, slices.DeleteFunc(routes, noRoute.MatchString)
 }
 
@@ -109,11 +109,7 @@ func checkASN(s *scan.Scan, r *conf.Rule, args []string) (float64, error) {
 	if tag == "" {
 		tag = "ASN"
 	}
-	pattern := eval.Arg(args, 0)
-	if !slashed.MatchString(pattern) {
-		pattern = "/" + strings.ReplaceAll(pattern, "/", `\/`) + "/"
-	}
-	re, err := compiledRule(s, pattern)
+	re, err := eval.AnyPattern(s, eval.Arg(args, 0))
 	if err != nil {
 		return 0, err
 	}

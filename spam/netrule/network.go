@@ -1,6 +1,6 @@
-// Package netrule has the functions that ask the DNS: SpamAssassin's DNSEval, URIDNSBL,
-// AskDNS, HashBL and ASN (4.0), and what DKIM asks of an author's domain. They never
-// wait: package ask says how.
+// Package netrule has the functions that ask others: the DNS for SpamAssassin's DNSEval,
+// URIDNSBL, AskDNS, HashBL and ASN (4.0) and for what DKIM asks of an author's domain,
+// dccifd for DCC, and the program of Pyzor. They never wait: package ask says how.
 package netrule
 
 import (
@@ -17,7 +17,7 @@ import (
 )
 
 // asking are the functions by the plugins of SpamAssassin that have them.
-var asking = []map[string]eval.Func{dnsEval, uriDNSEval, hashEval, asnEval, adspEval}
+var asking = []map[string]eval.Func{dnsEval, uriDNSEval, hashEval, asnEval, adspEval, dccEval, pyzorEval, razorEval}
 
 // Functions are all functions by their names. The map must not be changed.
 func Functions() map[string]eval.Func {
@@ -41,13 +41,7 @@ func (a *inquirer) ask(name, typ string) (ask.Reply, bool) {
 		return ask.Reply{}, false
 	}
 	r := a.s.Ask.Ask(name, typ)
-	switch r.State {
-	case ask.Pending:
-		a.pending = true
-	case ask.Lost:
-		a.why = r.Why
-	}
-	return r, r.State == ask.Answered
+	return r, a.note(r)
 }
 
 // outcome is what the function returns: it waits for all answers, and what has no hit
@@ -176,21 +170,6 @@ func oneNumber(s string) (n uint32, quad, ok bool) {
 		return n, true, quad
 	}
 	return uint32(v), false, err == nil
-}
-
-// compiledRule compiles a pattern with its delimiters, once.
-func compiledRule(s *scan.Scan, text string) (*regex.Regexp, error) {
-	v := s.Once("rule "+text, func() any {
-		re, err := regex.CompileRule(text)
-		if err != nil {
-			return eval.Unknown(err.Error())
-		}
-		return re
-	})
-	if why, bad := v.(eval.Unknown); bad {
-		return nil, why
-	}
-	return v.(*regex.Regexp), nil
 }
 
 // skipRBL: the administrator does not want lists to be asked.

@@ -250,8 +250,9 @@ const commonBits = 6
 
 // isCommon says whether almost every text matches.
 func isCommon(n *node) bool {
-	bits, _ := wildness(n, 0)
-	return bits < commonBits
+	bits, wild := wildness(n, 0)
+	least, _ := n.width()
+	return !wild && bits < commonBits && least < 3
 }
 
 // isWild says whether places of a pattern that many texts reach are in a repetition of

@@ -157,8 +157,9 @@ sub check {
 		$out{autolearn} = $pms->get_autolearn_status();
 		$out{set} = $sa->{conf}->get_score_set() + 0;
 		$out{bayes} = defined $pms->{bayes_score} ? $pms->{bayes_score} + 0 : undef;
-		$out{tags} = bytes($pms->_replace_tags('_BAYES_ _TOKENSUMMARY_ _BAYESTC_ _BAYESTCLEARNED_ _BAYESTCHAMMY_ _BAYESTCSPAMMY_'));
+		$out{bayestags} = bytes($pms->_replace_tags('_BAYES_ _TOKENSUMMARY_ _BAYESTC_ _BAYESTCLEARNED_ _BAYESTCHAMMY_ _BAYESTCSPAMMY_'));
 	}
+	$out{tags} = { map { my $v = $pms->get_tag($_); $_ => defined $v ? bytes("$v") : undef } split /,/, $opt{tags} // '' };
 	$out{rewritten} = bytes($pms->rewrite_mail()) if $opt{rewrite};
 	$pms->finish();
 	$msg->finish();

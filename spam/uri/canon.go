@@ -45,18 +45,15 @@ func Unescape(s string) string {
 
 var (
 	notWeb      = regexp.MustCompile(`^(?:[#?&]|/(?:[^/]|$))`)
-	mailLike    = regexp.MustCompile(`(?i)^mailto:|^[^:]*@`)
 	mailQuery   = regexp.MustCompile(`^([^@]+@[^?]+)\?`)
 	mailAmp     = regexp.MustCompile(`^([^@]+@[^?&]+)&`)
 	mailSpace   = regexp.MustCompile(`^(?:mailto:)?(?:%20)*([^@]+@[^?&%]+)`)
 	mailBracket = regexp.MustCompile(`^[^?&]*<([^@>]+@[^>]+)>`)
 	slashes     = regexp.MustCompile(`(?i)^(https?:)/{0,2}`)
-	anyScheme   = regexp.MustCompile(`(?i)^[-_a-z0-9]+:`)
 	noPath      = regexp.MustCompile(`(?i)^(https?://[^/?#]+)([?#])`)
 	charDec     = regexp.MustCompile(`&#0*(3[3-9]|[4-9]\d|1[01]\d|12[0-6]);`)
 	charHex     = regexp.MustCompile(`&#x0*(2[1-9]|[3-6][a-fA-F0-9]|7[0-9a-eA-E]);`)
 	charDot     = regexp.MustCompile(`(?i)&#(?:x2e|12290|x3002|65294|xff0e|65377|xff61);`)
-	web         = regexp.MustCompile(`(?i)^(https?://)([^@/?#]*@)?([^/?#:]+)((?::(\d*))?.*)$`)
 	innerURL    = regexp.MustCompile(`(?i)(https?:/{0,2}[^&#]+)`)
 	oddEnd      = regexp.MustCompile(`[^0-9A-Za-z]+$`)
 	fourNumbers = regexp.MustCompile(`(?i)^(0x[0-9a-f]+|\d+)\.(0x[0-9a-f]+|\d+)\.(0x[0-9a-f]+|\d+)\.(0x[0-9a-f]+|\d+)$`)
@@ -102,35 +99,97 @@ func (f *forms) look(i int) {
 	u := strings.Trim(strings.ReplaceAll(f.queue[i], "\n", ""), white)
 	u = strings.ReplaceAll(u, "\r", "")
 	f.queue[i] = u
-	if len(u) <= 1 || notWeb.MatchString(u) {
+	if len(u) <= 1 || strings.IndexByte("#?&/", u[0]) >= 0 && notWeb.MatchString(u) {
 		return
 	}
-	if mailLike.MatchString(u) {
+	if mailLike(u) {
 		f.mail(u)
 		return
 	}
 	n := strings.ReplaceAll(u, `\`, "/")
-	n = slashes.ReplaceAllString(n, "$1//")
-	if escaped.MatchString(n) {
+	if !hasPrefixFold(n, "http://") && !hasPrefixFold(n, "https://") {
+		n = slashes.ReplaceAllString(n, "$1//")
+	}
+	if strings.IndexByte(n, '%') >= 0 && escaped.MatchString(n) {
 		n = Unescape(n)
 	}
-	if !anyScheme.MatchString(n) {
+	if !hasScheme(n) {
 		if strings.HasPrefix(n, "ftp.") {
 			n = "ftp://" + n
 		} else {
 			n = "http://" + n
 		}
 	}
-	n = noPath.ReplaceAllString(n, "$1/$2")
-	n = charDec.ReplaceAllStringFunc(n, func(s string) string { return char(charDec.FindStringSubmatch(s)[1], 10) })
-	n = charHex.ReplaceAllStringFunc(n, func(s string) string { return char(charHex.FindStringSubmatch(s)[1], 16) })
-	n = charDot.ReplaceAllString(n, ".")
+	if strings.ContainsAny(n, "?#") {
+		n = noPath.ReplaceAllString(n, "$1/$2")
+	}
+	if strings.Contains(n, "&#") {
+		n = characters(n)
+	}
 	if n != u {
 		f.add(n)
 	}
-	if m := web.FindStringSubmatch(n); m != nil {
-		f.web(m[1], m[2], m[3], m[4], m[5])
+	if w, ok := splitWeb(n); ok {
+		f.web(w)
 	}
+}
+
+// characters decodes characters that are written as numbers.
+func characters(n string) string {
+	n = charDec.ReplaceAllStringFunc(n, func(s string) string { return char(charDec.FindStringSubmatch(s)[1], 10) })
+	n = charHex.ReplaceAllStringFunc(n, func(s string) string { return char(charHex.FindStringSubmatch(s)[1], 16) })
+	return charDot.ReplaceAllString(n, ".")
+}
+
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+}
+
+// mailLike reports whether a link is an address: with its scheme, or an "@" before any
+// colon.
+func mailLike(u string) bool {
+	at, colon := strings.IndexByte(u, '@'), strings.IndexByte(u, ':')
+	return at >= 0 && (colon < 0 || at < colon) || hasPrefixFold(u, "mailto:")
+}
+
+// hasScheme reports whether a link begins with a word and a colon.
+func hasScheme(u string) bool {
+	n := 0
+	for n < len(u) && (word(u[n]) || u[n] == '-') {
+		n++
+	}
+	return n > 0 && n < len(u) && u[n] == ':'
+}
+
+// parts are those of a link of the web: what follows the host begins with the port,
+// if there is one.
+type parts struct{ proto, auth, host, rest, port string }
+
+// splitWeb parts a link of the web; ok is false if it is none.
+func splitWeb(u string) (w parts, ok bool) {
+	n := len("http://")
+	if !hasPrefixFold(u, "http://") {
+		if n++; !hasPrefixFold(u, "https://") {
+			return w, false
+		}
+	}
+	w.proto, u = u[:n], u[n:]
+	if i := strings.IndexAny(u, "@/?#"); i >= 0 && u[i] == '@' && strings.IndexAny(u[i+1:], "/?#:") != 0 && i+1 < len(u) {
+		w.auth, u = u[:i+1], u[i+1:]
+	}
+	end := strings.IndexAny(u, "/?#:")
+	if end < 0 {
+		end = len(u)
+	}
+	w.host, w.rest = u[:end], u[end:]
+	if strings.HasPrefix(w.rest, ":") {
+		n := 1
+		for n < len(w.rest) && w.rest[n] >= '0' && w.rest[n] <= '9' {
+			n++
+		}
+		w.port = w.rest[1:n]
+	}
+	return w, end > 0 && strings.IndexByte(w.rest, '\n') < 0
 }
 
 func char(digits string, base int) string {
@@ -155,7 +214,8 @@ func (f *forms) mail(u string) {
 }
 
 // web adds the forms of a link of the web.
-func (f *forms) web(proto, auth, host, rest, port string) {
+func (f *forms) web(w parts) {
+	proto, host, rest, port := w.proto, w.host, w.rest, w.port
 	noPort := ""
 	usual := map[string]string{"http://": "80"}[proto]
 	if usual == "" {
@@ -192,11 +252,11 @@ func (f *forms) web(proto, auth, host, rest, port string) {
 		host = host[i+1:]
 		f.add(proto + host + rest)
 	}
-	if end := oddEnd.FindStringIndex(host); end != nil {
-		host = host[:end[0]]
+	if n := len(host); n > 0 && !alnum(host[n-1]) {
+		host = host[:oddEnd.FindStringIndex(host)[0]]
 		f.add(proto + host + rest)
 	}
-	f.numbers(proto, auth, host, rest, port, ascii)
+	f.numbers(proto, w.auth, host, rest, port, ascii)
 }
 
 // follow looks where a redirector goes: by the patterns of the configuration, else to
@@ -208,6 +268,9 @@ func (f *forms) follow(whole, rest string) {
 			return
 		}
 	}
+	if strings.IndexByte(rest, ':') < 0 {
+		return
+	}
 	if m := innerURL.FindString(rest); m != "" && strings.Contains(m, ".") {
 		f.queue = append(f.queue, m)
 	}
@@ -216,18 +279,32 @@ func (f *forms) follow(whole, rest string) {
 // numbers adds the address that a host of numbers is, and what browsers make of a
 // host of one word.
 func (f *forms) numbers(proto, auth, host, rest, port, ascii string) {
+	if len(host) > 0 && host[0] >= '0' && host[0] <= '9' && f.number(proto, host, rest) {
+		return
+	}
+	if strings.Count(ascii, ".") > 1 {
+		return
+	}
+	m := oneLabel.FindStringSubmatch(ascii)
+	if m != nil && proto == "http://" && auth == "" && ascii != "localhost" && port == "80" && !f.domains.Valid(ascii) {
+		f.add(proto + "www." + m[1] + ".com" + rest)
+	}
+}
+
+// number adds the address that a host is if it is a number or four.
+func (f *forms) number(proto, host, rest string) bool {
 	if m := fourNumbers.FindStringSubmatch(host); m != nil {
 		parts := make([]string, 4)
 		for i, p := range m[1:] {
 			parts[i] = octet(p)
 		}
 		f.add(proto + strings.Join(parts, ".") + rest)
-		return
+		return true
 	}
 	if m := hexNumber.FindStringSubmatch(host); m != nil {
 		v, _ := strconv.ParseUint(m[1], 16, 32)
 		f.add(proto + dotted(v) + rest)
-		return
+		return true
 	}
 	if decNumber.MatchString(host) {
 		v, err := strconv.ParseUint(host, 10, 64)
@@ -235,12 +312,9 @@ func (f *forms) numbers(proto, auth, host, rest, port, ascii string) {
 			v = math.MaxUint64
 		}
 		f.add(proto + dotted(v) + rest)
-		return
+		return true
 	}
-	m := oneLabel.FindStringSubmatch(ascii)
-	if m != nil && proto == "http://" && auth == "" && ascii != "localhost" && port == "80" && !f.domains.Valid(ascii) {
-		f.add(proto + "www." + m[1] + ".com" + rest)
-	}
+	return false
 }
 
 // dotted writes a number as an address: its first 32 bits, if it has more.

@@ -265,11 +265,9 @@ func trim(raw string) string {
 }
 
 var (
-	schemed    = regexp.MustCompile(`(?i)^(?:https?|ftp|mailto):`)
 	onlyScheme = regexp.MustCompile(`(?i)^\w+:/{0,2}$`)
 	wwwHost    = regexp.MustCompile(`(?i)^www\d{0,2}\.`)
 	ftpHost    = regexp.MustCompile(`(?i)^ftp\.`)
-	idScheme   = regexp.MustCompile(`(?i)^[cm]id:`)
 	pathAt     = regexp.MustCompile(`/.+@`)
 	domainDot  = regexp.MustCompile(`@.+?\.`)
 	misparsed  = regexp.MustCompile(`(?i)^(?:skype|e?-?mail)?:+`)
@@ -279,11 +277,12 @@ var (
 
 // complete gives a link its scheme; ok is false if it is none after all.
 func complete(raw, schost string, k kind, d *conf.Domains) (f Found, ok bool) {
-	if k == mail && !strings.Contains(raw, "@") || schost != "" && !ValidHost(schost) || idScheme.MatchString(raw) || onlyScheme.MatchString(raw) {
+	if k == mail && !strings.Contains(raw, "@") || schost != "" && !ValidHost(schost) || hasPrefixFold(raw, "cid:") || hasPrefixFold(raw, "mid:") ||
+		strings.HasSuffix(raw, ":") && onlyScheme.MatchString(raw) || strings.HasSuffix(raw, "/") && onlyScheme.MatchString(raw) {
 		return f, false
 	}
 	f.URI = raw
-	if !schemed.MatchString(raw) {
+	if !schemed(raw) {
 		if f, ok = withScheme(raw); !ok {
 			return f, false
 		}
@@ -303,6 +302,20 @@ func complete(raw, schost string, k kind, d *conf.Domains) (f Found, ok bool) {
 		return f, d.Valid(ASCII(h))
 	}
 	return f, true
+}
+
+func schemed(raw string) bool {
+	switch strings.IndexByte(raw, ':') {
+	case 3:
+		return hasPrefixFold(raw, "ftp")
+	case 4:
+		return hasPrefixFold(raw, "http")
+	case 5:
+		return hasPrefixFold(raw, "https")
+	case 6:
+		return hasPrefixFold(raw, "mailto")
+	}
+	return false
 }
 
 func withScheme(raw string) (f Found, ok bool) {

@@ -31,7 +31,16 @@ func ASCII(host string) string {
 	return strings.ToLower(host)
 }
 
-var label = regexp.MustCompile(`^[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?$`)
+// label reports whether s is of small letters, digits, "_" and "-", which is not at an
+// end.
+func label(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c >= 'A' && c <= 'Z' || !word(c) && c != '-' {
+			return false
+		}
+	}
+	return s != "" && s[0] != '-' && s[len(s)-1] != '-'
+}
 
 // ValidHost reports whether a name in ASCII is a host's: two labels at least, of
 // letters, digits, "-" and "_", the last of these not in the last two.
@@ -42,7 +51,7 @@ func ValidHost(host string) bool {
 		return false
 	}
 	for i, l := range labels {
-		if len(l) > 63 || !label.MatchString(l) || len(labels)-i <= 2 && strings.Contains(l, "_") {
+		if len(l) > 63 || !label(l) || len(labels)-i <= 2 && strings.Contains(l, "_") {
 			return false
 		}
 	}
@@ -50,20 +59,15 @@ func ValidHost(host string) bool {
 }
 
 var (
-	noHost     = regexp.MustCompile(`^(?:javascript|cid|file):`)
-	protocol   = regexp.MustCompile(`^[a-z]+:/{0,2}`)
-	behindHost = regexp.MustCompile(`(?s)[/?#].*`)
-	login      = regexp.MustCompile(`^[^/]*@`)
-	port       = regexp.MustCompile(`:\d*$`)
-	hidden     = regexp.MustCompile(`%(?:2[1-9a-f]|[3-6][0-9a-f]|7[0-9a-e])`)
-	twoAt      = regexp.MustCompile(`@.*?@`)
+	hidden = regexp.MustCompile(`%(?:2[1-9a-f]|[3-6][0-9a-f]|7[0-9a-e])`)
+	twoAt  = regexp.MustCompile(`@.*?@`)
 )
 
 // Domain finds the registered domain of a link and its host, "" if it has none. The
 // host may be an address.
 func Domain(uri string, d *conf.Domains) (domain, host string) {
 	uri = strings.ToLower(uri)
-	if noHost.MatchString(uri) {
+	if strings.HasPrefix(uri, "javascript:") || strings.HasPrefix(uri, "cid:") || strings.HasPrefix(uri, "file:") {
 		return "", ""
 	}
 	if rest, ok := strings.CutPrefix(uri, "mailto:"); ok {
@@ -74,12 +78,9 @@ func Domain(uri string, d *conf.Domains) (domain, host string) {
 		}
 		uri = rest[i+1:]
 	} else {
-		uri = protocol.ReplaceAllString(uri, "")
-		uri = behindHost.ReplaceAllString(uri, "")
-		uri = login.ReplaceAllString(uri, "")
-		uri = port.ReplaceAllString(uri, "")
+		uri = hostOf(uri)
 	}
-	if hidden.MatchString(uri) {
+	if strings.IndexByte(uri, '%') >= 0 && hidden.MatchString(uri) {
 		return "", ""
 	}
 	host = ASCII(uri)
@@ -91,6 +92,25 @@ func Domain(uri string, d *conf.Domains) (domain, host string) {
 	}
 	_, domain = d.Split(host)
 	return domain, host
+}
+
+// hostOf takes scheme, path, login and port off a link in small letters.
+func hostOf(uri string) string {
+	n := 0
+	for n < len(uri) && uri[n] >= 'a' && uri[n] <= 'z' {
+		n++
+	}
+	if n > 0 && n < len(uri) && uri[n] == ':' {
+		uri = strings.TrimPrefix(strings.TrimPrefix(uri[n+1:], "/"), "/")
+	}
+	if i := strings.IndexAny(uri, "/?#"); i >= 0 {
+		uri = uri[:i]
+	}
+	uri = uri[strings.LastIndexByte(uri, '@')+1:]
+	if i := strings.LastIndexByte(uri, ':'); i >= 0 && strings.Trim(uri[i+1:], "0123456789") == "" {
+		uri = uri[:i]
+	}
+	return uri
 }
 
 // IsIP reports whether s is an address of IP version 4 or 6.

@@ -1,5 +1,5 @@
-// Package users is what the filters "sieve" and "lua" ask about accounts: their
-// scripts, what these remember, and their folders.
+// Package users is what the filters "sieve", "lua" and "spamscore" ask about accounts:
+// their scripts and preferences, what scripts remember, and their folders.
 package users
 
 import (
@@ -49,6 +49,12 @@ func (u Users) ScriptNamed(ctx context.Context, mailbox smtp.Address, name strin
 // LuaScript is the active Lua script of an account.
 func (u Users) LuaScript(ctx context.Context, mailbox smtp.Address) (lua.Script, bool, error) {
 	return u.active(ctx, mailbox, directory.Lua)
+}
+
+// Preferences are an account's for the filter spamscore.
+func (u Users) Preferences(ctx context.Context, mailbox smtp.Address) (text, version string, ok bool, err error) {
+	s, ok, err := u.active(ctx, mailbox, directory.SpamPreferences)
+	return s.Text, s.Version, ok, err
 }
 
 // maxKeys is how many keys of state an account's scripts can have.

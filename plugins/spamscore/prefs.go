@@ -1,0 +1,136 @@
+package spamscore
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"sync"
+
+	"mtad/pipeline"
+	"mtad/smtp"
+	"mtad/spam"
+)
+
+// Users is what the filter asks about accounts. A mailbox is an account's address.
+type Users interface {
+	// Preferences are an account's, in the form of SpamAssassin's user_prefs. version
+	// changes with the text; ok is false if the account has none.
+	Preferences(ctx context.Context, mailbox smtp.Address) (text, version string, ok bool, err error)
+}
+
+// maxPrefs is how many accounts' engines are kept, those that were asked last; one is
+// made anew in some milliseconds.
+const maxPrefs = 16
+
+// prefs are engines with accounts' preferences.
+type prefs struct {
+	users Users
+	mu    sync.Mutex
+	kept  []*prefsOf // the last one asked is the last
+}
+
+type prefsOf struct {
+	key    string // account and version
+	engine *spam.Engine
+}
+
+// engine gives the base with an account's preferences; ok is false if it has none.
+func (p *prefs) engine(ctx context.Context, base *spam.Engine, mailbox smtp.Address) (e *spam.Engine, ok bool, err error) {
+	text, version, ok, err := p.users.Preferences(ctx, mailbox)
+	if err != nil || !ok {
+		if err != nil {
+			err = fmt.Errorf("spamscore: preferences of %s: %w", mailbox, err)
+		}
+		return nil, false, err
+	}
+	key := mailbox.Key() + " " + version
+	if e := p.find(key); e != nil {
+		return e, true, nil
+	}
+	e = base.With("preferences of "+mailbox.String(), text)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.kept) == maxPrefs {
+		p.kept = append(p.kept[:0], p.kept[1:]...)
+	}
+	p.kept = append(p.kept, &prefsOf{key, e})
+	return e, true, nil
+}
+
+func (p *prefs) find(key string) *spam.Engine {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, k := range p.kept {
+		if k.key == key {
+			p.kept = append(append(p.kept[:i], p.kept[i+1:]...), k)
+			return k.engine
+		}
+	}
+	return nil
+}
+
+// CheckPreferences says what is wrong with a user's preferences for a filter of this
+// kind; "" if nothing is.
+func CheckPreferences(f pipeline.Filter, text string) string {
+	s, ours := f.(*filter)
+	if !ours {
+		return "these are not the preferences of this filter"
+	}
+	var b strings.Builder
+	for _, p := range s.judge.With("preferences", text).Problems() {
+		fmt.Fprintf(&b, "line %d: %s\n", p.Line, p.Text)
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// Preferences reports whether a filter reads preferences of accounts.
+func Preferences(f pipeline.Filter) bool {
+	s, ours := f.(*filter)
+	return ours && s.prefs.users != nil
+}
+
+// corrections are the points that make of the scores that were given before what a
+// recipient's own rules come to.
+func corrections(v *pipeline.View, e *spam.Engine, r *spam.Result) (out []pipeline.Modification) {
+	before := map[string]float64{}
+	var names []string
+	for _, s := range v.Scores() {
+		if !e.Has(s.Name) {
+			continue
+		}
+		if _, known := before[s.Name]; !known {
+			names = append(names, s.Name)
+		}
+		before[s.Name] += s.Points
+	}
+	for _, h := range r.Hits {
+		if points := h.Score - before[h.Rule]; math.Abs(points) > 1e-9 {
+			out = append(out, pipeline.AddScore{Name: h.Rule, Points: points, Detail: r.Scan.Rules.Description(h.Rule)})
+		}
+		delete(before, h.Rule)
+	}
+	for _, name := range names {
+		if points, left := before[name]; left && points != 0 {
+			out = append(out, pipeline.AddScore{Name: name, Points: -points, Detail: "not by the recipient's rules"})
+		}
+	}
+	return out
+}
+
+// required is the tag that tells thresholds what an account wants.
+func required(r *spam.Result) pipeline.Tag {
+	return pipeline.Tag{Name: "spam.required", Value: strconv.FormatFloat(r.Required, 'f', -1, 64)}
+}
+
+// stale are the fields of another judge, this server's or a sender's: X-Spam-Score is of
+// thresholds, and stays.
+func stale(v *pipeline.View) (out []pipeline.Modification) {
+	for _, f := range v.Message().Header().Fields() {
+		if len(f.Name) > 7 && strings.EqualFold(f.Name[:7], "X-Spam-") && !f.Is("X-Spam-Score") {
+			out = append(out, pipeline.RemoveHeader{Field: f.ID})
+		}
+	}
+	return out
+}

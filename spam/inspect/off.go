@@ -1,0 +1,11 @@
+package inspect
+
+// Off says why a function can not be offered, "" if it can.
+func Off(function string) string {
+	return map[string]string{
+		"check_access_database":          "AccessDB: databases of Berkeley DB are not read; reject or tag by the server's own lists",
+		"check_uri_local_bl":             "URILocalBL: there is no database of countries",
+		"check_from_in_auto_welcomelist": "AWL: its place is taken by TxRep",
+		"check_from_in_auto_whitelist":   "AWL: its place is taken by TxRep",
+	}[function]
+}
