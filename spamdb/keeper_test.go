@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"mtad/internal/mtatest"
+	"mtad/spam"
 	"mtad/spam/bayes"
+	"mtad/spam/conf"
 	"mtad/spam/scan"
 )
 
@@ -202,5 +204,39 @@ func TestSenders(t *testing.T) {
 	mtatest.Check(t, k.Remove(ctx, "alice@example.test"))
 	if got, want := look("alice@example.test"), "[{0 0} {0 0} {0 0} {0 0}]"; got != want {
 		t.Errorf("removed, and Alice knows %s", got)
+	}
+}
+
+// TestJudgeKnowsSenders: who has sent spam before is less welcome, until somebody says that
+// it was none.
+func TestJudgeKnowsSenders(t *testing.T) {
+	ctx := context.Background()
+	rs := conf.Parse("test", "loadplugin Mail::SpamAssassin::Plugin::TxRep\nuse_txrep 1\nheader TXREP eval:check_senders_reputation()\nbody PRIZE /prize/\nscore PRIZE 8\nbayes_auto_learn 0\n", conf.Options{})
+	k := keeper(t, t.TempDir())
+	j := &spam.Judge{Engine: spam.New(rs, spam.Options{Bayes: true}), Learned: k}
+	check := func(n int, text string) float64 {
+		r := j.Check(ctx, fmt.Appendf(nil, "From: a@example.com\nSubject: %d\n\n%s %d\n", n, text, n), spam.Facts{})
+		k.writeSenders()
+		if len(r.Unknown) > 0 {
+			t.Errorf("%+v", r.Unknown)
+		}
+		return r.Score
+	}
+	if got := check(0, "hello"); got != 0 {
+		t.Errorf("the first has %v", got)
+	}
+	for i := range 5 {
+		check(i+1, "prize")
+	}
+	before := check(10, "hello")
+	for i := range 5 {
+		changed, err := j.Teach(ctx, fmt.Appendf(nil, "From: a@example.com\nSubject: %d\n\nprize %d\n", i+1, i+1), bayes.Ham)
+		mtatest.Check(t, err)
+		if !changed {
+			t.Error("known as ham before")
+		}
+	}
+	if after := check(11, "hello"); before < 1 || after >= 0 {
+		t.Errorf("behind spam a message has %v, behind ham %v", before, after)
 	}
 }
