@@ -43,7 +43,7 @@ func (e *Engine) LearnSenders(ctx context.Context, st scan.Reputations, text []b
 	if e.reputation == nil || !e.settings.Rules.Bool("use_txrep") {
 		return nil
 	}
-	s := scan.New(ctx, e.settings, text, scan.Facts{}, &regex.Budget{Steps: steps, PerMatch: stepsEach})
+	s := scan.New(ctx, e.settings, unmarked(text), scan.Facts{}, &regex.Budget{Steps: steps, PerMatch: stepsEach})
 	defer s.Close()
 	v, err := txrep.Learn(ctx, s, st, bayes.MessageIDs(s.Mail)[0], l, 0)
 	if err != nil {
