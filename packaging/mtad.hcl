@@ -58,6 +58,7 @@ listener "managesieve" {           # users' scripts
 pipeline "inbound" {
   filter "spf" {}
   filter "dkim" {}
+  filter "spamscore" {}            # SpamAssassin's rules, those of its package if that is installed
   filter "thresholds" {            # what the summed score means
     junk   = 6
     reject = 15

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -149,18 +150,17 @@ func (k *Keeper) sweepSenders(ctx context.Context, before int64, most int64) err
 		return tx.QueryRow("SELECT count(*) FROM reputation").Scan(&n)
 	})
 	for err == nil {
-		var gone int64
-		limit := before
-		if n > most {
-			limit = 1<<62 - 1
+		limit, until, gone := int64(maxSweptAtOne), before, int64(0)
+		if over := n - most; over > 0 {
+			limit, until = min(limit, over), math.MaxInt64
 		}
 		err = k.db.UpdateSoon(ctx, func(tx *store.Tx) error {
 			r, err := tx.Exec(`DELETE FROM reputation WHERE (owner, key) IN
-				(SELECT owner, key FROM reputation WHERE at < ? ORDER BY at LIMIT ?)`, limit, int64(min(maxSweptAtOne, max(n-most, maxSweptAtOne))))
+				(SELECT owner, key FROM reputation WHERE at < ? ORDER BY at LIMIT ?)`, until, limit)
 			gone = r.Changes
 			return err
 		})
-		if n -= gone; gone < maxSweptAtOne && n <= most || gone == 0 {
+		if n -= gone; gone < limit {
 			break
 		}
 	}
