@@ -172,8 +172,8 @@ func (f *filter) Filter(ctx context.Context, s pipeline.Stage, v *pipeline.View)
 	if own {
 		out.Mods = append(out.Mods, required(r))
 	}
-	if len(r.Unknown) > 0 {
-		out.Mods = append(out.Mods, pipeline.Tag{Name: "spamscore.unknown", Value: unknown(r.Unknown)})
+	if names := unknown(j.Engine, r); names != "" {
+		out.Mods = append(out.Mods, pipeline.Tag{Name: "spamscore.unknown", Value: names})
 	}
 	if f.Headers {
 		out.Mods = append(append(out.Mods, stale(v)...), pipeline.Tag{Name: "spam.status", Value: "spamscore"})
@@ -200,15 +200,23 @@ func (f *filter) ownJudge(ctx context.Context, v *pipeline.View, j *spam.Judge) 
 	return own, err == nil && !own && f.Bayes != bayesUser, err
 }
 
-// unknown names some rules of which it is not known whether they hit.
-func unknown(list []spam.Unknown) string {
+// unknown names some rules of which it is not known whether they hit, "" if there are
+// none. Those that can never run are told of when the rules are loaded.
+func unknown(e *spam.Engine, r *spam.Result) string {
 	var names []string
-	for _, u := range list[:min(len(list), 10)] {
-		names = append(names, u.Rule)
+	more := 0
+	for _, u := range r.Unknown {
+		switch state, _ := e.State(u.Rule); {
+		case state == spam.Cannot:
+		case len(names) == 10:
+			more++
+		default:
+			names = append(names, u.Rule)
+		}
 	}
 	s := strings.Join(names, " ")
-	if n := len(list) - len(names); n > 0 {
-		s += " and " + strconv.Itoa(n) + " more"
+	if more > 0 {
+		s += " and " + strconv.Itoa(more) + " more"
 	}
 	return s
 }
