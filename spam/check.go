@@ -54,6 +54,7 @@ type Result struct {
 	// AutoLearned is what was learned of it, in the words of _AUTOLEARN_; "" is nothing
 	// that was asked for.
 	AutoLearned string
+	senders     []scan.ReputationChange // to be kept
 	Scan        *scan.Scan
 }
 
@@ -125,6 +126,7 @@ func (e *Engine) Check(ctx context.Context, text []byte, f scan.Facts) *Result {
 	}
 	c.run()
 	out := c.result()
+	c.reputation(out)
 	out.Blocked = c.block()
 	e.spaces.Put(c.space)
 	out.Took = time.Since(start)

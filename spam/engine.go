@@ -39,6 +39,7 @@ type Engine struct {
 	captures, template []*rule // set captures; want them
 	cannot             map[string]string
 	taught             *Engine      // with Bayes; nil without
+	reputation         *rule        // TxRep's; nil if there is none
 	cache              *regex.Cache // of all filters
 	spaces             *sync.Pool   // of *space
 	// stages are the rules by their priorities, each with those of one, if a hit may
@@ -371,6 +372,9 @@ func (e *Engine) place(r *rule, heads map[string]*headGroup, o Options) {
 		if netrule.Functions()[r.Call.Func] != nil {
 			e.asks = append(e.asks, r)
 			return
+		}
+		if r.Call.Func == reputationFunc {
+			e.reputation = r
 		}
 		e.evals = append(e.evals, r)
 	case conf.AskDNS:

@@ -6,6 +6,7 @@ import (
 
 	"mtad/spam/bayes"
 	"mtad/spam/scan"
+	"mtad/spam/txrep"
 )
 
 // Learned is what is remembered of messages, for the site (the owner "") or for others,
@@ -17,6 +18,13 @@ type Learned interface {
 	Touch(owner string, tokens []bayes.Hash, when time.Time, e bayes.Expiry)
 	// Learn has a message learned soon; false says that there is no room for it.
 	Learn(owner string, l bayes.Lesson, e bayes.Expiry) bool
+}
+
+// Senders is what a Learned may also remember: the reputation of senders, for TxRep.
+type Senders interface {
+	Reputation(owner string) scan.Reputations
+	// Repute notes what a message changes, soon.
+	Repute(owner string, changes []scan.ReputationChange)
 }
 
 // Judge is an engine with a memory: it judges by what was learned, and learns unasked
@@ -33,7 +41,14 @@ func (j *Judge) Check(ctx context.Context, text []byte, f scan.Facts) *Result {
 		return j.Engine.Check(ctx, text, f)
 	}
 	f.Bayes = j.Learned.Bayes(j.Owner)
+	senders, ok := j.Learned.(Senders)
+	if ok {
+		f.Reputation = senders.Reputation(j.Owner)
+	}
 	r := j.Engine.Check(ctx, text, f)
+	if r.senders != nil {
+		senders.Repute(j.Owner, r.senders)
+	}
 	if tokens, when := r.touched(); tokens != nil {
 		j.Learned.Touch(j.Owner, tokens, when, j.expiry())
 	}
@@ -48,6 +63,12 @@ func (j *Judge) Check(ctx context.Context, text []byte, f scan.Facts) *Result {
 // Teach has a message learned as a class, or forgotten (None), and returns when that is
 // done: whether anything is known that was not before.
 func (j *Judge) Teach(ctx context.Context, text []byte, class bayes.Class) (bool, error) {
+	if s, ok := j.Learned.(Senders); ok {
+		l := map[bayes.Class]txrep.Learning{bayes.Spam: txrep.Spam, bayes.Ham: txrep.Ham, bayes.None: txrep.Forget}[class]
+		if err := j.LearnSenders(ctx, s.Reputation(j.Owner), text, l); err != nil {
+			return false, err
+		}
+	}
 	l, ok := j.Lesson(ctx, text, class)
 	if !ok {
 		return false, nil

@@ -3,6 +3,7 @@ package spam_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"math"
 	"os"
 	"os/exec"
@@ -105,7 +106,7 @@ func TestBayesAsPerl(t *testing.T) {
 	if mtatest.Race {
 		n, tests = 40, 10
 	}
-	c := newClass(t, spamtest.Stock, "bayes_min_ham_num 20\nbayes_min_spam_num 20\nbayes_auto_learn 0\nbayes_ignore_from *@mail.ru\n")
+	c := newClass(t, spamtest.Stock, fmt.Sprintf("bayes_min_ham_num %d\nbayes_min_spam_num %d\nbayes_auto_learn 0\nbayes_ignore_from *@mail.ru\n", n/4, n/4))
 	rules := map[string]int{}
 	learn, tested := c.plainHosts(spamtest.Corpus(3, n)), c.plainHosts(spamtest.Corpus(1, tests))
 	for i, m := range learn {

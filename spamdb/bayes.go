@@ -44,6 +44,10 @@ func (b *Bayes) View(ctx context.Context, f func(bayes.Reader) error) error {
 
 // Update implements bayes.Store.
 func (b *Bayes) Update(ctx context.Context, f func(bayes.Writer) error) error {
+	return b.update(ctx, "learn", func(tx *bayesTx) error { return f(tx) })
+}
+
+func (b *Bayes) update(ctx context.Context, what string, f func(*bayesTx) error) error {
 	update := b.db.Update
 	if b.soon {
 		update = b.db.UpdateSoon
@@ -70,7 +74,7 @@ func (b *Bayes) Update(ctx context.Context, f func(bayes.Writer) error) error {
 		}
 		return nil
 	})
-	return b.wrap("learn", err)
+	return b.wrap(what, err)
 }
 
 // Remove takes all that an owner has learned.
@@ -85,6 +89,9 @@ func (b *Bayes) Remove(ctx context.Context) error {
 		}
 		if b.memory != nil {
 			tx.OnCommit(func() { b.memory.committed(change{cleared: true}) })
+		}
+		if _, err := tx.Exec("DELETE FROM reputation WHERE owner = ?", own.id); err != nil {
+			return err
 		}
 		_, err = tx.Exec("DELETE FROM bayes_owner WHERE id = ?", own.id)
 		return err

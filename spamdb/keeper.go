@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mtad/spam/bayes"
+	"mtad/spam/scan"
 	"mtad/store"
 )
 
@@ -35,6 +36,8 @@ type Keeper struct {
 	touched map[string]map[bayes.Hash]int64
 	waiting int // tokens in it
 	expiry  map[string]bayes.Expiry
+	changed map[string]map[string]scan.ReputationChange
+	changes int // keys in it
 }
 
 type task struct {
@@ -45,7 +48,7 @@ type task struct {
 
 // NewKeeper begins to keep. Close ends it.
 func NewKeeper(db *store.DB, log *slog.Logger) *Keeper {
-	k := &Keeper{db: db, log: log, site: OpenBayes(db, Site), lessons: make(chan task, maxLessons), touched: map[string]map[bayes.Hash]int64{}, expiry: map[string]bayes.Expiry{}}
+	k := &Keeper{db: db, log: log, site: OpenBayes(db, Site), lessons: make(chan task, maxLessons), touched: map[string]map[bayes.Hash]int64{}, expiry: map[string]bayes.Expiry{}, changed: map[string]map[string]scan.ReputationChange{}}
 	k.site.memory = &memory{}
 	k.end, k.stop = context.WithCancel(context.Background())
 	k.done.Go(func() {
@@ -65,13 +68,13 @@ func (k *Keeper) Bayes(owner string) bayes.Store {
 	return OpenBayes(k.db, owner)
 }
 
-// background is the same for writes that nobody waits for.
-func (k *Keeper) background(owner string) *Bayes {
+// background is the same; soon: for writes that nobody waits for.
+func (k *Keeper) background(owner string, soon bool) *Bayes {
 	b := *OpenBayes(k.db, owner)
 	if owner == Site {
 		b = *k.site
 	}
-	b.soon = true
+	b.soon = soon
 	return &b
 }
 
@@ -116,6 +119,8 @@ func (k *Keeper) Remove(ctx context.Context, owner string) error {
 	k.mu.Lock()
 	k.waiting -= len(k.touched[owner])
 	delete(k.touched, owner)
+	k.changes -= len(k.changed[owner])
+	delete(k.changed, owner)
 	k.mu.Unlock()
 	if owner == Site {
 		return k.site.Remove(ctx)
@@ -131,14 +136,20 @@ func (k *Keeper) Close() error {
 }
 
 func (k *Keeper) work() {
-	t := time.NewTicker(touchPeriod)
+	t, changes, sweep := time.NewTicker(touchPeriod), time.NewTicker(changePeriod), time.NewTicker(sweepPeriod)
 	defer t.Stop()
+	defer changes.Stop()
+	defer sweep.Stop()
 	for {
 		select {
 		case l := <-k.lessons:
 			k.learn(l)
 		case <-t.C:
 			k.flush()
+		case <-changes.C:
+			k.writeSenders()
+		case <-sweep.C:
+			k.sweep()
 		case <-k.end.Done():
 			k.rest()
 			return
@@ -154,13 +165,14 @@ func (k *Keeper) rest() {
 			k.learn(l)
 		default:
 			k.flush()
+			k.writeSenders()
 			return
 		}
 	}
 }
 
 func (k *Keeper) learn(l task) {
-	b := k.background(l.owner)
+	b := k.background(l.owner, true)
 	_, err := bayes.Learn(context.Background(), b, l.Lesson)
 	if err == nil {
 		err = k.expire(b, l.expiry)
@@ -193,7 +205,7 @@ func (k *Keeper) flush() {
 	k.touched, k.expiry, k.waiting = map[string]map[bayes.Hash]int64{}, map[string]bayes.Expiry{}, 0
 	k.mu.Unlock()
 	for owner, used := range touched {
-		b := k.background(owner)
+		b := k.background(owner, true)
 		for part := range parts(used, maxTouchOnce) {
 			k.tell(bayes.TouchEach(context.Background(), b, part, time.Now()))
 		}

@@ -9,7 +9,10 @@ import (
 	"time"
 
 	"mtad/internal/mtatest"
+	"mtad/spam"
 	"mtad/spam/bayes"
+	"mtad/spam/conf"
+	"mtad/spam/scan"
 )
 
 func keeper(t testing.TB, dir string) *Keeper {
@@ -158,5 +161,82 @@ func BenchmarkCountsInMemory(b *testing.B) {
 			_, _, err := r.Counts(hashes)
 			return err
 		}))
+	}
+}
+
+// TestSenders: what messages change of what is known of senders is added up, each owner's
+// apart; who was silent for long, or is too many, is forgotten.
+func TestSenders(t *testing.T) {
+	ctx, db := context.Background(), open(t, t.TempDir())
+	k := NewKeeper(db, slog.New(slog.DiscardHandler))
+	change := func(key string, remove bool, count int64, total float64) []scan.ReputationChange {
+		return []scan.ReputationChange{{Key: key, Remove: remove, Reputation: scan.Reputation{Count: count, Total: total}}}
+	}
+	const odd = "\xff|ip=none"
+	k.Repute(Site, change("a|ip=none", false, 1, 2.5))
+	k.Repute(Site, change("a|ip=none", false, 1, 3))
+	k.Repute(Site, change("b|ip=none", false, 1, 1))
+	k.Repute(Site, change("b|ip=none", true, 1, -10))
+	k.Repute(Site, change("b|ip=none", false, 1, 1))
+	k.Repute(Site, change(odd, false, 1, 1))
+	k.Repute("alice@example.test", change("a|ip=none", false, 1, 7))
+	mtatest.Check(t, k.Close())
+	mtatest.Check(t, k.Reputation(Site).Change(ctx, change("a|ip=none", false, -1, 0)))
+	look := func(owner string) string {
+		out, err := k.Reputation(owner).Look(ctx, []string{"none", "a|ip=none", "b|ip=none", odd})
+		mtatest.Check(t, err)
+		return fmt.Sprint(out)
+	}
+	if got, want := look(Site), "[{0 0} {1 5.5} {2 -9} {1 1}]"; got != want {
+		t.Errorf("the site knows %s, want %s", got, want)
+	}
+	mtatest.Check(t, k.sweepSenders(ctx, time.Now().Unix()-1000, 2))
+	mtatest.Check(t, k.sweepSenders(ctx, time.Now().Unix()-1000, 10))
+	if got, want := look("alice@example.test"), "[{0 0} {1 7} {0 0} {0 0}]"; got != want && got != "[{0 0} {0 0} {0 0} {0 0}]" {
+		t.Errorf("Alice knows %s, want %s", got, want)
+	}
+	mtatest.Check(t, k.sweepSenders(ctx, time.Now().Unix()+1000, 10))
+	if got, want := look(Site), "[{0 0} {0 0} {0 0} {0 0}]"; got != want {
+		t.Errorf("all were silent, and the site knows %s", got)
+	}
+	k.Repute("alice@example.test", change("a|ip=none", false, 1, 7))
+	mtatest.Check(t, k.Reputation("alice@example.test").Change(ctx, change("a|ip=none", false, 1, 7)))
+	mtatest.Check(t, k.Remove(ctx, "alice@example.test"))
+	if got, want := look("alice@example.test"), "[{0 0} {0 0} {0 0} {0 0}]"; got != want {
+		t.Errorf("removed, and Alice knows %s", got)
+	}
+}
+
+// TestJudgeKnowsSenders: who has sent spam before is less welcome, until somebody says that
+// it was none.
+func TestJudgeKnowsSenders(t *testing.T) {
+	ctx := context.Background()
+	rs := conf.Parse("test", "loadplugin Mail::SpamAssassin::Plugin::TxRep\nuse_txrep 1\nheader TXREP eval:check_senders_reputation()\nbody PRIZE /prize/\nscore PRIZE 8\nbayes_auto_learn 0\n", conf.Options{})
+	k := keeper(t, t.TempDir())
+	j := &spam.Judge{Engine: spam.New(rs, spam.Options{Bayes: true}), Learned: k}
+	check := func(n int, text string) float64 {
+		r := j.Check(ctx, fmt.Appendf(nil, "From: a@example.com\nSubject: %d\n\n%s %d\n", n, text, n), spam.Facts{})
+		k.writeSenders()
+		if len(r.Unknown) > 0 {
+			t.Errorf("%+v", r.Unknown)
+		}
+		return r.Score
+	}
+	if got := check(0, "hello"); got != 0 {
+		t.Errorf("the first has %v", got)
+	}
+	for i := range 5 {
+		check(i+1, "prize")
+	}
+	before := check(10, "hello")
+	for i := range 5 {
+		changed, err := j.Teach(ctx, fmt.Appendf(nil, "From: a@example.com\nSubject: %d\n\nprize %d\n", i+1, i+1), bayes.Ham)
+		mtatest.Check(t, err)
+		if !changed {
+			t.Error("known as ham before")
+		}
+	}
+	if after := check(11, "hello"); before < 1 || after >= 0 {
+		t.Errorf("behind spam a message has %v, behind ham %v", before, after)
 	}
 }

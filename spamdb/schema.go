@@ -38,5 +38,17 @@ CREATE TABLE bayes_message (
 	UNIQUE (owner, id)
 ) STRICT;
 CREATE INDEX bayes_message_age ON bayes_message (owner, number);
+`, `
+-- What TxRep knows of senders, by an owner of bayes_owner. The key is an address or a name, and a
+-- network; at is when that last changed, in seconds since 1970.
+CREATE TABLE reputation (
+	owner INTEGER NOT NULL,
+	key   TEXT NOT NULL,
+	count INTEGER NOT NULL,
+	total REAL NOT NULL,
+	at    INTEGER NOT NULL,
+	PRIMARY KEY (owner, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX reputation_age ON reputation (at);
 `}}
 }

@@ -228,7 +228,11 @@ func mixed(from []spamtest.Message, n int) []spamtest.Message {
 // TestLearningAgainstPerl learns the same messages here and there, and compares what is
 // known then, what is said of other messages, and that backups go both ways.
 func TestLearningAgainstPerl(t *testing.T) {
+	t.Parallel()
 	enough, n, tests := "bayes_min_ham_num 50\nbayes_min_spam_num 50", 120, 40
+	if mtatest.Race {
+		enough, n, tests = "bayes_min_ham_num 15\nbayes_min_spam_num 15", 40, 10
+	}
 	if long() {
 		enough, n, tests = "", 440, 200
 	}
@@ -238,7 +242,7 @@ func TestLearningAgainstPerl(t *testing.T) {
 	for i, m := range messages {
 		c.learn(t, m, classes[i%2])
 	}
-	for i, m := range messages[:20] { // once more, as the opposite and back, and twice not at all
+	for i, m := range messages[:mtatest.Fewer(20)] { // once more, as the opposite and back, and twice not at all
 		c.learn(t, m, classes[i%2])
 		c.learn(t, m, classes[1-i%2])
 		if i%3 == 0 {

@@ -65,12 +65,46 @@ func settings(t testing.TB, more string) (*conf.Ruleset, *Settings) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "more.cf")
 	mtatest.Check(t, os.WriteFile(path, []byte(more), 0o600))
-	r, err := conf.Load([]string{spamtest.Stock, spamtest.Site, path}, conf.Options{Local: true})
+	files := []string{spamtest.Stock, spamtest.Site, path}
+	if mtatest.Race { // without the rules, which take long to read
+		files[0] = options(t)
+	}
+	r, err := conf.Load(files, conf.Options{Local: true})
 	mtatest.Check(t, err)
 	for _, p := range r.Problems {
 		t.Errorf("%v", p)
 	}
 	return r, NewSettings(r)
+}
+
+// options writes what Debian's rules say of Bayes to a file.
+func options(t testing.TB) string {
+	t.Helper()
+	all, err := filepath.Glob(spamtest.Stock + "/*.cf")
+	mtatest.Check(t, err)
+	var out strings.Builder
+	for _, path := range all {
+		text, err := os.ReadFile(path)
+		mtatest.Check(t, err)
+		for line := range strings.Lines(string(text)) {
+			if strings.HasPrefix(strings.TrimSpace(line), "bayes_") {
+				out.WriteString(line)
+			}
+		}
+	}
+	path := filepath.Join(t.TempDir(), "options.cf")
+	mtatest.Write(t, path, out.String())
+	return path
+}
+
+// stock are Debian's rules with more text.
+func stock(t testing.TB, more string) *conf.Ruleset {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "more.cf")
+	mtatest.Write(t, path, more)
+	r, err := conf.Load([]string{spamtest.Stock, spamtest.Site, path}, conf.Options{Local: true})
+	mtatest.Check(t, err)
+	return r
 }
 
 // asker asks an oracle about messages.
@@ -132,6 +166,7 @@ func difference(got, want []string) (only, missing []string) {
 }
 
 func TestTokensAgainstPerl(t *testing.T) {
+	t.Parallel()
 	for name, more := range map[string]string{
 		"stock": "",
 		"other": "bayes_token_sources none\nbayes_token_sources all nouri\nbayes_stopword_languages fr\nbayes_stopword_languages de, ru\n" +
@@ -141,9 +176,9 @@ func TestTokensAgainstPerl(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := ask(t, "text="+more)
 			_, s := settings(t, more)
-			messages := corpus(60)
+			messages := corpus(mtatest.Fewer(60))
 			all := 0
-			for _, m := range append(append(messages, odd(30)...), linked(20)...) {
+			for _, m := range slices.Concat(messages, odd(mtatest.Fewer(30)), linked(mtatest.Fewer(20))) {
 				l, w := a.lesson(t, s, m.Text)
 				var want, ids []string
 				for h, text := range w.Tokens {
@@ -235,12 +270,13 @@ func oddLine(r *rand.Rand) string {
 
 // TestLinesAgainstPerl compares lines of any octets, which messages do not have.
 func TestLinesAgainstPerl(t *testing.T) {
+	t.Parallel()
 	for _, length := range []string{"15", "4"} {
 		more := "bayes_max_token_length " + length
 		a := ask(t, "text="+more)
 		_, s := settings(t, more)
 		r := rand.New(rand.NewPCG(3, 4))
-		for range 1500 {
+		for range mtatest.Fewer(1500) {
 			line := []byte(oddLine(r))
 			if r.IntN(2) == 0 {
 				for range r.IntN(10) {

@@ -9,8 +9,16 @@ import (
 	"mtad/spam/scan"
 )
 
-// bayesEval are the functions of Bayes.
-var bayesEval = map[string]Func{"check_bayes": checkBayes}
+// bayesEval are the functions of Bayes, and of TxRep.
+var bayesEval = map[string]Func{"check_bayes": checkBayes, "check_senders_reputation": sendersReputation}
+
+// sendersReputation never hits by itself: TxRep comes behind all rules (mtad/spam asks it).
+func sendersReputation(s *scan.Scan, _ *conf.Rule, _ []string) (float64, error) {
+	if s.Rules.Bool("use_txrep") && s.Facts.Reputation == nil {
+		return 0, Unknown("nothing is known of senders: there is no store")
+	}
+	return 0, nil
+}
 
 // checkBayes compares the probability of spam with bounds, of which the upper may be "undef".
 func checkBayes(s *scan.Scan, r *conf.Rule, args []string) (float64, error) {

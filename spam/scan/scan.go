@@ -35,7 +35,9 @@ type Facts struct {
 	HasEnvelope  bool
 	// Bayes is what was learned, for the site or for whom the message is; nil is nothing.
 	Bayes bayes.Store
-	Now   time.Time // the time that dates are compared with; zero is the present
+	// Reputation is what is known of senders, by the site or by whom the message is for.
+	Reputation Reputations
+	Now        time.Time // the time that dates are compared with; zero is the present
 }
 
 // SPF are results of RFC 7208, as its words.

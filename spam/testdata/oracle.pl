@@ -6,6 +6,7 @@
 #   head PATH       a message: only what rules may ask of its header, its relays and links; no rules
 #   tokens PATH     its tokens for Bayes, and what they are made of
 #   line REGION HEX the tokens of a line
+#   unmark PATH     it, as it was before SpamAssassin marked it
 #   learn CLASS PATH  learns it as ham or spam, or forgets it (forget)
 #   close           ends learning: other programs may look at the state now
 #   bayes PATH      what Bayes says of it
@@ -200,6 +201,13 @@ sub tokens {
 	return \%out;
 }
 
+sub unmark {
+	my $msg = parse(shift);
+	my $text = $msg->get_header('X-Spam-Checker-Version') ? $sa->remove_spamassassin_markup($msg) : $msg->get_pristine();
+	$msg->finish();
+	return { text => bytes($text) };
+}
+
 sub line {
 	my ($region, $hex) = split / /, shift;
 	return { tokens => [map { bytes($_) } plugin('Bayes')->_tokenize_line(pack('H*', $hex), '', $region)] };
@@ -257,7 +265,7 @@ sub expire {
 	return {};
 }
 
-my %verbs = (conf => \&conf, check => \&check, head => \&head, tokens => \&tokens, line => \&line, learn => \&learn, bayes => \&bayes,
+my %verbs = (conf => \&conf, check => \&check, head => \&head, tokens => \&tokens, line => \&line, unmark => \&unmark, learn => \&learn, bayes => \&bayes,
 	autolearn => \&autolearn, expire => \&expire, close => sub { $sa->finish_learner(); $sa->init_learner({ caller_will_untie => 0 }); return {} });
 while (defined(my $line = <STDIN>)) {
 	chomp $line;

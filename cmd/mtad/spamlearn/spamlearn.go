@@ -82,7 +82,8 @@ func userFlag(cmd *cobra.Command, user *string) {
 
 const sourcesText = `Each argument is a file with a message, an mbox, a Maildir or another directory
 of messages, "-" for standard input, or ADDRESS/FOLDER: a folder of an account
-here, for which the server must run.`
+here, for which the server must run. What SpamAssassin has marked, or put into a
+report, is taken as it was before.`
 
 func newLearn(env *Env) *cobra.Command {
 	var spam, ham bool

@@ -23,6 +23,7 @@ import (
 	"mtad/mailbox"
 	"mtad/queue"
 	"mtad/spam"
+	"mtad/spam/conf"
 	"mtad/spam/spamtest"
 	"mtad/spamdb"
 	"mtad/store"
@@ -106,9 +107,12 @@ func corpus(t *testing.T) (maildir, dir, mbox string) {
 		mtatest.Check(t, os.MkdirAll(filepath.Join(top, d), 0o700))
 	}
 	var text bytes.Buffer
-	for i, m := range spamtest.Corpus(4, 24) {
+	for i, m := range spamtest.Corpus(4, mtatest.Fewer(40)) {
 		if strings.HasSuffix(m.Name, "links") || bytes.HasPrefix(m.Text, []byte("From ")) {
 			continue // with a host that a SpamAssassin without LibIDN does not find
+		}
+		if i%8 == 7 {
+			m.Text = marked(m.Text)
 		}
 		switch i % 3 {
 		case 0:
@@ -122,6 +126,12 @@ func corpus(t *testing.T) (maildir, dir, mbox string) {
 	text.WriteString("From a@example.com  Thu Nov 26 10:00:00 2026\nSubject: x\n\nFrom here on it is text.\n\nFrom there too.\n")
 	mtatest.Write(t, mbox, text.String())
 	return maildir, dir, mbox
+}
+
+// marked puts a message into a report, as SpamAssassin does with spam.
+func marked(text []byte) []byte {
+	e := spam.New(conf.Parse("x", "header ANY exists:From\nscore ANY 9\nreport_safe 1\n", conf.Options{}), spam.Options{})
+	return e.Check(context.Background(), text, spam.Facts{}).Report(spam.Host{Name: "mx.example.org", Version: spam.Version}).Rewrite()
 }
 
 // TestAsSaLearn teaches the same to sa-learn and here, and has each read the other's backup.

@@ -1,0 +1,83 @@
+package spam_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"mtad/internal/mtatest"
+	"mtad/spam"
+	"mtad/spam/conf"
+	"mtad/spam/scan"
+	"mtad/spam/spamtest"
+	"mtad/spam/txrep"
+)
+
+// senders is a scan.Reputations in memory.
+type senders map[string]scan.Reputation
+
+func (s senders) Look(_ context.Context, keys []string) ([]scan.Reputation, error) {
+	var out []scan.Reputation
+	for _, k := range keys {
+		out = append(out, s[k])
+	}
+	return out, nil
+}
+
+func (s senders) Change(_ context.Context, changes []scan.ReputationChange) error {
+	for _, c := range changes {
+		r := s[c.Key]
+		if c.Remove {
+			r = scan.Reputation{}
+		}
+		r.Count, r.Total = r.Count+c.Count, r.Total+c.Total
+		if s[c.Key] = r; r == (scan.Reputation{}) {
+			delete(s, c.Key)
+		}
+	}
+	return nil
+}
+
+// TestTxRepAsPerl judges mail of a few senders, again and again, and now and then learns or
+// forgets some of it: each score must be SpamAssassin's.
+func TestTxRepAsPerl(t *testing.T) {
+	rules := t.TempDir()
+	const text = "loadplugin Mail::SpamAssassin::Plugin::TxRep\nuse_txrep 1\nuse_auto_welcomelist 0\nbayes_auto_learn 0\n" +
+		"header TXREP eval:check_senders_reputation()\ntflags TXREP userconf noautolearn\npriority TXREP 1000\n"
+	mtatest.Write(t, filepath.Join(rules, "10.cf"), obvious+text)
+	o := spamtest.Start(t, ".", rules, spamtest.Site, "state="+t.TempDir())
+	rs, err := conf.Load([]string{rules, spamtest.Site}, conf.Options{Local: true})
+	mtatest.Check(t, err)
+	e := spam.New(rs, spam.Options{})
+	known, path := senders{}, filepath.Join(t.TempDir(), "message")
+	messages := spamtest.Corpus(6, mtatest.Fewer(100))
+	hits := 0
+	for i := range 3 * len(messages) {
+		m := messages[i*7%len(messages)]
+		mtatest.Check(t, os.WriteFile(path, m.Text, 0o600))
+		if i%5 == 4 {
+			class := []string{"spam", "ham", "forget"}[i/5%3]
+			o.Ask(t, fmt.Sprintf("learn %s %s", class, path), &struct{}{})
+			o.Ask(t, "close", &struct{}{})
+			l := map[string]txrep.Learning{"spam": txrep.Spam, "ham": txrep.Ham, "forget": txrep.Forget}[class]
+			mtatest.Check(t, e.LearnSenders(context.Background(), known, m.Text, l))
+			continue
+		}
+		var want verdict
+		o.Ask(t, "check "+path, &want)
+		r := e.Check(context.Background(), m.Text, scan.Facts{Reputation: known})
+		mtatest.Check(t, known.Change(context.Background(), r.Senders()))
+		if math.Abs(r.Score-want.Score) > 0.0015 {
+			t.Fatalf("%d, %s: score %v %v, want %v %v", i, m.Name, r.Score, r.Names(), want.Score, want.Hits)
+		}
+		for _, h := range r.Hits {
+			if h.Rule == "TXREP" {
+				hits++
+			}
+		}
+	}
+	t.Logf("%d of %d messages were drawn, %d senders are known", hits, 3*len(messages), len(known))
+}
