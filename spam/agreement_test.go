@@ -219,28 +219,3 @@ func (c *comparison) page(e *spam.Engine) string {
 	}
 	return strings.TrimRight(b.String(), "\n") + "\n"
 }
-
-func BenchmarkCheck(b *testing.B) {
-	e := engine(b)
-	messages := spamtest.LongCorpus(1, 200)
-	size := 0
-	for _, m := range messages {
-		size += len(m.Text)
-	}
-	b.SetBytes(int64(size / len(messages)))
-	b.ReportAllocs()
-	i := 0
-	for b.Loop() {
-		e.Check(context.Background(), messages[i%len(messages)].Text, scan.Facts{})
-		i++
-	}
-}
-
-func BenchmarkNew(b *testing.B) {
-	mtatest.Program(b, "spamassassin")
-	for b.Loop() {
-		rs, err := conf.Load([]string{spamtest.Stock, spamtest.Site}, conf.Options{Local: true})
-		mtatest.Check(b, err)
-		spam.New(rs, spam.Options{})
-	}
-}

@@ -1,6 +1,7 @@
 package spam
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -62,7 +63,7 @@ func (c *check) askingCall(r *rule) {
 		c.eval(r)
 		return
 	}
-	if _, err := r.call(c.s, r.Rule, nil); err == ask.ErrPending {
+	if _, err := r.call(c.s, r.Rule, nil); errors.Is(err, ask.ErrPending) {
 		c.waiting = append(c.waiting, waiting{r, c.s.Ask.Wanted()})
 	}
 }

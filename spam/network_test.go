@@ -18,6 +18,7 @@ import (
 	"mtad/dns"
 	"mtad/internal/mtatest"
 	"mtad/spam"
+	"mtad/spam/ask"
 	"mtad/spam/conf"
 	"mtad/spam/resolve"
 	"mtad/spam/scan"
@@ -88,6 +89,7 @@ func some(name string, typ uint16) (records []string, code int) {
 const netRules = `
 dns_available yes
 rbl_timeout 60 60
+uridnsbl_max_domains 500
 bayes_auto_learn 0
 use_bayes 0
 loadplugin Mail::SpamAssassin::Plugin::ASN
@@ -162,11 +164,11 @@ askdns ASK_FIXED fixed3.ask.test
 hashbl_acl_free gmail.com yahoo.com
 hashbl_email_domain_alias gmail.com googlemail.com
 hashbl_ignore a@example.com
-header HASH_EMAIL eval:check_hashbl_emails('ebl.test')
-header HASH_FROM eval:check_hashbl_emails('ebl2.test/A', 'md5/max=10', 'From/Reply-To', '^127\.0\.', 'free')
+header HASH_EMAIL eval:check_hashbl_emails('ebl.test', 'sha1/notag/noquote/max=1000')
+header HASH_FROM eval:check_hashbl_emails('ebl2.test/A', 'md5/max=1000', 'From/Reply-To', '^127\.0\.', 'free')
 header HASH_DOMAIN eval:check_hashbl_emails('ebl3.test', 'sha256/domain', 'ALLFROM')
-header HASH_URI eval:check_hashbl_uris('ubl.test', 'sha1/max=200')
-body HASH_BODY eval:check_hashbl_bodyre('bbl.test', 'raw/max=10', '\b(w[a-z]{3,8})\b')
+header HASH_URI eval:check_hashbl_uris('ubl.test', 'sha1/max=1000')
+body HASH_BODY eval:check_hashbl_bodyre('bbl.test', 'raw/max=1000', '\b(w[a-z]{3,8})\b')
 body HASH_FILE eval:check_hashbl_attachments('abl.test', 'sha256/max=100')
 header __CAPTURED From:addr =~ /^(?<WHO>[a-z]+)/
 header HASH_TAG eval:check_hashbl_tag('tag.test', 'raw', 'WHO')
@@ -266,5 +268,26 @@ func compareHits(t *testing.T, name string, r *spam.Result, v *verdict, counts f
 		if !mine[rule] && counts(rule) {
 			t.Errorf("%s: %s hits only there", name, rule)
 		}
+	}
+}
+
+// nothing is a DNS in which no name exists.
+type nothing struct{}
+
+func (nothing) Lookup(context.Context, ask.Question) (ask.Answer, error) {
+	return ask.Answer{Code: mdns.RcodeNameError}, nil
+}
+
+func BenchmarkAsking(b *testing.B) {
+	mtatest.Program(b, "spamassassin")
+	rs, err := conf.Load([]string{spamtest.Stock, spamtest.Site}, conf.Options{})
+	mtatest.Check(b, err)
+	e := spam.New(rs, spam.Options{Net: true, Resolver: nothing{}})
+	messages := spamtest.Corpus(1, 200)
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		e.Check(context.Background(), messages[i%len(messages)].Text, known)
+		i++
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"mtad/internal/mtatest"
 	"mtad/spam"
+	"mtad/spam/bayes"
 	"mtad/spam/conf"
 	"mtad/spam/scan"
 	"mtad/spam/spamtest"
@@ -101,6 +102,9 @@ func TestShortcircuitTags(t *testing.T) {
 	e := spam.New(rs, spam.Options{})
 	for text, want := range map[string]string{"Subject: free\n\nx\n": "SC_FREE (spam) SC_FREE spam", "Subject: x\n\nlottery\n": "SC_BODY (spam) SC_BODY spam", "Subject: x\n\nx\n": "no none no"} {
 		r := e.Check(t.Context(), []byte(text), scan.Facts{})
+		if u, err := r.AutoLearn(t.Context(), bayes.NewMemory()); err != nil || (u.Status == "disabled") != (r.Shortcircuit != "") {
+			t.Errorf("%q: learned unasked: %+v %v", text, u.Decision, err)
+		}
 		if h := r.Report(spam.Host{}).Headers(); !strings.Contains(h, "X-Spam-SC: "+want+"\n") {
 			t.Errorf("%q: %s\nwants %s", text, h, want)
 		}

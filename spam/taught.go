@@ -88,9 +88,11 @@ func forced(by []string) string {
 }
 
 // Lesson is what is learned of a message that somebody says is of a class, or what is to be
-// forgotten of it (None), as it was before SpamAssassin has marked it. ok is false if the rules say that Bayes must not look at it.
+// forgotten of it (None), as it was before SpamAssassin has marked it. ok is false if the
+// rules say that Bayes must not look at it.
 func (e *Engine) Lesson(ctx context.Context, text []byte, class bayes.Class) (l bayes.Lesson, ok bool) {
 	s := scan.New(ctx, e.settings, unmarked(text), scan.Facts{}, &regex.Budget{Steps: steps, PerMatch: stepsEach})
+	defer s.Close()
 	return lessonOf(s, class, false)
 }
 

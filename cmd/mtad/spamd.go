@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -40,6 +41,7 @@ func newSpamd() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		debug.FreeOSMemory() // reading rules takes much more than they do
 		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
 		return spamdError(spamserve.Serve(ctx, o, e, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)), func(a net.Addr) {

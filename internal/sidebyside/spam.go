@@ -148,7 +148,7 @@ func (s *scorer) begin(cmd *exec.Cmd, dir string) (*scorer, error) {
 	}
 	message := bytes.ReplaceAll([]byte("From: a@example.org\nSubject: x\n\ntext\n"), []byte("\n"), []byte("\r\n"))
 	for err = s.ask(message); err != nil; err = s.ask(message) {
-		if time.Since(begin) > 30*time.Second {
+		if time.Since(begin) > 90*time.Second {
 			s.stop()
 			said, _ := os.ReadFile(log.Name())
 			return nil, fmt.Errorf("%s: %w\n%s", s.name, err, said)

@@ -270,7 +270,10 @@ func (i *Inquiry) take(r result) {
 	delete(i.pending, r.q)
 	a.reply.State, a.reply.Answer = Answered, r.answer
 	if r.err != nil {
-		a.reply.State, a.reply.Why = Lost, fmt.Sprintf("%s %s: %v", r.q.Name, r.q.Type, r.err)
+		a.reply.State, a.reply.Why = Lost, r.err.Error()
+		if !strings.Contains(a.reply.Why, r.q.Name) {
+			a.reply.Why = fmt.Sprintf("%s %s: %v", r.q.Name, r.q.Type, r.err)
+		}
 	}
 }
 

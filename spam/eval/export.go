@@ -63,7 +63,7 @@ func WithoutQuoted(text string) string {
 	at := 0
 	for _, m := range emailForm.FindAllStringIndex(text, -1) {
 		q := quotedFrom.FindStringSubmatchIndex(text[m[1]:])
-		if m[0] < at || q == nil || strings.HasSuffix(strings.ToLower(text[:m[0]]), "mailto:") || q[2] >= 0 && contactWay.MatchString(text[m[1]+q[2]:m[1]+q[3]]) {
+		if m[0] < at || q == nil || strings.EqualFold(text[max(0, m[0]-len("mailto:")):m[0]], "mailto:") || q[2] >= 0 && contactWay.MatchString(text[m[1]+q[2]:m[1]+q[3]]) {
 			continue
 		}
 		start := m[0]

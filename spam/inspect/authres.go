@@ -35,7 +35,7 @@ var authMethods = map[string]struct{ results, properties string }{
 	"iprev":      {"fail pass permerror temperror", "policy.iprev"},
 	"rrvs":       {"fail none pass permerror temperror unknown", "smtp.rcptto"},
 	"sender-id":  {"fail hardfail neutral none pass permerror policy softfail temperror", "header.*"},
-	"smime":      {"fail neutral none pass permerror policy temperror", "body.smime-part body.smime-identifer body.smime-serial body.smime-issuer"},
+	"smime":      {"fail neutral none pass permerror policy temperror", "body.smime-part body.smime-identifier body.smime-serial body.smime-issuer"},
 	"spf":        {"fail hardfail neutral none pass permerror policy softfail temperror", "smtp.mailfrom smtp.mfrom smtp.helo smtp.rcpttodomain"},
 	"vbr":        {"fail none pass permerror temperror", "header.md header.mv"},
 }

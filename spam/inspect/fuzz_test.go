@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"mtad/internal/mtatest"
 	"mtad/spam/conf"
@@ -220,5 +221,17 @@ func TestProgramLink(t *testing.T) {
 		if programLink([]byte(text)) != want {
 			t.Errorf("%.60q: not %v", text, want)
 		}
+	}
+}
+
+// TestHostilePDF: brackets that nothing closes do not make a line be looked through again
+// and again.
+func TestHostilePDF(t *testing.T) {
+	start := time.Now()
+	for _, piece := range []string{"/Title(", "/S/URI/URI(", "/Author<", "/CreationDate(D:1", "/Creator(\\)", "(http://a.example/"} {
+		pdfOf(message(t, "", attached("a.pdf", "application/pdf", []byte("%PDF-1.4\n"+strings.Repeat(piece, 400_000/len(piece))))))
+	}
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("it took %v", took)
 	}
 }

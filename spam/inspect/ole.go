@@ -116,9 +116,10 @@ func fileName(s *scan.Scan, p *mail.Part) string {
 	return disposed
 }
 
-// is reports whether a setting's pattern matches a text.
+// is reports whether a setting's pattern matches a text. It tells capital letters from
+// small ones, whatever the documentation says: so does SpamAssassin.
 func (o *macros) is(setting, text string) bool {
-	re, err := eval.Pattern(o.s, "(?i)"+o.s.Rules.String(setting))
+	re, err := eval.Pattern(o.s, o.s.Rules.String(setting))
 	if err != nil {
 		o.err = err
 		return false

@@ -149,7 +149,6 @@ type reading struct {
 	lines         int
 	fuzzyDone     bool
 	image         bool
-	encryptedFile bool
 	height, width float64
 	area          float64
 	links         map[string]bool
@@ -221,7 +220,7 @@ func (f *reading) line(line []byte) {
 		f.tagText = append(f.tagText, m[1]...)
 	}
 	f.link(line)
-	f.properties(string(line))
+	f.properties(line)
 }
 
 // size looks for the size of an image.
@@ -257,8 +256,9 @@ func (f *reading) link(line []byte) {
 		return
 	}
 	first, text := len(line), ""
+	var open unended
 	for _, m := range pdfLink.FindAllIndex(line, -1) {
-		if v, ok := pdfString(line, m[1]-1); ok {
+		if v, ok := open.string(line, m[1]-1); ok {
 			first, text = m[0], v
 			break
 		}
@@ -276,22 +276,27 @@ func (f *reading) link(line []byte) {
 	f.pdfs.links = append(f.pdfs.links, location)
 }
 
-// pdfString is the string in brackets at a place of a line.
-func pdfString(line []byte, at int) (string, bool) {
-	end := byte(')')
+// unended remembers the brackets that nothing in a line closes: one that stands later is
+// not closed either, and the line is not looked through again.
+type unended struct{ round, angle bool }
+
+// string is the string in brackets at a place of a line.
+func (u *unended) string(line []byte, at int) (string, bool) {
+	end, open := byte(')'), &u.round
 	if line[at] == '<' {
-		end = '>'
+		end, open = '>', &u.angle
 	}
-	for i := at + 1; i < len(line); i++ {
+	for i := at + 1; i < len(line) && !*open; i++ {
 		if line[i] == end && (end == '>' || line[i-1] != '\\') {
 			return string(line[at : i+1]), true
 		}
 	}
+	*open = true
 	return "", false
 }
 
 // properties looks for what a file says of itself.
-func (f *reading) properties(line string) {
+func (f *reading) properties(line []byte) {
 	for _, name := range []string{"Author", "Creator", "Producer", "Title"} {
 		if v, ok := property(line, "/"+name); ok {
 			v = parseString(v)
@@ -299,8 +304,8 @@ func (f *reading) properties(line string) {
 			f.tag("PDF"+strings.ToUpper(name), v)
 		}
 	}
-	for _, m := range pdfDates.FindAllStringSubmatch(line, -1) {
-		f.detail(map[string]string{"CreationDate": "created", "ModDate": "modified"}[m[1]], m[2])
+	for _, m := range pdfDates.FindAllSubmatch(line, -1) {
+		f.detail(map[string]string{"CreationDate": "created", "ModDate": "modified"}[string(m[1])], string(m[2]))
 	}
 }
 
@@ -312,9 +317,10 @@ func (f *reading) detail(name, value string) {
 }
 
 // property finds "/Name(value)" or "/Name<hex>" in a line.
-func property(line, name string) (string, bool) {
+func property(line []byte, name string) (string, bool) {
+	var open unended
 	for at := 0; ; {
-		i := strings.Index(line[at:], name)
+		i := bytes.Index(line[at:], []byte(name))
 		if i < 0 {
 			return "", false
 		}
@@ -324,7 +330,7 @@ func property(line, name string) (string, bool) {
 			start++
 		}
 		if start < len(line) && (line[start] == '(' || line[start] == '<') {
-			if v, ok := pdfString([]byte(line), start); ok {
+			if v, ok := open.string(line, start); ok {
 				return v, true
 			}
 		}

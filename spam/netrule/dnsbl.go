@@ -73,7 +73,7 @@ func rblSub(s *scan.Scan, r *conf.Rule, args []string) (float64, error) {
 
 // rblSets are the rules that ask lists by the names of their sets.
 func rblSets(s *scan.Scan) map[string][]*conf.Rule {
-	return s.Once("rbl sets", func() any {
+	return s.Once(ofScores{"rbl sets", s.Set}, func() any {
 		out := map[string][]*conf.Rule{}
 		for _, r := range s.Rules.Rules() {
 			if r.Type == conf.RBLEval && r.Call.Func != "check_rbl_sub" && len(r.Call.Args) > 0 && active(s, r.Name) {
@@ -217,10 +217,11 @@ func (a *inquirer) rblNames(r *conf.Rule) []string {
 	case "check_rbl_ns_from":
 		hosts = a.nameServers()
 	}
+	out := make([]string, len(hosts))
 	for i, h := range hosts {
-		hosts[i] = uri.ASCII(h) + zone
+		out[i] = uri.ASCII(h) + zone
 	}
-	return hosts
+	return out
 }
 
 // public are addresses of the Internet, each once.
@@ -261,17 +262,44 @@ func trusted(s *scan.Scan, ip string) bool {
 	return err == nil && s.Rules.Nets("trusted_networks").Contains(a)
 }
 
+// setEnds are the ends of sets' names that say which addresses are asked about.
+var setEnds = []string{"-notfirsthop", "-lastexternal", "-firsttrusted", "-untrusted"}
+
 // rblAddresses are the addresses that a list is asked about, reversed: by the end of the
 // set's name those of the first trusted relay and so on, else all.
 func rblAddresses(s *scan.Scan, r *conf.Rule, set string) []string {
+	type key struct {
+		end  string
+		nice bool
+	}
+	k := key{nice: r.Flags.Nice}
+	for _, end := range setEnds {
+		if strings.HasSuffix(set, end) {
+			k.end = end
+		}
+	}
+	all, _ := s.Keep["rbl addresses"].(map[key][]string)
+	if all == nil {
+		all = map[key][]string{}
+		s.Keep["rbl addresses"] = all
+	}
+	list, ok := all[k]
+	if !ok {
+		list = findAddresses(s, k.end, k.nice)
+		all[k] = list
+	}
+	return list
+}
+
+func findAddresses(s *scan.Scan, end string, nice bool) []string {
 	from := originating(s)
 	list := public(ips(s.Path.Untrusted))
 	if len(list)+len(from) == 0 {
 		return nil // all relays are trusted
 	}
 	from = slices.DeleteFunc(from, func(ip string) bool { return trusted(s, ip) })
-	switch {
-	case strings.HasSuffix(set, "-notfirsthop"), strings.HasSuffix(set, "-lastexternal"):
+	switch end {
+	case "-notfirsthop", "-lastexternal":
 		var outside []string
 		for _, hop := range s.Path.Trusted {
 			if !hop.Internal {
@@ -279,15 +307,15 @@ func rblAddresses(s *scan.Scan, r *conf.Rule, set string) []string {
 			}
 		}
 		list = public(append(outside, ips(s.Path.Untrusted)...))
-		if strings.HasSuffix(set, "-lastexternal") {
+		if end == "-lastexternal" {
 			list = list[:min(1, len(list))]
 		} else if len(list) > 1 {
 			list = list[:len(list)-1]
 		}
-	case strings.HasSuffix(set, "-firsttrusted"):
+	case "-firsttrusted":
 		list = public(append(list, from...))
 		list = list[:min(1, len(list))]
-	case strings.HasSuffix(set, "-untrusted"):
+	case "-untrusted":
 		list = public(append(list, from...))
 		list = list[min(1, len(list)):]
 	default:
@@ -295,7 +323,7 @@ func rblAddresses(s *scan.Scan, r *conf.Rule, set string) []string {
 		slices.Reverse(list)
 	}
 	list = list[:min(maxRelays, len(list))]
-	for !r.Flags.Nice && len(list) > 0 && trusted(s, list[0]) {
+	for !nice && len(list) > 0 && trusted(s, list[0]) {
 		list = list[1:]
 	}
 	var out []string

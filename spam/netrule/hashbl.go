@@ -331,8 +331,9 @@ func (c *hashCall) each(pattern, text string, f func(m []int)) error {
 	if err != nil {
 		return err
 	}
+	octets := []byte(text)
 	for at := 0; at <= len(text); {
-		m, err := re.Find([]byte(text), at, nil, c.s.Budget)
+		m, err := re.Find(octets, at, nil, c.s.Budget)
 		if m == nil || err != nil {
 			return err
 		}

@@ -73,6 +73,12 @@ func (a *inquirer) tell(found []finding) (float64, error) {
 	return a.outcome(len(found) > 0)
 }
 
+// ofScores is the key of what depends on which rules score.
+type ofScores struct {
+	what string
+	set  conf.ScoreSet
+}
+
 // active reports whether a rule scores.
 func active(s *scan.Scan, rule string) bool { return s.Rules.Score(rule, s.Set) != 0 }
 

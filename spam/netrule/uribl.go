@@ -2,7 +2,6 @@ package netrule
 
 import (
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -126,12 +125,15 @@ func uriList(s *scan.Scan, r *conf.Rule, _ []string) (float64, error) {
 	return b.tell(b.found)
 }
 
-var fourNumbers = regexp.MustCompile(`^\d+\.\d+\.\d+\.\d+$`)
+// fourNumbers reports whether a name is four numbers with dots between them.
+func fourNumbers(name string) bool {
+	return strings.Trim(name, "0123456789.") == "" && strings.Count(name, ".") == 3 && !strings.Contains("."+name+".", "..")
+}
 
 // host asks about one host of a link.
 func (b *uriBL) host(host, domain string) error {
 	command, flags := strings.TrimSuffix(strings.TrimSuffix(b.list.Command, "bl"), "sub"), b.rule.Flags
-	numeric := fourNumbers.MatchString(host)
+	numeric := fourNumbers(host)
 	if numeric || strings.HasPrefix(host, "[") {
 		if command != "urirhs" || flags.DomainsOnly || !numeric || !eval.IsIPv4(host) || relay.Private(host) {
 			return nil
@@ -149,7 +151,7 @@ func (b *uriBL) host(host, domain string) error {
 		return b.ask1(domain, "")
 	case "urinsrhs", "urifullnsrhs":
 		return b.nameServers(domain, func(ns string) error {
-			if command == "urinsrhs" && !fourNumbers.MatchString(ns) {
+			if command == "urinsrhs" && !fourNumbers(ns) {
 				_, ns = b.s.Rules.Domains().Split(ns)
 			}
 			return b.ask1(ns, "")
@@ -164,7 +166,7 @@ func (b *uriBL) host(host, domain string) error {
 		return err
 	}
 	return b.nameServers(domain, func(ns string) error {
-		if fourNumbers.MatchString(ns) {
+		if fourNumbers(ns) {
 			return nil
 		}
 		return b.addresses(ns)
@@ -173,7 +175,7 @@ func (b *uriBL) host(host, domain string) error {
 
 // wantNameServers reports whether there is a rule about the name servers of links.
 func wantNameServers(s *scan.Scan) bool {
-	return s.Once("uridnsbl name servers", func() any {
+	return s.Once(ofScores{"uridnsbl name servers", s.Set}, func() any {
 		for _, r := range s.Rules.Rules() {
 			l, ok := s.Rules.URIList(r.Name)
 			rhs := strings.HasPrefix(l.Command, "urirhs")
@@ -190,7 +192,7 @@ func (b *uriBL) nameServers(domain string, f func(ns string) error) error {
 	reply, _ := b.ask(uri.ASCII(domain), "NS")
 	for _, rec := range reply.Records {
 		ns := strings.TrimSuffix(strings.ToLower(rec.Text), ".")
-		if rec.Type != "NS" || strings.Contains(ns, ":") || fourNumbers.MatchString(ns) && (!eval.IsIPv4(ns) || relay.Private(ns)) {
+		if rec.Type != "NS" || strings.Contains(ns, ":") || fourNumbers(ns) && (!eval.IsIPv4(ns) || relay.Private(ns)) {
 			continue
 		}
 		if err := f(ns); err != nil {
@@ -222,7 +224,7 @@ func (b *uriBL) ask1(name, origin string) error {
 	}
 	b.seen[name] = true
 	lookup := name
-	if fourNumbers.MatchString(name) {
+	if fourNumbers(name) {
 		lookup = scan.Reverse(name)
 	}
 	reply, ok := b.ask(lookup+"."+b.list.Zone, b.list.Type)

@@ -10,12 +10,12 @@ import (
 // leaves out one that does match. Its states are made when a text leads to them, and
 // are shared by all goroutines.
 type dfa struct {
-	once   sync.Once
-	trees  []*node // until the nfa is made
-	ids    []int32 // the patterns' numbers in the filter
-	nfa    *nfa
-	cache  *Cache
-	states atomic.Pointer[dstates]
+	once     sync.Once
+	patterns []*Regexp
+	ids      []int32 // their numbers in the filter
+	nfa      *nfa
+	cache    *Cache
+	states   atomic.Pointer[dstates]
 }
 
 // Cache bounds the memory of the automata of filters together. When it is used up, all
@@ -96,8 +96,8 @@ const (
 // between two calls of Renew. Beyond that only what is made already is used.
 const maxEffort = 3_000_000
 
-func newDFA(trees []*node, ids []int32, cache *Cache) *dfa {
-	d := &dfa{trees: trees, ids: ids, cache: cache}
+func newDFA(patterns []*Regexp, ids []int32, cache *Cache) *dfa {
+	d := &dfa{patterns: patterns, ids: ids, cache: cache}
 	cache.join(d)
 	return d
 }
@@ -105,8 +105,11 @@ func newDFA(trees []*node, ids []int32, cache *Cache) *dfa {
 // scan adds the patterns that the text can match.
 func (d *dfa) scan(text []byte, out *Candidates) {
 	d.once.Do(func() {
-		d.nfa = newNFA(d.trees)
-		d.trees = nil
+		trees := make([]*node, len(d.patterns))
+		for i, re := range d.patterns {
+			trees[i] = re.tree()
+		}
+		d.nfa = newNFA(trees)
 	})
 	for _, p := range d.nfa.free {
 		out.add(d.ids[p])

@@ -7,21 +7,12 @@ import (
 	"testing"
 )
 
-// treesOf are the trees of patterns, and the patterns.
-func treesOf(tb testing.TB, modifiers string, patterns ...string) (trees []*node, res []*Regexp) {
+func compileAll(tb testing.TB, modifiers string, patterns ...string) (out []*Regexp) {
 	tb.Helper()
-	f, err := (&parser{src: modifiers}).setFlags(flags{}, modifiers, 0)
-	if err != nil {
-		tb.Fatal(err)
-	}
 	for _, p := range patterns {
-		_, tree, err := parse(p, f)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		trees, res = append(trees, simplify(tree)), append(res, mustCompile(tb, p, modifiers))
+		out = append(out, mustCompile(tb, p, modifiers))
 	}
-	return trees, res
+	return out
 }
 
 func numbers(n int) []int32 {
@@ -45,8 +36,8 @@ func (d *dfa) may(text []byte) []bool {
 // it, and counts what it rules out.
 func neverDenies(tb testing.TB, cache *Cache, modifiers string, patterns []string, texts ...[]byte) (denied int) {
 	tb.Helper()
-	trees, res := treesOf(tb, modifiers, patterns...)
-	d := newDFA(trees, numbers(len(trees)), cache)
+	res := compileAll(tb, modifiers, patterns...)
+	d := newDFA(res, numbers(len(res)), cache)
 	for _, text := range texts {
 		for i, may := range d.may(text) {
 			if may {
@@ -123,8 +114,7 @@ func TestDFADenies(t *testing.T) {
 		{`\A(?:a|b)+\z`, "abab", true},
 		{`\A(?:a|b)+\z`, "abcab", false},
 	} {
-		trees, _ := treesOf(t, "", c.pattern)
-		if got := newDFA(trees, numbers(1), NewCache(0)).may([]byte(c.text)); got[0] != c.may {
+		if got := newDFA(compileAll(t, "", c.pattern), numbers(1), NewCache(0)).may([]byte(c.text)); got[0] != c.may {
 			t.Errorf("%s on %q: %v", c.pattern, c.text, got)
 		}
 	}
@@ -146,8 +136,7 @@ func TestDFAMemoryIsBounded(t *testing.T) {
 	}
 	var automata []*dfa
 	for _, p := range patterns {
-		trees, _ := treesOf(t, "", p)
-		automata = append(automata, newDFA(trees, numbers(1), cache))
+		automata = append(automata, newDFA(compileAll(t, "", p), numbers(1), cache))
 	}
 	matching := append(text[:len(text):len(text)], strings.Repeat("a", 40)+"c"...)
 	var all sync.WaitGroup
@@ -173,8 +162,7 @@ func TestDFAMemoryIsBounded(t *testing.T) {
 
 // What has been spent on states is spent: a text whose states are not made may match.
 func TestDFAWorkIsBounded(t *testing.T) {
-	trees, _ := treesOf(t, "", `x[ab]c`)
-	d := newDFA(trees, numbers(1), NewCache(0))
+	d := newDFA(compileAll(t, "", `x[ab]c`), numbers(1), NewCache(0))
 	c := Candidates{set: make([]uint64, 1), work: maxEffort + 1}
 	if d.scan([]byte("aaa"), &c); c.set[0] != 1 {
 		t.Error("a text is ruled out without work")
@@ -197,8 +185,8 @@ func TestWild(t *testing.T) {
 		{`(?:v|\\/)[i1!]agra`, false, false},
 		{`\$[0-9.]{2,10} ?m`, false, false},
 	} {
-		trees, _ := treesOf(t, "", c.pattern)
-		if wild, common := isWild(trees[0]), isCommon(trees[0]); wild != c.wild || common != c.common {
+		tree := mustCompile(t, c.pattern, "").tree()
+		if wild, common := isWild(tree), isCommon(tree); wild != c.wild || common != c.common {
 			t.Errorf("%s: wild %v, common %v", c.pattern, wild, common)
 		}
 	}

@@ -38,5 +38,11 @@
 //
 // [Regexp.Needs] is the literals that a match contains, [Set] finds many literals
 // at once, and [Filter] makes of both the list of the patterns that can match a
-// text.
+// text. Those without literals share automata, which accept at least what they do:
+// lookarounds and \b of /u are taken to hold, back references to be anything, many
+// turns of a repetition to be any number. Patterns of many instructions have an
+// automaton of their own, for texts that have their literals. The states of automata
+// are made as texts need them, within the bounds of a [Cache] and, for one
+// [Candidates], of work. Where these end a text is taken to match: so what a filter
+// says may depend on what it has seen, and what patterns say never does.
 package regex

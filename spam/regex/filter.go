@@ -64,14 +64,14 @@ func NewFilter(patterns []*Regexp, cache *Cache) *Filter {
 	var literals []Literal
 	number := map[Literal]int{}
 	look := func(id int, re *Regexp) {
-		f.closer = append(f.closer, closer{int32(id), newDFA([]*node{re.tree}, []int32{int32(id)}, cache)})
+		f.closer = append(f.closer, closer{int32(id), newDFA([]*Regexp{re}, []int32{int32(id)}, cache)})
 	}
 	for id, re := range patterns {
 		if len(re.need.All) == 0 {
 			switch {
-			case isCommon(re.tree):
+			case re.shape.common:
 				f.always = append(f.always, int32(id))
-			case !isWild(re.tree):
+			case !re.shape.wild:
 				plain.add(id, re)
 			case re.search.anchor == atStart:
 				anchored.add(id, re)
@@ -82,7 +82,7 @@ func NewFilter(patterns []*Regexp, cache *Cache) *Filter {
 			}
 			continue
 		}
-		if re.tree != nil {
+		if re.shape.heavy {
 			look(id, re)
 		}
 		for i, clause := range re.need.All {
@@ -102,7 +102,7 @@ func NewFilter(patterns []*Regexp, cache *Cache) *Filter {
 	f.set = NewSet(literals)
 	for _, c := range []crew{plain, anchored, wild} {
 		if len(c.ids) > 0 {
-			f.dfas = append(f.dfas, newDFA(c.trees, c.ids, cache))
+			f.dfas = append(f.dfas, newDFA(c.patterns, c.ids, cache))
 		}
 	}
 	return f
@@ -112,12 +112,12 @@ func NewFilter(patterns []*Regexp, cache *Cache) *Filter {
 // those that start where the text does, and the rest. Together, they would have too
 // many states.
 type crew struct {
-	trees []*node
-	ids   []int32
+	patterns []*Regexp
+	ids      []int32
 }
 
 func (c *crew) add(id int, re *Regexp) {
-	c.trees, c.ids = append(c.trees, re.tree), append(c.ids, int32(id))
+	c.patterns, c.ids = append(c.patterns, re), append(c.ids, int32(id))
 }
 
 // addShape finds room for the sequence of sets of a pattern, if it has one.

@@ -270,6 +270,9 @@ func exactRepeat(n *node) ([]Literal, bool) {
 
 // choices is the bytes of a small set; two cases of a letter are one.
 func choices(s charset) ([]Literal, bool) {
+	if s.size() > 2*maxChoices {
+		return nil, false
+	}
 	var out []Literal
 	s.each(func(c byte) {
 		other := swapCase(c, true)

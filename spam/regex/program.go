@@ -1,5 +1,7 @@
 package regex
 
+import "slices"
+
 // opcode is what an instruction does.
 type opcode uint8
 
@@ -96,6 +98,7 @@ func compile(n *node, groups int) (*program, bool) {
 	}
 	c.node(n, anyFirst)
 	c.emit(inst{op: opMatch})
+	c.code = slices.Clone(c.code) // without room for more
 	return &c.program, !c.tooLarge
 }
 

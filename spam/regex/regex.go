@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 )
 
 // Regexp is a compiled pattern. It is immutable, and can be used by several
@@ -12,12 +13,40 @@ import (
 type Regexp struct {
 	pattern   string
 	modifiers string
-	prog      *program
+	groups    int
+	prog      atomic.Pointer[program] // nil if it has many instructions and has not been run
 	names     []string
 	warnings  []SyntaxError
 	need      Condition
 	search    search
-	tree      *node // of a pattern without literals, or of many instructions: for filters
+	flags     flags
+	shape     shape
+}
+
+// shape is what filters want to know of a pattern.
+type shape struct {
+	wild, common bool // of a pattern without literals
+	heavy        bool // it has many instructions
+}
+
+// program is what runs. A large one is made when it is first wanted: texts that can
+// match are rare.
+func (re *Regexp) program() *program {
+	p := re.prog.Load()
+	if p == nil {
+		p, _ = compile(re.tree(), re.groups)
+		re.prog.Store(p)
+	}
+	return p
+}
+
+// tree reads the pattern again: trees are large, and seldom wanted.
+func (re *Regexp) tree() *node {
+	_, n, err := parse(re.pattern, re.flags)
+	if err != nil { // it was read before
+		return &node{kind: kRepeat, subs: []*node{{kind: kSet, set: allBytes}}, max: infinite}
+	}
+	return simplify(n)
 }
 
 // ErrBudget is returned for a match that took more steps than it may take, or
@@ -68,7 +97,7 @@ func compileFlags(pattern, modifiers string, f flags) (*Regexp, error) {
 	if !ok {
 		return nil, &SyntaxError{pattern, 0, fmt.Sprintf("the pattern becomes more than %d instructions", maxProgram)}
 	}
-	re := &Regexp{pattern: pattern, modifiers: modifiers, prog: prog, warnings: p.warnings}
+	re := &Regexp{pattern: pattern, modifiers: modifiers, groups: p.groups, warnings: p.warnings, flags: f}
 	re.names = make([]string, prog.groups)
 	for name, groups := range p.names {
 		for _, g := range groups {
@@ -77,8 +106,11 @@ func compileFlags(pattern, modifiers string, f flags) (*Regexp, error) {
 	}
 	re.need = needs(n)
 	re.search = newSearch(n, re.need)
-	if len(re.need.All) == 0 || len(prog.code) > maxLight {
-		re.tree = n
+	if re.shape.heavy = len(prog.code) > maxLight; !re.shape.heavy {
+		re.prog.Store(prog)
+	}
+	if len(re.need.All) == 0 {
+		re.shape.wild, re.shape.common = isWild(n), isCommon(n)
 	}
 	return re, nil
 }
@@ -171,7 +203,7 @@ func (re *Regexp) find(text []byte, from int, keep bool, b *Budget) (*machine, b
 		return nil, false, b.spend(int64(len(text)) >> 6)
 	}
 	m := machines.Get().(*machine)
-	m.start(re.prog, text, from, keep, limit)
+	m.start(re.program(), text, from, keep, limit)
 	ok, err := s.run(m, from)
 	if spent := b.spend(m.steps); err == nil && !ok {
 		err = spent

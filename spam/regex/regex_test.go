@@ -204,11 +204,11 @@ func TestAllocations(t *testing.T) {
 // withMemo matches with a memo from the first step on, or without one.
 func withMemo(re *Regexp, text []byte, memo bool) (string, bool) {
 	m := new(machine)
-	m.start(re.prog, text, 0, true, 3_000_000)
+	m.start(re.program(), text, 0, true, 3_000_000)
 	switch {
 	case !memo:
 		m.memoAt = 1<<63 - 1
-	case re.prog.memos > 0:
+	case re.program().memos > 0:
 		m.memoAt = 0
 	}
 	ok, err := re.search.run(m, 0)

@@ -50,7 +50,9 @@ func newSearch(n *node, need Condition) search {
 		}
 	}
 	s.wordStart = s.shape > 0 && startsWord(n) && sets[0].within(wordsASCII)
-	s.window = window(n)
+	if len(need.All) == 0 {
+		s.window = window(n)
+	}
 	s.dense = s.shape > 1 && sets[s.pivot].bits() < 6
 	for _, clause := range need.All {
 		if len(clause) == 1 && !clause[0].Fold && len(clause[0].Text) > len(s.required) {
@@ -148,7 +150,15 @@ func (sh *shaper) shape(n *node, follow []charset) []charset {
 		out := append(make([]charset, 0, maxShape), n.set)
 		return append(out, follow[:min(len(follow), maxShape-1)]...)
 	case kCat:
-		for i := len(n.subs) - 1; i >= 0; i-- {
+		wanted, least := 0, 0 // what comes behind maxShape bytes does not matter
+		for ; wanted < len(n.subs) && least < maxShape; wanted++ {
+			lo, _ := n.subs[wanted].width()
+			least = sum(least, lo)
+		}
+		if wanted < len(n.subs) {
+			follow = nil
+		}
+		for i := wanted - 1; i >= 0; i-- {
 			follow = sh.shape(n.subs[i], follow)
 		}
 		return follow

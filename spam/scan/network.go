@@ -33,6 +33,9 @@ func (b *Blocks) Add(zone string, now time.Time, d time.Duration) bool {
 
 // Find gives the blocked zone that a name is in, "" if there is none.
 func (b *Blocks) Find(name string, now time.Time) string {
+	if b == nil {
+		return ""
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for zone := name; zone != "" && len(b.until) > 0; _, zone, _ = strings.Cut(zone, ".") {
