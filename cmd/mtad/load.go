@@ -146,8 +146,8 @@ func (c *loaded) readListeners(root config.Block, diags *config.Diagnostics) {
 		l.check(b, diags)
 		if l.Protocol == protocolSpamd {
 			l.checkSpamd(b, c.pipelines, diags)
-		} else if len(l.Allow) > 0 {
-			diags.Add(b.Errorf("allow", "only listeners with protocol = \"spamd\" ask who may ask"))
+		} else {
+			l.notSpamd(b, diags)
 		}
 		for _, a := range l.Addr {
 			if other, ok := taken[a]; ok {

@@ -73,6 +73,7 @@ type listenerSettings struct {
 	GreetDelay time.Duration `mtad:"greet_delay"`
 	XClient    []string      `mtad:"xclient"`
 	Allow      []string      `mtad:"allow"`
+	AllowTell  bool          `mtad:"allow_tell"`
 	SocketMode string        `mtad:"socket_mode"`
 }
 
@@ -178,6 +179,7 @@ var listenerOptions = []config.Option{
 	{Name: "greet_delay", Type: config.TypeDuration, Default: "0s", Max: "1m", Doc: "How long the greeting waits for clients that talk first.", Example: `"2s"`, Postfix: "postscreen_greet_wait"},
 	{Name: "xclient", Type: config.TypeStrings, Default: []string{}, Doc: "Networks whose clients may say by XCLIENT that they are others: a proxy, or someone trying things out.", Example: `["127.0.0.1"]`, Postfix: "smtpd_authorized_xclient_hosts"},
 	{Name: "allow", Type: config.TypeStrings, Default: []string{}, Doc: "Networks whose clients may ask a listener with protocol = \"spamd\". None is this machine alone.", Example: `["192.0.2.0/24"]`},
+	{Name: "allow_tell", Type: config.TypeBool, Default: false, Doc: "Whether those clients may teach Bayes (TELL, `spamc -L`): whoever may, can spoil it for all. spamd only.", Example: "true"},
 	{Name: "socket_mode", Type: config.TypeString, Default: defaultSocketMode, Doc: "Who may connect to a socket with a path: its mode, in octal. The socket is the server's user's and group's.", Example: `"0666"`},
 }
 

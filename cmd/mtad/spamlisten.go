@@ -18,8 +18,11 @@ import (
 func (h *house) newSpamd(c *loaded, l listener) (*spamd.Server, error) {
 	rules := &pipelineRules{h: h, listener: l.name}
 	cfg := spamd.Config{
-		Checker: rules, Learner: spamd.Teacher(rules.judge), Host: spam.Host{Name: c.top.Hostname}, Logger: h.log,
+		Checker: rules, Host: spam.Host{Name: c.top.Hostname}, Logger: h.log,
 		MaxSize: spamserve.MaxSize, Timeout: c.top.MessageTimeout,
+	}
+	if l.AllowTell {
+		cfg.Learner = spamd.Teacher(rules.judge)
 	}
 	for _, n := range l.Allow {
 		p, err := lookup.ParseNetwork(n)
@@ -97,4 +100,14 @@ func (l *listener) checkSpamd(b config.Block, pipelines []config.Block, diags *c
 		}
 	}
 	diags.Add(b.Errorf("pipeline", "pipeline %q has no filter \"spamscore\" that is on: its rules are what such a listener asks", l.Pipeline))
+}
+
+// notSpamd finds what only a listener for spamc can have.
+func (l *listener) notSpamd(b config.Block, diags *config.Diagnostics) {
+	if len(l.Allow) > 0 {
+		diags.Add(b.Errorf("allow", "only listeners with protocol = \"spamd\" ask who may ask"))
+	}
+	if l.AllowTell {
+		diags.Add(b.Errorf("allow_tell", "only listeners with protocol = \"spamd\" are told what is spam"))
+	}
 }

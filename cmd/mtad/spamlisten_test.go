@@ -24,7 +24,8 @@ func TestSpamdListener(t *testing.T) {
 	write("6")
 	filter := fmt.Sprintf("pipeline \"judged\" {\n  filter \"spamscore\" \"rules\" { rules = [%q] }\n}\n", rules)
 	r := startHouse(t, func(text string) string {
-		return text + filter + fmt.Sprintf("listener \"spamd\" {\n  protocol = \"spamd\"\n  addr = [\"unix:%s\"]\n  pipeline = \"judged\"\n}\n", socket)
+		return text + filter + fmt.Sprintf("listener \"spamd\" {\n  protocol = \"spamd\"\n  addr = [\"unix:%s\"]\n  pipeline = \"judged\"\n  allow_tell = true\n}\n", socket) +
+			fmt.Sprintf("listener \"asked\" {\n  protocol = \"spamd\"\n  addr = [\"unix:%s\"]\n  pipeline = \"judged\"\n}\n", socket+"2")
 	})
 	ask := func() string {
 		t.Helper()
@@ -43,6 +44,9 @@ func TestSpamdListener(t *testing.T) {
 	}
 	// What spamc -L says is learned, by the site.
 	program := mtatest.Program(t, "spamc")
+	if out, code := mtatest.Run(t, "Subject: x\n\nmoney\n", "", program, "-U", socket+"2", "-L", "spam"); code == 0 {
+		t.Errorf("taught without allow_tell: exit %d, %s", code, out)
+	}
 	for _, args := range []string{"-L spam", "-L ham", "-L ham", "-L forget", "-L spam"} {
 		mtatest.Run(t, "Subject: x\n\nmoney\n", "", append([]string{program, "-U", socket}, strings.Fields(args)...)...)
 	}
