@@ -52,3 +52,15 @@ func TestOwnRules(t *testing.T) {
 		t.Errorf("without results unknown are %q, want %q", unknown, want)
 	}
 }
+
+// Where the rules' directories are empty, that is an error if they were named.
+func TestNoRules(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := LoadRules([]string{dir}, conf.Options{}); err == nil || !strings.Contains(err.Error(), dir) {
+		t.Error(err)
+	}
+	rs, err := LoadRules([]string{}, conf.Options{})
+	if err != nil || len(rs.Rules()) == 0 {
+		t.Errorf("%v: the rules that are built in are wanted", err)
+	}
+}

@@ -2,9 +2,11 @@ package spam
 
 import (
 	_ "embed"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"mtad/spam/conf"
 )
@@ -40,13 +42,20 @@ func dir(path string) bool {
 // LoadRules reads the rules of the named files and directories; of Sources if none is
 // named. Where there are none at all, a small set of our own takes their place.
 func LoadRules(paths []string, o conf.Options) (*conf.Ruleset, error) {
-	if paths == nil {
+	installed := paths == nil
+	if installed {
 		paths = Sources()
 	}
-	if len(paths) == 0 {
-		return conf.Parse("builtin:10_mtad.cf", ownRules, o), nil
+	if len(paths) > 0 {
+		rs, err := conf.Load(paths, o)
+		switch {
+		case err != nil || rs.Files() > 0:
+			return rs, err
+		case !installed:
+			return nil, fmt.Errorf("there are no rules in %s: want files with names like 50_site.cf", strings.Join(paths, ", "))
+		}
 	}
-	return conf.Load(paths, o)
+	return conf.Parse("builtin:10_mtad.cf", ownRules, o), nil
 }
 
 // Changed reports whether LoadRules would read other rules of those paths than an

@@ -181,12 +181,13 @@ func verdictOf(rs *conf.Ruleset, path string, r *spam.Result, verbose bool) spam
 func printVerdict(out *lines, r *spam.Result, verbose bool) {
 	host, _ := os.Hostname()
 	report := r.Report(spam.Host{Name: host, Version: spam.Version})
+	status := report.Fill(statusTemplate) // for rules that have none
 	for _, h := range report.Fields() {
 		if h.Name == "X-Spam-Status" {
-			out.printf("%s: %s\n", h.Name, cleanLines(h.Template))
+			status = h.Template
 		}
 	}
-	out.printf("\n%s", cleanLines(report.Text()))
+	out.printf("X-Spam-Status: %s\n\n%s", cleanLines(status), cleanLines(report.Text()))
 	if !verbose {
 		return
 	}
@@ -197,6 +198,9 @@ func printVerdict(out *lines, r *spam.Result, verbose bool) {
 		out.printf("%-28s unknown: %s\n", u.Rule, clean(u.Why))
 	}
 }
+
+// statusTemplate is that of SpamAssassin's own rules, on one line.
+const statusTemplate = "_YESNO_, score=_SCORE_ required=_REQD_ tests=_TESTS_ autolearn=_AUTOLEARN_ version=_VERSION_"
 
 // cleanLines is clean for a text of several lines with tabs.
 func cleanLines(s string) string {

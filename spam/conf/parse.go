@@ -84,6 +84,9 @@ func versionOf(path string) version {
 	return version{info.Size(), info.ModTime()}
 }
 
+// Files is how many files were read.
+func (s *Ruleset) Files() int { return len(s.files) }
+
 // Changed reports whether Load would read other files of those paths than were read, or
 // other text in them.
 func (s *Ruleset) Changed(paths []string) bool {
