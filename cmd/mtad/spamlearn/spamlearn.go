@@ -337,17 +337,13 @@ func newImport(env *Env) *cobra.Command {
 	}
 	userFlag(cmd, &user)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		f, err := os.Open(args[0])
+		f, size, err := openBackup(args[0])
 		if err != nil {
 			return env.Fail(exitNoInput, "%w", err)
 		}
 		defer f.Close()
-		info, err := f.Stat()
-		if err != nil {
-			return env.Fail(exitNoInput, "%w", err)
-		}
 		return env.with(cmd.Context(), func(t teacher, _ *admin.Client) error {
-			done, err := t.ImportLearned(cmd.Context(), user, f, info.Size())
+			done, err := t.ImportLearned(cmd.Context(), user, f, size)
 			if e := (*admin.Error)(nil); err != nil && !errors.As(err, &e) {
 				err = env.Fail(exitData, "%w", err)
 			}
@@ -356,12 +352,28 @@ func newImport(env *Env) *cobra.Command {
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%d tokens and the names of %s imported\n", done.Tokens, plural(done.Messages))
 			if done.Skipped > 0 {
-				return env.Fail(exitNo, "%d lines are not understood", done.Skipped)
+				return env.Fail(exitNo, "lines that are not understood, and left out: %d", done.Skipped)
 			}
 			return nil
 		})
 	}
 	return cmd
+}
+
+// openBackup opens a file, and tells its size.
+func openBackup(path string) (*os.File, int64, error) {
+	if isDir(path) {
+		return nil, 0, fmt.Errorf("%s is a directory: want the file that `sa-learn --backup` wrote", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, 0, errors.Join(err, f.Close())
+	}
+	return f, info.Size(), nil
 }
 
 func newExport(env *Env) *cobra.Command {

@@ -207,6 +207,7 @@ func TestCommands(t *testing.T) {
 		{"", "learn --spam a@example.test/Junk", "64: a@example.test/Junk: folders of accounts are read by the server"},
 		{"Subject: x\n\nx\n", "learn --spam --user a@example.test -", "a@example.test: no such user"},
 		{"", "import nowhere", "66: open nowhere"},
+		{"", "import " + t.TempDir(), "is a directory: want the file"},
 		{"Subject: x\n\nx\n", "learn --spam -", "1 of 1 message learned as spam"},
 		{"Subject: x\n\nx\n", "learn --spam -", "0 of 1 message learned as spam"},
 		{"Subject: x\n\nx\n", "learn --ham -", "1 of 1 message learned as ham"},
