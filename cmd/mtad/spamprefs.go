@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"unicode/utf8"
 
@@ -26,7 +27,7 @@ func newPrefsGet(g *global) *cobra.Command {
 			if err == nil {
 				_, err = fmt.Fprint(cmd.OutOrStdout(), s.Text)
 			}
-			return err
+			return noPrefs(err, args[0])
 		}),
 	}
 }
@@ -77,7 +78,16 @@ func newPrefsDelete(g *global) *cobra.Command {
 			if err == nil {
 				_, err = fmt.Fprintf(cmd.OutOrStdout(), "deleted the preferences of %s\n", clean(args[0]))
 			}
-			return err
+			return noPrefs(err, args[0])
 		}),
 	}
+}
+
+// noPrefs says that a user has no preferences, where the server speaks of scripts.
+func noPrefs(err error, user string) error {
+	var e *admin.Error
+	if errors.As(err, &e) && e.Code == admin.NoInput {
+		return exitf(exitNoInput, "%s has no preferences: the site's rules count alone; `mtad spam prefs put` stores some", user)
+	}
+	return err
 }

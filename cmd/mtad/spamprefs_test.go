@@ -63,6 +63,11 @@ func TestSpamPreferences(t *testing.T) {
 	if _, errs, code := r.mtad("", "spam", "prefs", "delete", "bob"); code != 0 {
 		t.Fatal(errs)
 	}
+	for _, verb := range []string{"get", "delete"} {
+		if _, errs, code := r.mtad("", "spam", "prefs", verb, "bob"); code != exitNoInput || !strings.Contains(errs, "bob has no preferences") {
+			t.Errorf("%s without preferences: exit %d: %s", verb, code, errs)
+		}
+	}
 	send("bob", "small thing")
 	r.await(t, "stored in INBOX")
 	_, errs, code := r.mtad("trusted_networks 192.0.2.0/24\nscore\nbody X /x/\n", "spam", "prefs", "put", "bob")
