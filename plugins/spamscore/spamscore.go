@@ -131,10 +131,14 @@ func (f *filter) Access(pipeline.Stage) (reads, writes pipeline.Facts) {
 // engineOf reads the rules and makes them ready.
 func engineOf(paths []string, o spam.Options, log *slog.Logger) (*spam.Engine, error) {
 	e, err := spam.Open(paths, o)
-	if err == nil && log != nil {
-		log.Info("spamscore: rules loaded", "rules", len(e.Rules()), "cannot_run", len(e.Cannot()), "problems", len(e.Problems()))
+	if err != nil || log == nil {
+		return e, err
 	}
-	return e, err
+	log.Info("spamscore: rules loaded", "rules", len(e.Rules()), "cannot_run", len(e.Cannot()), "problems", len(e.Problems()))
+	if p := e.Problems(); len(p) > 0 {
+		log.Warn("spamscore: rules have lines that can not be obeyed: `mtad spam rules --lint` names all, of other files than those that are installed with --rules", "lines", len(p), "first", p[0].String())
+	}
+	return e, nil
 }
 
 // Filter judges the message. Each rule that hits and scores is a score of its own.

@@ -1,9 +1,13 @@
 package spamscore
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -196,6 +200,24 @@ func TestBayes(t *testing.T) {
 func TestRulesMissing(t *testing.T) {
 	if _, err := build(`rules = ["testdata/none.cf"]`); err == nil || !strings.Contains(err.Error(), "testdata/none.cf") {
 		t.Errorf("%v", err)
+	}
+}
+
+// Lines that can not be obeyed are no error of the configuration, but are not passed over.
+func TestRulesWithFaults(t *testing.T) {
+	load := func(text string) string {
+		path := filepath.Join(t.TempDir(), "10.cf")
+		mtatest.Check(t, os.WriteFile(path, []byte(text), 0o644))
+		var out bytes.Buffer
+		_, err := engineOf([]string{path}, spam.Options{}, slog.New(slog.NewTextHandler(&out, nil)))
+		mtatest.Check(t, err)
+		return out.String()
+	}
+	if got := load("body A /a/\nbody B /(/\n"); !strings.Contains(got, "level=WARN") || !strings.Contains(got, "lines=1") || !strings.Contains(got, "10.cf:2: B: ") {
+		t.Error(got)
+	}
+	if got := load("body A /a/\n"); strings.Contains(got, "WARN") {
+		t.Error(got)
 	}
 }
 
