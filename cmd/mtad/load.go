@@ -18,6 +18,7 @@ import (
 	"mtad/lookup"
 	"mtad/pipeline"
 	"mtad/plugins"
+	"mtad/plugins/spamscore"
 	"mtad/smtp"
 )
 
@@ -264,6 +265,10 @@ func (c *loaded) step(env buildEnv, old *built, pipe, key string, b config.Block
 	f, err := kind.New(b, fenv)
 	if err != nil {
 		return nil, err
+	}
+	// Its options decide where it is asked. Scripts, that can be changed at any time, are not held to that.
+	if _, ours := spamscore.Judge(f); ours && f.Stages()&c.roles(pipe) == 0 {
+		return nil, b.Errorf("", "with these options filter %q is asked at %s; pipeline %q runs %s only, so it would never be asked", kind.Name, f.Stages(), pipe, c.roles(pipe))
 	}
 	onError, _ := pipeline.ParseAction(s.OnError)
 	return &pipeline.Step{

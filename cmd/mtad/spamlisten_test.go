@@ -74,3 +74,21 @@ func TestSpamdListener(t *testing.T) {
 		t.Errorf("after a reload that failed: %q", out)
 	}
 }
+
+// Options that put a filter into local delivery are an error where nothing is delivered: it
+// would never be asked.
+func TestSpamscoreOfUsersInAListenersPipeline(t *testing.T) {
+	r := startHouse(t, nil)
+	for _, option := range []string{`bayes = "user"`, `preferences = store()`} {
+		r.edit(t, func(text string) string {
+			return strings.Replace(text, "pipeline \"inbound\" {\n", "pipeline \"inbound\" {\n  filter \"spamscore\" { "+option+" }\n", 1)
+		})
+		_, errs, code := r.mtad("", "reload")
+		if code != exitConfig || !strings.Contains(errs, `filter "spamscore" is asked at deliver; pipeline "inbound" runs`) {
+			t.Errorf("%s: exit %d: %s", option, code, errs)
+		}
+		r.edit(t, func(text string) string {
+			return strings.Replace(text, "  filter \"spamscore\" { "+option+" }\n", "", 1)
+		})
+	}
+}
