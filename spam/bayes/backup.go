@@ -57,6 +57,9 @@ const maxBackupLine = 64 << 10
 // can not be read. Times after now count as now.
 func Import(ctx context.Context, s Store, r io.ReadSeeker, now time.Time) (done Imported, err error) {
 	err = s.Update(ctx, func(tx Writer) error {
+		if err := whole(r); err != nil {
+			return err
+		}
 		_, err := r.Seek(0, io.SeekStart) // it may be a second try
 		if err := errors.Join(err, tx.Clear()); err != nil {
 			return err
@@ -70,6 +73,22 @@ func Import(ctx context.Context, s Store, r io.ReadSeeker, now time.Time) (done 
 		return Imported{}, fmt.Errorf("bayes: import: %w", err)
 	}
 	return done, nil
+}
+
+// whole finds a backup whose last line has no end: half of one must not replace all.
+func whole(r io.ReadSeeker) error {
+	size, err := r.Seek(0, io.SeekEnd)
+	if err != nil || size == 0 {
+		return err // an empty one is told of later
+	}
+	var last [1]byte
+	if _, err = r.Seek(-1, io.SeekEnd); err == nil {
+		_, err = io.ReadFull(r, last[:])
+	}
+	if err == nil && last[0] != '\n' {
+		err = errors.New("the last line has no end: the backup is cut off; if it is whole, put a line end there")
+	}
+	return err
 }
 
 type importer struct {

@@ -148,11 +148,12 @@ func TestImportRefuses(t *testing.T) {
 	mtatest.Check(t, err)
 	const head = "v\t3\tdb_version\n"
 	for text, want := range map[string]string{
-		"":                              "is empty",
-		"t\t1\t1\t1\t0123456789\n":      "line 1",
-		"v\t4\tdb_version\n":            "version 4",
-		head + "v\t1\tnum_spam\n":       "num_nonspam",
-		head + strings.Repeat("x", 1e5): "too long",
+		"":                                     "is empty",
+		"t\t1\t1\t1\t0123456789\n":             "line 1",
+		"v\t4\tdb_version\n":                   "version 4",
+		head + "v\t1\tnum_spam\n":              "num_nonspam",
+		head + strings.Repeat("x", 1e5) + "\n": "too long",
+		head + "v\t1\tnum_spam\nv\t1\tnum_nonspam\nt\t1\t0\t5\t01234": "cut off",
 	} {
 		if _, err := Import(ctx, m, strings.NewReader(text), time.Now()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.20q: %v, want %s", text, err, want)
