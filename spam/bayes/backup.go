@@ -57,15 +57,14 @@ const maxBackupLine = 64 << 10
 // can not be read. Times after now count as now.
 func Import(ctx context.Context, s Store, r io.ReadSeeker, now time.Time) (done Imported, err error) {
 	err = s.Update(ctx, func(tx Writer) error {
-		if err := whole(r); err != nil {
-			return err
-		}
 		_, err := r.Seek(0, io.SeekStart) // it may be a second try
 		if err := errors.Join(err, tx.Clear()); err != nil {
 			return err
 		}
 		i := &importer{tx: tx, now: now.Unix()}
-		err = i.read(r)
+		if err = i.read(r); err == nil {
+			err = whole(r)
+		}
 		done = i.done
 		return err
 	})
