@@ -27,14 +27,17 @@ func Miss(rule, message string) Case { return Case{rule, message, false} }
 // is what the rules need besides; room is the way to the directory "spam".
 func Check(t *testing.T, room, config string, cases []Case, engine func(t *testing.T, files ...string) func(message []byte) map[string]bool) {
 	t.Helper()
-	rules, name := config, func(i int) string { return fmt.Sprintf("T_%d", i) }
-	for i, c := range cases {
-		rules += fmt.Sprintf(c.rule, name(i)) + "\n"
+	rules, names := config, map[string]string{}
+	for _, c := range cases {
+		if names[c.rule] == "" {
+			names[c.rule] = fmt.Sprintf("T_%d", len(names))
+			rules += fmt.Sprintf(c.rule, names[c.rule]) + "\n"
+		}
 	}
 	check := func(t *testing.T, hits func(message []byte) map[string]bool) {
 		t.Helper()
-		for i, c := range cases {
-			if got := hits([]byte(c.message))[name(i)]; got != c.hits {
+		for _, c := range cases {
+			if got := hits([]byte(c.message))[names[c.rule]]; got != c.hits {
 				t.Errorf("%s: %v, want %v, of\n%s", strings.ReplaceAll(c.rule, "%s ", ""), got, c.hits, c.message)
 			}
 		}
