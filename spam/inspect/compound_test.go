@@ -58,4 +58,3 @@ func Compound(streams ...string) string {
 	}
 	return string(slices.Concat(head, table[:sector], directory[:sector], data))
 }
-
