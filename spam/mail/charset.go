@@ -29,6 +29,7 @@ var (
 	utf16Name = regexp.MustCompile(`(?i)^UTF[ -]?16`)
 	latinName = regexp.MustCompile(`(?i)^(?:ISO-?8859-1|Windows-1252|CP1252)$`)
 	utf8Name  = regexp.MustCompile(`(?i)^UTF-?8$`)
+	thaiName  = regexp.MustCompile(`(?i)^(?:TIS-?620|ISO-?8859-11)$`)
 	gb18030   = regexp.MustCompile(`(?i)^GB[ -]?18030(?:-20\d\d)?$`)
 )
 
@@ -73,6 +74,9 @@ func decodeAs(b []byte, declared string, insist, plain bool) ([]byte, bool) {
 	if e == nil {
 		return nil, false
 	}
+	if m, ok := e.(*charmap.Charmap); ok && controls(m, declared) {
+		return decodeISO(m, b, insist)
+	}
 	return strict(e, b, insist)
 }
 
@@ -81,6 +85,32 @@ func strict(e encoding.Encoding, b []byte, insist bool) ([]byte, bool) {
 	out, err := e.NewDecoder().Bytes(b)
 	if err != nil || !insist && bytes.Contains(out, []byte("\uFFFD")) {
 		return nil, false
+	}
+	return out, true
+}
+
+// controls reports whether a charset has control characters from 0x80 to 0x9f, as all of
+// ISO's have for Perl. golang.org/x/text has nothing there, or what Windows has.
+func controls(m *charmap.Charmap, declared string) bool {
+	for c := byte(0x80); c < 0xa0; c++ {
+		if m.DecodeByte(c) != utf8.RuneError {
+			return m == charmap.Windows874 && thaiName.MatchString(declared)
+		}
+	}
+	return true
+}
+
+func decodeISO(m *charmap.Charmap, b []byte, insist bool) ([]byte, bool) {
+	out := make([]byte, 0, len(b)+len(b)/8)
+	for _, c := range b {
+		r := m.DecodeByte(c)
+		if c >= 0x80 && c < 0xa0 {
+			r = rune(c)
+		}
+		if r == utf8.RuneError && !insist {
+			return nil, false
+		}
+		out = utf8.AppendRune(out, r)
 	}
 	return out, true
 }

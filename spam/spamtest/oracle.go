@@ -4,6 +4,7 @@ package spamtest
 
 import (
 	"bufio"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	"os"
@@ -94,6 +95,20 @@ func (o *Oracle) About(t testing.TB, verb string, message []byte, to any) {
 	t.Helper()
 	mtatest.Check(t, os.WriteFile(o.message, message, 0o600))
 	o.Ask(t, verb+" "+o.message, to)
+}
+
+// Call asks what one of SpamAssassin's functions, by its name in testdata/oracle.pl, gives.
+func (o *Oracle) Call(t testing.TB, name string, args ...string) (list []string) {
+	t.Helper()
+	for _, a := range args {
+		name += " " + hex.EncodeToString([]byte(a))
+	}
+	var v struct{ List []Bytes }
+	o.Ask(t, "call "+name, &v)
+	for _, s := range v.List {
+		list = append(list, string(s))
+	}
+	return list
 }
 
 // Cases says which cases a comparison makes, and how many: few of seed 1, or, where the

@@ -8,6 +8,7 @@
 #   line REGION HEX the tokens of a line
 #   markup PATH     what a document of HTML is taken apart to: tags, text, comments
 #   unmark PATH     it, as it was before SpamAssassin marked it
+#   call NAME HEX.. what a function of SpamAssassin's gives for arguments in hexadecimal
 #   learn CLASS PATH  learns it as ham or spam, or forgets it (forget)
 #   close           ends learning: other programs may look at the state now
 #   bayes PATH      what Bayes says of it
@@ -246,6 +247,20 @@ sub markup {
 	return { events => \@events, died => "$@" };
 }
 
+# Functions by the names that tests have for them: each gives a list.
+my %functions = (
+	date => sub { Mail::SpamAssassin::Util::parse_rfc822_date(shift) },
+	forms => sub { sort(Mail::SpamAssassin::Util::uri_list_canonicalize($sa->{conf}{redirector_patterns}, [shift], $sa->{registryboundaries})) },
+	domain => sub { $sa->{registryboundaries}->uri_to_domain(shift) },
+	color => sub { Mail::SpamAssassin::HTML::name_to_rgb(shift) },
+	decode => sub { my ($charset, $insist, $text) = @_; Mail::SpamAssassin::Message::Node::_normalize($text, $charset, !$insist, $insist) },
+);
+
+sub call {
+	my ($name, @args) = split / /, shift;
+	return { list => [map { bytes("$_") } grep { defined } $functions{$name}->(map { pack 'H*', $_ } @args)] };
+}
+
 sub learn {
 	my ($class, $path) = split / /, shift, 2;
 	my $msg = parse($path);
@@ -298,7 +313,7 @@ sub expire {
 	return {};
 }
 
-my %verbs = (conf => \&conf, check => \&check, head => \&head, tokens => \&tokens, line => \&line, markup => \&markup, unmark => \&unmark, learn => \&learn, bayes => \&bayes,
+my %verbs = (conf => \&conf, check => \&check, head => \&head, tokens => \&tokens, line => \&line, call => \&call, markup => \&markup, unmark => \&unmark, learn => \&learn, bayes => \&bayes,
 	autolearn => \&autolearn, expire => \&expire, close => sub { $sa->finish_learner(); $sa->init_learner({ caller_will_untie => 0 }); return {} });
 while (defined(my $line = <STDIN>)) {
 	chomp $line;
