@@ -48,12 +48,45 @@ func TestFunctions(t *testing.T) {
 		same("date", date(s), s)
 		c := shuffled(r, []string{"#", "red", "White", "rgb(", "1", "255", "256", "10%", ",", ", ", ")", "ff", "0", "a", "xyz", " ", "\t", "rgb(1,2,3)", "rgb(10%, 20%,300%)", "#fff", "#12345", "#1234567", "rgb(1, 2, 3 )"}, 6)
 		same("color", []string{rgb(c)}, c)
+		e := shuffled(r, []string{"QUJD", "QQ==", "QQ", "=", "A", "/+", "\n", " ", "-", "\r\n", "z", "ABCDEFGH"}, 30)
+		same("base64", []string{string(decodeBase64([]byte(e)))}, e)
+		q := shuffled(r, []string{"a", "=", "=\n", "=\r\n", " ", "\t", " \n", " =\n", "=41", "=c3=A9", "=4", "=4g", "\n", "\r", "\r\n", "=3D41", "=\t \r\n"}, 12)
+		same("qp", []string{string(decodeQP([]byte(q)))}, q)
+		for _, insist := range []string{"0", "1"} {
+			// What follows what is wrong at once, Perl takes for a part of it or not, as it likes.
+			u := strings.Join(strings.Split(shuffled(r, []string{"a ", "\xc3\xa9 ", "\xc3 ", "\xe4\xbd\xa0 ", "\xe4 ", "\xe4\xbd ", "\xf0\x9f\x98\x80 ", "\xf0\x9f ", "\x80 ", "\xff ", "\xfe ", "\xf8 ", "\xfc ", "\xc0\xaf ", "\xed\xa0\x80 ", "\xef\xbf\xbf ", "\xef\xb7\x90 ", "\xef\xbf\xbd ", "\xf4\x90\x80\x80 "}, 8), " "), "a")
+			same("decode", []string{decode("utf-8", insist, u)}, "utf-8", insist, u)
+		}
 	}
 }
 
 // singleOctet are charsets of senders with a character an octet.
 var singleOctet = strings.Fields(`iso-8859-1 iso-8859-2 iso-8859-3 iso-8859-4 iso-8859-5 iso-8859-6 iso-8859-7 iso-8859-8 iso-8859-9 iso-8859-10 iso-8859-13 iso-8859-14 iso-8859-15 iso-8859-16
 	latin1 latin2 windows-1250 windows-1251 windows-1252 windows-1253 windows-1254 windows-1255 windows-1256 windows-1257 windows-1258 cp1250 cp1251 koi8-r koi8-u ibm866 cp866 ibm437 cp437 ibm850 cp850 tis-620 iso-8859-11 macintosh us-ascii x-unknown`)
+
+// TestCutCharacters: a character that the end has cut off is left out, and one that is
+// wrong in the middle makes Windows-1252 of a text, and a mark of a field.
+func TestCutCharacters(t *testing.T) {
+	cases := []struct{ charset, insist, text, want string }{
+		{"gb2312", "0", "a\xc4\xe3", "a\u4f60"}, {"gb2312", "0", "a\xc4", "a"}, {"gb2312", "1", "a\xc4", "a"},
+		{"gb2312", "0", "a\xc4a", "a\u00c4a"}, {"gb2312", "1", "a\xc4a", "a\ufffda"},
+		{"big5", "0", "\xa4\xa4\xa4", "\u4e2d"}, {"big5", "1", "\xa4\xa4\xa4", "\u4e2d"}, {"shift_jis", "0", "\x82\xa0\x82", "\u3042"}, {"euc-kr", "1", "\xb0\xa1\xb0", "\uac00"},
+		{"euc-jp", "0", "\xa4\xa2\xa4", "\u3042"}, {"gbk", "0", "\xc4", ""},
+	}
+	for _, c := range cases {
+		if got := decode(c.charset, c.insist, c.text); got != c.want {
+			t.Errorf("%s, %s, %q: %q, want %q", c.charset, c.insist, c.text, got, c.want)
+		}
+	}
+	t.Run("as Perl", func(t *testing.T) {
+		o := spamtest.Start(t, "..", "../rules", spamtest.Site)
+		for _, c := range cases {
+			if got := strings.Join(o.Call(t, "decode", c.charset, c.insist, c.text), ""); got != c.want {
+				t.Errorf("SpamAssassin: %s, %s, %q: %q, want %q", c.charset, c.insist, c.text, got, c.want)
+			}
+		}
+	})
+}
 
 // newer are letters that Perl's tables do not have yet.
 const newer = "windows-1255 a\xcab, koi8-u a\xaeb, koi8-u a\xbeb"

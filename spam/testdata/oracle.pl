@@ -252,6 +252,8 @@ my %functions = (
 	date => sub { Mail::SpamAssassin::Util::parse_rfc822_date(shift) },
 	forms => sub { sort(Mail::SpamAssassin::Util::uri_list_canonicalize($sa->{conf}{redirector_patterns}, [shift], $sa->{registryboundaries})) },
 	domain => sub { $sa->{registryboundaries}->uri_to_domain(shift) },
+	base64 => sub { Mail::SpamAssassin::Util::base64_decode(shift) },
+	qp => sub { Mail::SpamAssassin::Util::qp_decode(shift) },
 	color => sub { Mail::SpamAssassin::HTML::name_to_rgb(shift) },
 	decode => sub { my ($charset, $insist, $text) = @_; Mail::SpamAssassin::Message::Node::_normalize($text, $charset, !$insist, $insist) },
 );
