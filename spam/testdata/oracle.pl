@@ -259,7 +259,7 @@ my %functions = (
 );
 
 sub call {
-	my ($name, @args) = split / /, shift;
+	my ($name, @args) = split / /, shift, -1;
 	return { list => [map { bytes("$_") } grep { defined } $functions{$name}->(map { pack 'H*', $_ } @args)] };
 }
 
