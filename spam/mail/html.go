@@ -221,6 +221,22 @@ func (h *HTML) display(text []byte, invisible bool) {
 
 func asciiSpace(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
 
+// Blank reports whether there is nothing but white space of ASCII in a line: what SpamAssassin
+// looks at are octets, of which Perl takes no other for white space.
+func Blank(line []byte) bool {
+	for _, c := range line {
+		if !asciiSpace(c) {
+			return false
+		}
+	}
+	return true
+}
+
+// Words are what stands between white space of ASCII.
+func Words(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r < utf8.RuneSelf && asciiSpace(byte(r)) })
+}
+
 // squeeze makes each run of white space of ASCII one space.
 func squeeze(text []byte) []byte {
 	out := make([]byte, 0, len(text))
