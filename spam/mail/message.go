@@ -14,7 +14,7 @@ const (
 	maxLine    = 2048  // octets of a line of a rendering
 	maxParts   = 1000  // of a multipart
 	maxAll     = 10000 // parts of a message
-	maxNesting = 10    // of parts
+	maxNesting = 20    // of parts
 	maxBlank   = 20    // blank lines that follow one another
 )
 
