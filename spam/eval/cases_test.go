@@ -175,3 +175,17 @@ func TestMIME(t *testing.T) {
 		hit(body("check_ma_non_text()"), parts("alternative", "Content-Type: application/x\n\nx", "Content-Type: text/html\n\n<p>x")), miss(body("check_ma_non_text()"), parts("mixed", "Content-Type: application/x\n\nx")),
 	}, engine)
 }
+
+// TestFreemail: addresses in the text, each once; too many of them mean nothing.
+func TestFreemail(t *testing.T) {
+	free := header("check_freemail_body()")
+	config := "util_rb_tld com net\nfreemail_domains gmail.com yahoo.com\nfreemail_max_body_freemails 3\n"
+	spamtest.Check(t, "..", config, []spamtest.Case{
+		hit(free, text("ann@gmail.com")), miss(free, text("ann@example.com")), miss(free, text("ann@gmail.nosuch")),
+		miss(free, text("Ann <ann@gmail.com>")), miss(free, text("ann@gmail.com wrote:")), hit(free, text("ann@gmail.com fax: 1")), // who is quoted is not offered
+		miss(free, text("http://example.com/?ann@gmail.com")),
+		hit(free, text("a@gmail.com b@gmail.com")), miss(free, text("a@gmail.com b@gmail.com c@yahoo.com")),
+		hit(free, text("arl@gmail.com \u212aarl@gmail.com b@gmail.com")), // the sign of Kelvin is no letter of an address
+		hit(free, text("http\u017f://example.com/?ann@gmail.com")),       // and the long s none of a scheme
+	}, engine)
+}

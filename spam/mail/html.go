@@ -237,10 +237,19 @@ func Words(text string) []string {
 	return strings.FieldsFunc(text, func(r rune) bool { return r < utf8.RuneSelf && asciiSpace(byte(r)) })
 }
 
+// mojibake is a no-break space in UTF-8 that was read as Windows-1252. SpamAssassin, which
+// means to find it in octets, finds these two letters instead, and takes them for a space.
+var mojibake = []byte("\u00c2\u00a0")
+
 // squeeze makes each run of white space of ASCII one space.
 func squeeze(text []byte) []byte {
 	out := make([]byte, 0, len(text))
 	for i := 0; i < len(text); i++ {
+		if text[i] == mojibake[0] && bytes.HasPrefix(text[i:], mojibake) {
+			out = append(out, ' ')
+			i += len(mojibake) - 1
+			continue
+		}
 		if !asciiSpace(text[i]) {
 			out = append(out, text[i])
 			continue
@@ -251,6 +260,21 @@ func squeeze(text []byte) []byte {
 		out = append(out, ' ')
 	}
 	return out
+}
+
+// nothing reports whether a text is but white space, as squeeze has it.
+func nothing(text []byte) bool {
+	for len(text) > 0 {
+		switch {
+		case asciiSpace(text[0]):
+			text = text[1:]
+		case bytes.HasPrefix(text, mojibake):
+			text = text[len(mojibake):]
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 func (h *HTML) words(text []byte) {
@@ -268,7 +292,7 @@ func (h *HTML) words(text []byte) {
 		h.Titles[h.title] += string(text)
 	}
 	invisible := false
-	if len(bytes.TrimFunc(text, func(r rune) bool { return r < 0x80 && asciiSpace(byte(r)) })) > 0 {
+	if !nothing(text) {
 		invisible = h.invisible()
 	}
 	if n := len(h.text); n > 0 {
