@@ -89,14 +89,24 @@ type check struct {
 // space is the memory of a check, which another one uses after it.
 type space struct {
 	value []float64 // by rule
-	match []string
+	match []place   // what its pattern has matched: where it is in kept
+	kept  []byte
 	hits  []int32  // the rules that have a value, or had one
 	gone  []bool   // it is unknown; only while metas are decided
 	lost  []int32  // the rules that are gone
 	todo  []uint64 // a bit for each meta that may hit, or be unknown
 	cand  regex.Candidates
-	caps  []int
 	field []byte
+}
+
+// place is a part of a text.
+type place struct{ from, to int }
+
+// keep keeps what a rule has matched, the beginning of it.
+func (s *space) keep(r *rule, match []byte) {
+	from := len(s.kept)
+	s.kept = append(s.kept, match[:min(len(match), maxMatch)]...)
+	s.match[r.id] = place{from, len(s.kept)}
 }
 
 // space gives memory for one check, all zero.
@@ -104,12 +114,12 @@ func (e *Engine) space() *space {
 	s, ok := e.spaces.Get().(*space)
 	if !ok {
 		n := len(e.rules)
-		return &space{value: make([]float64, n), match: make([]string, n), gone: make([]bool, n)}
+		return &space{value: make([]float64, n), match: make([]place, n), gone: make([]bool, n)}
 	}
 	for _, id := range s.hits {
-		s.value[id], s.match[id] = 0, ""
+		s.value[id], s.match[id] = 0, place{}
 	}
-	s.hits = s.hits[:0]
+	s.hits, s.kept = s.hits[:0], s.kept[:0]
 	s.found()
 	s.cand.Renew()
 	return s
@@ -323,30 +333,29 @@ func (c *check) isSubject(text []byte) bool {
 
 // pattern runs a pattern over a text, once or for every match.
 func (c *check) pattern(r *rule, re *regex.Regexp, text []byte) bool {
-	found := false
-	for at := 0; at <= len(text); {
-		m, err := re.Find(text, at, c.caps, c.s.Budget)
-		if err != nil {
-			c.why[r] = err.Error()
-			return found
-		}
-		if m == nil {
-			return found
-		}
-		c.caps = m
-		found = true
-		if c.match[r.id] == "" {
-			c.match[r.id] = string(text[m[0]:min(m[1], m[0]+maxMatch)])
-		}
-		c.got(r, 1)
-		if !r.Flags.Multiple || c.full(r) {
-			return true
-		}
-		if at = m[1]; m[1] == m[0] {
-			at++
-		}
+	n, first, err := re.Count(text, c.wanted(r), c.s.Budget)
+	if err != nil {
+		c.why[r] = err.Error()
 	}
-	return found
+	if n == 0 {
+		return false
+	}
+	if c.match[r.id].to == 0 {
+		c.keep(r, text[first[0]:first[1]])
+	}
+	c.got(r, float64(n))
+	return true
+}
+
+// wanted is how many matches of a rule are counted in the next text.
+func (c *check) wanted(r *rule) int {
+	switch {
+	case !r.Flags.Multiple:
+		return 1
+	case r.Flags.MaxHits > 0:
+		return max(1, r.Flags.MaxHits-int(c.value[r.id]))
+	}
+	return max(1, maxHits-int(c.value[r.id]))
 }
 
 // headers runs the rules about one field.
@@ -405,7 +414,15 @@ func (c *check) compared(r *rule, text []byte) {
 func (c *check) result() *Result {
 	out := &Result{Required: c.s.Rules.Number("required_score"), Set: c.e.set, Scan: c.s, Shortcircuit: c.ended}
 	slices.Sort(c.hits)
-	for _, id := range slices.Compact(c.hits) {
+	c.hits = slices.Compact(c.hits)
+	subs, kept := 0, string(c.kept)
+	for _, id := range c.hits {
+		if c.e.rules[id].Sub() {
+			subs++
+		}
+	}
+	out.Sub, out.Hits = make([]Hit, 0, subs), make([]Hit, 0, len(c.hits)-subs)
+	for _, id := range c.hits {
 		r := c.e.rules[id]
 		v := c.value[id]
 		if v == 0 {
@@ -420,7 +437,7 @@ func (c *check) result() *Result {
 		if d, ok := c.scores[r]; ok {
 			score = d
 		}
-		h := Hit{r.Name, score, v, times, r.Area(), c.match[r.id], c.s.Log(r.Name)}
+		h := Hit{r.Name, score, v, times, r.Area(), kept[c.match[id].from:c.match[id].to], c.s.Log(r.Name)}
 		if r.Sub() {
 			out.Sub = append(out.Sub, h)
 			continue
