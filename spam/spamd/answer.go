@@ -47,7 +47,11 @@ func (r *request) answer(ctx context.Context) ([]byte, error) {
 		return nil, os.ErrDeadlineExceeded
 	}
 	report := result.Report(c.Host)
-	c.Logger.Info("spamd: message judged", "method", r.method, "user", r.user, "size", len(text), "spam", result.Spam(), "score", result.Score, "required", result.Required, "took", time.Since(start))
+	log := c.Logger
+	if cut := result.CutNote(); cut != "" {
+		log = log.With("cut", cut)
+	}
+	log.Info("spamd: message judged", "method", r.method, "user", r.user, "size", len(text), "spam", result.Spam(), "score", result.Score, "required", result.Required, "took", time.Since(start))
 	return r.tellOf(report), nil
 }
 
