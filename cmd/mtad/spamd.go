@@ -37,10 +37,11 @@ func newSpamd() *cobra.Command {
 	f.StringVar(&o.State, "state", "", "a directory for what is learned, made if it is missing; not that of a server")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		src.bayes = o.State != ""
-		_, e, err := src.load()
+		rs, e, err := src.load()
 		if err != nil {
 			return err
 		}
+		src.tellFaults(cmd.ErrOrStderr(), rs, e)
 		debug.FreeOSMemory() // reading rules takes much more than they do
 		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
