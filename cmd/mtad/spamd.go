@@ -32,7 +32,7 @@ func newSpamd() *cobra.Command {
 	f.StringVar(&o.Listen, "listen", "127.0.0.1:783", "where: host:port or unix:/path")
 	f.StringSliceVar(&o.Allow, "allow", nil, "addresses and networks of clients, instead of this machine alone")
 	f.IntVar(&o.MaxSize, "max-size", spamserve.MaxSize, "octets of a message, unpacked; larger ones are refused")
-	f.IntVar(&o.MaxConnections, "max-connections", 50, "connections at once")
+	f.IntVar(&o.MaxRequests, "max-requests", 50, "requests at once; twice as many clients may be connected")
 	f.DurationVar(&o.Timeout, "timeout", 5*time.Minute, "how long one request may take")
 	f.StringVar(&o.State, "state", "", "a directory for what is learned, made if it is missing; not that of a server")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

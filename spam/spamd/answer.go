@@ -40,6 +40,11 @@ func (r *request) answer(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	release, err := r.slot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	c := &r.server.config
 	start := time.Now()
 	result := c.Checker.Check(ctx, text, spam.Facts{})
@@ -110,7 +115,7 @@ func (r *request) tell(ctx context.Context) ([]byte, error) {
 	l := r.server.config.Learner
 	switch {
 	case l == nil:
-		return nil, unavailable("TELL commands are not enabled, set the --allow-tell switch.")
+		return nil, unavailable("TELL commands are not enabled: set allow_tell = true in this listener of mtad's configuration, or --state for mtad spam spamd.")
 	case r.setLocal && r.dropLocal:
 		return nil, protocolError("Unable to set local and remove local in the same operation.")
 	case r.setRemote && r.dropOther:
@@ -120,6 +125,11 @@ func (r *request) tell(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	release, err := r.slot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	out := "SPAMD/1.1 0 EX_OK\r\n"
 	did, header := false, ""
 	switch {
