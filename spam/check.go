@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"math/bits"
 	"slices"
 	"sort"
 	"strings"
@@ -92,7 +93,10 @@ type check struct {
 type space struct {
 	value []float64 // by rule
 	match []string
-	gone  []bool // it is unknown; only while metas are decided
+	hits  []int32  // the rules that have a value, or had one
+	gone  []bool   // it is unknown; only while metas are decided
+	lost  []int32  // the rules that are gone
+	todo  []uint64 // a bit for each meta that may hit, or be unknown
 	cand  regex.Candidates
 	caps  []int
 	field []byte
@@ -105,11 +109,26 @@ func (e *Engine) space() *space {
 		n := len(e.rules)
 		return &space{value: make([]float64, n), match: make([]string, n), gone: make([]bool, n)}
 	}
-	clear(s.value)
-	clear(s.match)
-	clear(s.gone)
+	for _, id := range s.hits {
+		s.value[id], s.match[id] = 0, ""
+	}
+	s.hits = s.hits[:0]
+	s.found()
 	s.cand.Renew()
 	return s
+}
+
+// found takes back that rules are gone.
+func (s *space) found() {
+	for _, id := range s.lost {
+		s.gone[id] = false
+	}
+	s.lost = s.lost[:0]
+}
+
+func (s *space) lose(id int) {
+	s.gone[id] = true
+	s.lost = append(s.lost, int32(id))
 }
 
 // Check judges a message: its octets as they came, with the Received field of this
@@ -156,7 +175,7 @@ func (c *check) run() {
 		func() { c.group(c.e.uris, c.uriTexts); c.unseen(c.e.uris.rules) },
 		func() { c.group(c.e.raw, c.s.Mail.RawText) },
 		func() { c.group(c.e.full, func() [][]byte { return [][]byte{c.whole()} }) },
-		func() { c.each(c.e.parts, c.mimeHeader) },
+		func() { c.allParts(c.e.parts) },
 		func() { c.each(c.e.details, c.uriDetail); c.unseen(c.e.details) },
 		func() { c.each(c.e.template, c.templated) },
 		func() { c.each(c.e.evals, c.eval) },
@@ -165,16 +184,41 @@ func (c *check) run() {
 	}
 	c.endAsking()
 	c.noteUnknown()
-	for _, r := range c.e.metas {
-		c.meta(r)
-	}
+	c.metas()
 }
 
 // noteUnknown is for metas: they ask of many rules, and a map is slow.
 func (c *check) noteUnknown() {
-	clear(c.gone)
+	c.found()
 	for r := range c.why {
-		c.gone[r.id] = true
+		c.lose(r.id)
+	}
+}
+
+// metas decides the metas that what is known of other rules bears on.
+func (c *check) metas() {
+	c.todo = append(c.todo[:0], c.e.busy...)
+	for _, list := range [][]int32{c.hits, c.lost} {
+		for _, id := range list {
+			c.bearsOn(int(id))
+		}
+	}
+	for i := range c.todo {
+		for c.todo[i] != 0 {
+			bit := bits.TrailingZeros64(c.todo[i])
+			c.todo[i] &^= 1 << bit
+			r := c.e.metas[i<<6|bit]
+			if c.meta(r); c.value[r.id] != 0 || c.gone[r.id] {
+				c.bearsOn(r.id) // on metas behind this one
+			}
+		}
+	}
+}
+
+// bearsOn notes the metas that depend on a rule.
+func (c *check) bearsOn(id int) {
+	for _, m := range c.e.bears[id] {
+		c.todo[m>>6] |= 1 << (m & 63)
 	}
 }
 
@@ -243,9 +287,12 @@ func (c *check) got(r *rule, v float64) {
 	if v <= 0 {
 		v = 1
 	}
-	if c.value[r.id] == 0 || r.Flags.Multiple {
-		c.value[r.id] += v
+	if c.value[r.id] == 0 {
+		c.hits = append(c.hits, int32(r.id))
+	} else if !r.Flags.Multiple {
+		return
 	}
+	c.value[r.id] += v
 }
 
 // full reports whether a rule needs no more hits.
@@ -360,8 +407,10 @@ func (c *check) compared(r *rule, text []byte) {
 // result gathers the hits.
 func (c *check) result() *Result {
 	out := &Result{Required: c.s.Rules.Number("required_score"), Set: c.e.set, Scan: c.s, Shortcircuit: c.ended}
-	for _, r := range c.e.rules {
-		v := c.value[r.id]
+	slices.Sort(c.hits)
+	for _, id := range slices.Compact(c.hits) {
+		r := c.e.rules[id]
+		v := c.value[id]
 		if v == 0 {
 			continue
 		}
@@ -395,7 +444,7 @@ func (c *check) result() *Result {
 
 // meta decides a meta.
 func (c *check) meta(r *rule) {
-	if r.dead || r.idle && !slices.ContainsFunc(r.deps, c.active) {
+	if r.dead {
 		return
 	}
 	v := r.Expr.Eval(func(slot int) conf.Span { return c.span(r.deps[slot]) })
@@ -404,12 +453,9 @@ func (c *check) meta(r *rule) {
 		c.got(r, v.Lo)
 	case !v.False():
 		c.why[r] = "it depends on " + c.firstUnknown(r)
-		c.gone[r.id] = true
+		c.lose(r.id)
 	}
 }
-
-// active reports whether a rule has hit, or may have.
-func (c *check) active(r *rule) bool { return r != nil && (c.value[r.id] != 0 || c.gone[r.id]) }
 
 // span is what is known of a rule that a meta depends on.
 func (c *check) span(d *rule) conf.Span {

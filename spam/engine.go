@@ -32,11 +32,13 @@ type Engine struct {
 	headers            []*headGroup
 	body, raw, full    *group
 	uris               *group
-	parts              []*rule // mimeheader
-	details            []*rule // uri_detail
-	evals, asks        []*rule // asks ask the DNS
-	metas              []*rule // each behind those it depends on
-	captures, template []*rule // set captures; want them
+	parts              []*partGroup // mimeheader
+	details            []*rule      // uri_detail
+	evals, asks        []*rule      // asks ask the DNS
+	metas              []*rule      // each behind those it depends on
+	busy               []uint64     // a bit for each meta that may hit though nothing it depends on has
+	bears              [][]int32    // by rule: the metas that depend on it, by their places
+	captures, template []*rule      // set captures; want them
 	cannot             map[string]string
 	taught             *Engine      // with Bayes; nil without
 	reputation         *rule        // TxRep's; nil if there is none
@@ -77,6 +79,8 @@ type rule struct {
 type group struct {
 	rules  []*rule
 	filter *regex.Filter
+	once   sync.Once
+	empty  bool // a pattern may match the empty text
 }
 
 // headGroup are the rules about one field, or part of a field.
@@ -84,18 +88,16 @@ type headGroup struct {
 	what string
 	group
 	exists []*rule
-	once   sync.Once
-	empty  bool // a pattern may match the empty text
 }
 
 // mayBeEmpty reports whether a pattern may match the empty text.
-func (h *headGroup) mayBeEmpty() bool {
-	h.once.Do(func() {
+func (g *group) mayBeEmpty() bool {
+	g.once.Do(func() {
 		var c regex.Candidates
-		h.filter.Scan(nil, &c)
-		c.Each(func(int) bool { h.empty = true; return false })
+		g.filter.Scan(nil, &c)
+		c.Each(func(int) bool { g.empty = true; return false })
 	})
-	return h.empty
+	return g.empty
 }
 
 // New makes rules ready. Rules that can not run are left out, and Cannot says why.
@@ -170,7 +172,7 @@ func (e *Engine) stage(priority int) *Engine {
 
 // fill places rules.
 func (e *Engine) fill(rules []*rule, o Options, like *Engine) {
-	e.asks, e.metas = nil, nil
+	e.asks, e.metas, e.parts = nil, nil, nil
 	heads := map[string]*headGroup{}
 	e.body, e.raw, e.full, e.uris = &group{}, &group{}, &group{}, &group{}
 	for _, r := range rules {
@@ -199,6 +201,9 @@ func (e *Engine) ready(like *Engine) {
 	for i := range e.headers {
 		e.headers[i].ready(e.cache, heads[e.headers[i].what])
 	}
+	for _, g := range e.parts {
+		g.ready(e.cache, like.partsOf(g))
+	}
 	e.body.ready(e.cache, like.body)
 	e.raw.ready(e.cache, like.raw)
 	e.full.ready(e.cache, like.full)
@@ -215,7 +220,7 @@ func (e *Engine) filters(r *rule) bool {
 		return false
 	}
 	switch r.Type {
-	case conf.Header, conf.Body, conf.RawBody, conf.Full, conf.URI:
+	case conf.Header, conf.Body, conf.RawBody, conf.Full, conf.URI, conf.MIMEHeader:
 		return true
 	}
 	return false
@@ -355,7 +360,7 @@ func (e *Engine) place(r *rule, heads map[string]*headGroup, o Options) {
 	case conf.URI:
 		e.uris.rules = append(e.uris.rules, r)
 	case conf.MIMEHeader:
-		e.parts = append(e.parts, r)
+		e.placePart(r)
 	case conf.URIDetail:
 		e.details = append(e.details, r)
 	case conf.Meta:
@@ -438,6 +443,25 @@ func (e *Engine) orderMetas() {
 		}
 	}
 	e.metas = out
+	e.bearings()
+}
+
+// bearings notes which metas a rule bears on.
+func (e *Engine) bearings() {
+	e.busy, e.bears = make([]uint64, (len(e.metas)+63)/64), make([][]int32, len(e.rules))
+	for i, r := range e.metas {
+		if r.dead {
+			continue
+		}
+		if !r.idle {
+			e.busy[i>>6] |= 1 << (i & 63)
+		}
+		for _, d := range r.deps {
+			if d != nil {
+				e.bears[d.id] = append(e.bears[d.id], int32(i))
+			}
+		}
+	}
 }
 
 // Cannot are the rules that can not run, and why.

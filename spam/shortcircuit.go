@@ -186,7 +186,7 @@ func (c *check) phases() []func() {
 		func() { c.group(e.body, c.s.Body); templates(conf.Body) },
 		func() { c.group(e.uris, c.uriTexts); c.unseen(e.uris.rules); templates(conf.URI) },
 		func() {
-			c.each(e.parts, c.mimeHeader)
+			c.allParts(e.parts)
 			c.each(e.details, c.uriDetail)
 			c.unseen(e.details)
 			c.each(of(e.evals, conf.BodyEval), c.eval)
@@ -203,7 +203,10 @@ func (e *Engine) ran() (out []*rule) {
 	for _, h := range e.headers {
 		out = append(append(out, h.rules...), h.exists...)
 	}
-	for _, list := range [][]*rule{e.body.rules, e.raw.rules, e.full.rules, e.uris.rules, e.parts, e.details, e.evals, e.captures, e.template} {
+	for _, g := range e.parts {
+		out = append(out, g.all()...)
+	}
+	for _, list := range [][]*rule{e.body.rules, e.raw.rules, e.full.rules, e.uris.rules, e.details, e.evals, e.captures, e.template} {
 		out = append(out, list...)
 	}
 	return out

@@ -1,15 +1,11 @@
 package spam
 
 import (
-	"bytes"
 	"maps"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"mtad/spam/conf"
-	"mtad/spam/mail"
 	"mtad/spam/regex"
 	"mtad/spam/uri"
 )
@@ -162,88 +158,4 @@ func (c *check) anyMatches(r *rule, re *regex.Regexp, negate bool, values []stri
 		}
 	}
 	return false
-}
-
-// mimeHeader runs a rule about the fields of parts: the first part that matches
-// decides. Negated, it hits if none matches.
-func (c *check) mimeHeader(r *rule) {
-	var texts [][]byte
-	index := 0
-	from, to := partRange(r.Flags.Text)
-	c.s.Mail.Walk(func(p *mail.Part) {
-		if index++; index >= from && index <= to {
-			texts = append(texts, partFields(r, p))
-		}
-	})
-	if r.Flags.Concat {
-		texts = [][]byte{bytes.Join(texts, nil)}
-	}
-	if !r.Header.Negate {
-		for _, text := range texts {
-			if c.pattern(r, r.re, text) {
-				return
-			}
-		}
-		return
-	}
-	for _, text := range texts {
-		ok, err := r.re.Match(text, c.s.Budget)
-		if err != nil {
-			c.why[r] = err.Error()
-		}
-		if ok || err != nil {
-			return
-		}
-	}
-	c.got(r, 1)
-}
-
-var rangeFlag = regexp.MustCompile(`(?:^|\s)range=(\d*)(-?)(\d*)(?:\s|$)`)
-
-// partRange reads the flag range=FROM-TO: which parts a rule looks at.
-func partRange(flags string) (from, to int) {
-	from, to = 0, 1000
-	m := rangeFlag.FindStringSubmatch(flags)
-	if m == nil || m[1]+m[3] == "" {
-		return from, to
-	}
-	if n, err := strconv.Atoi(m[1]); err == nil {
-		from = n
-		if m[2] == "" {
-			to = n
-		}
-	}
-	if n, err := strconv.Atoi(m[3]); err == nil && m[2] != "" {
-		to = n
-	}
-	return from, to
-}
-
-// partFields is the text that a mimeheader rule compares in a part: all fields, or the
-// last of the name.
-func partFields(r *rule, p *mail.Part) []byte {
-	raw := len(r.Header.Modifiers) > 0 && r.Header.Modifiers[0] == "raw"
-	value := func(f mail.Field) string {
-		if raw {
-			return f.Raw
-		}
-		return f.Value + "\n"
-	}
-	if r.Header.Name == "ALL" {
-		var text strings.Builder
-		for _, f := range p.Fields {
-			text.WriteString(f.Name + ": " + value(f))
-		}
-		return []byte(text.String())
-	}
-	out := r.Header.Unset
-	for _, f := range p.Fields {
-		if strings.EqualFold(f.Name, r.Header.Name) {
-			out = value(f)
-		}
-	}
-	if r.Flags.Concat && !strings.HasSuffix(out, "\n") {
-		out += "\n"
-	}
-	return []byte(out)
 }

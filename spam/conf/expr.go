@@ -12,13 +12,39 @@ const maxDepth = 200
 
 // Expr is the expression of a meta rule, with the operators and precedence of Perl.
 type Expr struct {
-	op   string // "", "num", "rule", or an operator; "u!" and "u-" have one operand
+	op   exprOp
 	num  float64
 	slot int // of a rule: its place in the root's rules
 	args []*Expr
 	// rules are, at the root, the names of the rules, each once, in order.
 	rules []string
 }
+
+// exprOp is what an expression is: a number, a rule's value, or an operator.
+type exprOp uint8
+
+const (
+	opNumber exprOp = iota
+	opRule
+	opNot
+	opMinus
+	opAnd
+	opOr
+	opChoose
+	opBitOr
+	opBitXor
+	opBitAnd
+	opEqual
+	opUnequal
+	opLess
+	opGreater
+	opAtMost
+	opAtLeast
+	opAdd
+	opSubtract
+	opMultiply
+	opDivide
+)
 
 // Span is a value of which only bounds may be known: Lo equals Hi if it is known.
 type Span struct{ Lo, Hi float64 }
@@ -42,7 +68,7 @@ func (e *Expr) Mentions() []string {
 	var out []string
 	var walk func(x *Expr)
 	walk = func(x *Expr) {
-		if x.op == "rule" {
+		if x.op == opRule {
 			out = append(out, e.rules[x.slot])
 		}
 		for _, a := range x.args {
@@ -56,20 +82,20 @@ func (e *Expr) Mentions() []string {
 // Eval finds the expression's value from those of rules, by their place in Rules.
 func (e *Expr) Eval(value func(slot int) Span) Span {
 	switch e.op {
-	case "num":
+	case opNumber:
 		return Known(e.num)
-	case "rule":
+	case opRule:
 		return value(e.slot)
-	case "u!":
+	case opNot:
 		return truth(e.args[0].Eval(value)).not()
-	case "u-":
+	case opMinus:
 		a := e.args[0].Eval(value)
 		return Span{-a.Hi, -a.Lo}
-	case "&&":
+	case opAnd:
 		return e.and(value)
-	case "||":
+	case opOr:
 		return e.or(value)
-	case "?":
+	case opChoose:
 		return e.choose(value)
 	}
 	return binary(e.op, e.args[0].Eval(value), e.args[1].Eval(value))
@@ -130,25 +156,25 @@ func truth(a Span) Span {
 
 func (s Span) not() Span { return Span{1 - s.Hi, 1 - s.Lo} }
 
-func binary(op string, a, b Span) Span {
+func binary(op exprOp, a, b Span) Span {
 	switch op {
-	case "+":
+	case opAdd:
 		return Span{a.Lo + b.Lo, a.Hi + b.Hi}
-	case "-":
+	case opSubtract:
 		return Span{a.Lo - b.Hi, a.Hi - b.Lo}
-	case "*", "/":
+	case opMultiply, opDivide:
 		return scale(op, a, b)
-	case ">":
+	case opGreater:
 		return less(b, a, true)
-	case "<":
+	case opLess:
 		return less(a, b, true)
-	case ">=":
+	case opAtLeast:
 		return less(b, a, false)
-	case "<=":
+	case opAtMost:
 		return less(a, b, false)
-	case "==":
+	case opEqual:
 		return equal(a, b)
-	case "!=":
+	case opUnequal:
 		return equal(a, b).not()
 	}
 	return bits(op, a, b)
@@ -156,8 +182,8 @@ func binary(op string, a, b Span) Span {
 
 // scale multiplies or divides. What is divided by zero is zero: Perl would end the
 // rule there, without a hit.
-func scale(op string, a, b Span) Span {
-	if op == "/" {
+func scale(op exprOp, a, b Span) Span {
+	if op == opDivide {
 		if b.False() {
 			return Known(0)
 		}
@@ -194,25 +220,31 @@ func equal(a, b Span) Span {
 	return Span{0, 1}
 }
 
-func bits(op string, a, b Span) Span {
+func bits(op exprOp, a, b Span) Span {
 	if !a.Known() || !b.Known() {
 		return Span{0, math.Inf(1)}
 	}
 	x, y := uint64(math.Max(a.Lo, 0)), uint64(math.Max(b.Lo, 0))
 	switch op {
-	case "&":
+	case opBitAnd:
 		x &= y
-	case "|":
+	case opBitOr:
 		x |= y
-	case "^":
+	case opBitXor:
 		x ^= y
 	}
 	return Known(float64(x))
 }
 
-// precedence of the operators of two operands, as perlop has it.
-var precedence = map[string]int{"||": 1, "&&": 2, "|": 3, "^": 3, "&": 4, "==": 5, "!=": 5,
-	"<": 6, ">": 6, "<=": 6, ">=": 6, "+": 7, "-": 7, "*": 8, "/": 8}
+// operators are those of two operands, with their precedence in Perl (perlop).
+var operators = map[string]struct {
+	op         exprOp
+	precedence int
+}{
+	"||": {opOr, 1}, "&&": {opAnd, 2}, "|": {opBitOr, 3}, "^": {opBitXor, 3}, "&": {opBitAnd, 4}, "==": {opEqual, 5}, "!=": {opUnequal, 5},
+	"<": {opLess, 6}, ">": {opGreater, 6}, "<=": {opAtMost, 6}, ">=": {opAtLeast, 6}, "+": {opAdd, 7}, "-": {opSubtract, 7},
+	"*": {opMultiply, 8}, "/": {opDivide, 8},
+}
 
 type exprParser struct {
 	text  string
@@ -225,7 +257,7 @@ type exprParser struct {
 func ParseExpr(text string) (*Expr, error) {
 	p := &exprParser{text: text, slots: map[string]int{}}
 	if strings.ReplaceAll(strings.ReplaceAll(text, " ", ""), "\t", "") == "()" {
-		return &Expr{op: "num"}, nil // a name that others set
+		return &Expr{}, nil // a name that others set
 	}
 	e, err := p.ternary()
 	if err != nil {
@@ -252,7 +284,7 @@ func (p *exprParser) skip() { p.text = strings.TrimLeft(p.text, " \t") }
 func (p *exprParser) operator() string {
 	p.skip()
 	for n := 2; n > 0; n-- {
-		if len(p.text) >= n && precedence[p.text[:n]] > 0 {
+		if len(p.text) >= n && operators[p.text[:n]].precedence > 0 {
 			return p.text[:n]
 		}
 	}
@@ -284,7 +316,7 @@ func (p *exprParser) ternary() (*Expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Expr{op: "?", args: []*Expr{cond, yes, no}}, nil
+	return &Expr{op: opChoose, args: []*Expr{cond, yes, no}}, nil
 }
 
 func (p *exprParser) binary(least int) (*Expr, error) {
@@ -293,16 +325,17 @@ func (p *exprParser) binary(least int) (*Expr, error) {
 		return nil, err
 	}
 	for {
-		op := p.operator()
-		if op == "" || precedence[op] < least {
+		text := p.operator()
+		o := operators[text]
+		if text == "" || o.precedence < least {
 			return left, nil
 		}
-		p.text = p.text[len(op):]
-		right, err := p.binary(precedence[op] + 1)
+		p.text = p.text[len(text):]
+		right, err := p.binary(o.precedence + 1)
 		if err != nil {
 			return nil, err
 		}
-		left = &Expr{op: op, args: []*Expr{left, right}}
+		left = &Expr{op: o.op, args: []*Expr{left, right}}
 	}
 }
 
@@ -325,7 +358,7 @@ func (p *exprParser) unary() (*Expr, error) {
 		}
 		name := p.text[:n]
 		p.text = p.text[n:]
-		return &Expr{op: "rule", slot: p.slot(name)}, nil
+		return &Expr{op: opRule, slot: p.slot(name)}, nil
 	}
 	return nil, fmt.Errorf("%q is no rule, number or operator", short(p.text))
 }
@@ -350,7 +383,11 @@ func (p *exprParser) sign(c byte) (*Expr, error) {
 	if err != nil || c == '+' {
 		return a, err
 	}
-	return &Expr{op: "u" + string(c), args: []*Expr{a}}, nil
+	op := opNot
+	if c == '-' {
+		op = opMinus
+	}
+	return &Expr{op: op, args: []*Expr{a}}, nil
 }
 
 func (p *exprParser) parenthesis() (*Expr, error) {
@@ -373,5 +410,5 @@ func (p *exprParser) number() (*Expr, error) {
 		return nil, fmt.Errorf("%q is no number", p.text[:n])
 	}
 	p.text = p.text[n:]
-	return &Expr{op: "num", num: v}, nil
+	return &Expr{num: v}, nil
 }

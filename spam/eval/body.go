@@ -79,7 +79,7 @@ func (d *difference) add(alternative *mail.Part) {
 		if typ == "" {
 			return
 		}
-		for _, w := range strings.Fields(string(rendered)) {
+		for w := range strings.FieldsSeq(string(rendered)) {
 			if strings.ContainsFunc(w, wordRune) {
 				to[w]++
 			}
@@ -104,7 +104,10 @@ func (d *difference) add(alternative *mail.Part) {
 }
 
 func wordRune(r rune) bool {
-	return r == '_' || unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.Pc)
+	if r < 0x80 {
+		return r == '_' || letters[r] != 0
+	}
+	return unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.Pc)
 }
 
 func blankLines(s *scan.Scan, _ *conf.Rule, a []string) (float64, error) {

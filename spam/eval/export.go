@@ -46,7 +46,8 @@ func DomainPart(email string) string { return domainPart(email) }
 
 // MailAddresses are the addresses in a text.
 func MailAddresses(s *scan.Scan, text string) (out []string) {
-	for _, e := range emailForm.FindAllString(text, 1000) {
+	for _, m := range emailsIn(text, 1000) {
+		e := text[m[0]:m[1]]
 		if i := strings.IndexByte(e, '@'); i <= 64 && s.Rules.Domains().Valid(domainPart(e)) {
 			out = append(out, e)
 		}
@@ -61,7 +62,7 @@ func WithoutLinks(text string) string { return linkWithAt.ReplaceAllString(text,
 func WithoutQuoted(text string) string {
 	var b strings.Builder
 	at := 0
-	for _, m := range emailForm.FindAllStringIndex(text, -1) {
+	for _, m := range emailsIn(text, len(text)) {
 		q := quotedFrom.FindStringSubmatchIndex(text[m[1]:])
 		if m[0] < at || q == nil || strings.EqualFold(text[max(0, m[0]-len("mailto:")):m[0]], "mailto:") || q[2] >= 0 && contactWay.MatchString(text[m[1]+q[2]:m[1]+q[3]]) {
 			continue

@@ -51,6 +51,9 @@ func freemailOf(s *scan.Scan) *freemail {
 // is reports whether an address, in small letters, is of a provider.
 func (f *freemail) is(s *scan.Scan, email string) bool {
 	domain := email[strings.LastIndexByte(email, '@')+1:]
+	if !f.domains[domain] && !slices.ContainsFunc(f.wild, func(w string) bool { return globLabel(w, domain) }) {
+		return false
+	}
 	if email == "" || f.welcome[email] || f.welcome[domain] || roleAddress.MatchString(email) {
 		return false
 	}
@@ -61,7 +64,7 @@ func (f *freemail) is(s *scan.Scan, email string) bool {
 			}
 		}
 	}
-	return f.domains[domain] || slices.ContainsFunc(f.wild, func(w string) bool { return globLabel(w, domain) })
+	return true
 }
 
 // globLabel is Glob, but "*" does not go beyond a dot.
@@ -132,6 +135,36 @@ var (
 	emailForm  = regexp.MustCompile("(?i)[a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*@(?:[a-z0-9](?:[a-z0-9-]{0,59}[a-z0-9])?\\.){1,4}[a-z0-9-]+")
 )
 
+// inEmail are the octets that emailForm may match.
+var inEmail = func() (t [256]bool) {
+	for c := range t {
+		t[c] = c >= 0x80 || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("!#$%&'*+/=?^_`{|}~-.@", byte(c)) >= 0
+	}
+	return t
+}()
+
+// emailsIn is emailForm.FindAllStringIndex: it looks around each "@" alone.
+func emailsIn(text string, most int) (out [][]int) {
+	for from := 0; len(out) < most; {
+		at := strings.IndexByte(text[from:], '@')
+		if at < 0 {
+			return out
+		}
+		start, end := from+at, from+at+1
+		for start > from && inEmail[text[start-1]] {
+			start--
+		}
+		for end < len(text) && inEmail[text[end]] {
+			end++
+		}
+		for _, m := range emailForm.FindAllStringIndex(text[start:end], most-len(out)) {
+			out = append(out, []int{start + m[0], start + m[1]})
+		}
+		from = end
+	}
+	return out
+}
+
 // freemailInBody are the providers' addresses in the text; ok is false if there are too
 // many addresses for one to mean something.
 func freemailInBody(s *scan.Scan) (list []string, ok bool) {
@@ -181,8 +214,11 @@ func bodyAddresses(s *scan.Scan) []string {
 		if bytes.IndexByte(line, '@') < 0 {
 			continue
 		}
-		t := linkWithAt.ReplaceAllString(string(line), " ")
-		for _, m := range emailForm.FindAllStringIndex(t, 200) {
+		t := string(line)
+		if strings.Contains(t, "://") {
+			t = linkWithAt.ReplaceAllString(t, " ")
+		}
+		for _, m := range emailsIn(t, 200) {
 			rest := t[m[1]:]
 			q := quotedFrom.FindStringSubmatch(rest)
 			quoted := q != nil && !strings.HasSuffix(strings.ToLower(t[:m[0]]), "mailto:") && !contactWay.MatchString(q[1])

@@ -181,7 +181,7 @@ func hotmailState(s *scan.Scan) state {
 	switch {
 	case strings.Contains(r, hotmailPickup), msnGroups(s), gated(s), ip && anyOf(hotmailWithIP, r), org && anyOf(hotmailWithOrg, r):
 		return fine
-	case hotmailName.MatchString(r):
+	case strings.Contains(r, "hotmail.com") && hotmailName.MatchString(r):
 		return forged
 	case hotmailFrom.MatchString(s.First("From:addr")):
 		return missing
@@ -195,8 +195,12 @@ var (
 )
 
 func msnGroups(s *scan.Scan) bool {
+	received := text(s, "Received")
+	if !strings.Contains(received, "groups.msn.com") {
+		return false
+	}
 	to := groupsTo.FindStringSubmatch(text(s, "To"))
-	server := groupsServer.FindStringSubmatch(text(s, "Received"))
+	server := groupsServer.FindStringSubmatch(received)
 	if to == nil || server == nil {
 		return false
 	}
@@ -384,12 +388,26 @@ func toInSubject(s *scan.Scan, _ *conf.Rule, args []string) (float64, error) {
 	}
 	subject := text(s, "Subject")
 	if arg(args, 0) == "address" {
-		return hit(regexp.MustCompile(`(?i)\b` + regexp.QuoteMeta(to) + `\b`).MatchString(subject))
+		return hit(mayContain(subject, to) && regexp.MustCompile(`(?i)\b`+regexp.QuoteMeta(to)+`\b`).MatchString(subject))
 	}
 	user, _, _ := strings.Cut(to, "@")
+	if !mayContain(subject, user) {
+		return 0, nil
+	}
 	q := regexp.QuoteMeta(user)
 	re := regexp.MustCompile(fmt.Sprintf(`(?i)^(?:(?:re|fw):\s*(?:\w+\s+)?%[1]s\n?$|(?-i:%[1]s)\s*[,:;!?-](?:\n?$|\s)|%[1]s\n?$|,\s*%[1]s[,:;!?-]\n?$)`, q))
 	return hit(arg(args, 0) == "user" && re.MatchString(subject))
+}
+
+// mayContain is false if a text has not some other in it, whatever the case of letters.
+// Of letters beyond ASCII it knows nothing.
+func mayContain(text, what string) bool {
+	for i := range len(text) {
+		if text[i] >= 0x80 {
+			return true
+		}
+	}
+	return strings.Contains(strings.ToLower(text), strings.ToLower(what))
 }
 
 var outlookForm = regexp.MustCompile(`^<[0-9a-f]{4}([0-9a-f]{8})\$[0-9a-f]{8}\$[0-9a-f]{8}@`)

@@ -146,6 +146,7 @@ func (c *mimeCounter) part(p *mail.Part) {
 		size = -1
 	}
 	plain := ct.Type == "text/plain"
+	counts := plain && (cte == "" || cte == "7bit" || cte == "8bit")
 	for line := range bytes.Lines(p.Raw()) {
 		if c.alternative && !attached && (plain || ct.Type == "text/html") {
 			size += len(line)
@@ -156,8 +157,11 @@ func (c *mimeCounter) part(p *mail.Part) {
 		if plain && (!ct.HasCharset || charset == "us-ascii") && illegalASCII(line) {
 			c.illegal++
 		}
-		if plain && (cte == "" || cte == "7bit" || cte == "8bit") {
-			n := len(entityForm.FindAll(line, -1))
+		if counts {
+			n := 0
+			if bytes.Contains(line, []byte("&#x")) {
+				n = len(entityForm.FindAll(line, -1))
+			}
 			c.entities += n
 			c.normal += len(line) - 8*n
 		}
@@ -167,8 +171,6 @@ func (c *mimeCounter) part(p *mail.Part) {
 
 var (
 	entityForm = regexp.MustCompile(`&#x[0-9A-F]{4};`)
-	qpForm     = regexp.MustCompile(`=(?:09|3[0-9ABCEF]|[2456][0-9A-F]|7[0-9A-E])`)
-	qpTail     = regexp.MustCompile(`((?:=09|=20)+)\s*$`)
 	asciiNames = regexp.MustCompile(`us-ascii|ansi_x3\.4-1968|iso-ir-6|ansi_x3\.4-1986|iso_646\.irv:1991|ascii|iso646-us|us|ibm367|cp367|csascii`)
 	isoForm    = regexp.MustCompile(`(?i)iso-\S+-\S+\b`)
 	goodISO    = regexp.MustCompile(`iso-(?:8859-\d{1,2}|2022-(?:jp|kr))\b`)
@@ -187,10 +189,30 @@ func illegalASCII(line []byte) bool {
 func (c *mimeCounter) quoted(line []byte) {
 	c.longLine = c.longLine || len(line) > 79
 	c.qpBytes += len(line)
-	if n := len(qpForm.FindAll(line, -1)); n > 0 {
-		c.qpCount += n
-		if m := qpTail.FindSubmatch(line); m != nil {
-			c.qpCount -= len(m[1]) / 3
+	n := escapes(line)
+	if c.qpCount += n; n > 0 {
+		for end := bytes.TrimRight(line, " \t\r\n\f"); bytes.HasSuffix(end, []byte("=09")) || bytes.HasSuffix(end, []byte("=20")); end = end[:len(end)-3] {
+			c.qpCount--
+		}
+	}
+}
+
+// escapes counts those of quoted-printable that stand for a tab or a character of ASCII
+// but the equals sign.
+func escapes(line []byte) (n int) {
+	for {
+		i := bytes.IndexByte(line, '=')
+		if i < 0 || len(line)-i < 3 {
+			return n
+		}
+		high, low := line[i+1], line[i+2]
+		ok := high == '0' && low == '9'
+		if high >= '2' && high <= '7' {
+			ok = (low >= '0' && low <= '9' || low >= 'A' && low <= 'F') && !(high == '3' && low == 'D') && !(high == '7' && low == 'F')
+		}
+		if line = line[i+1:]; ok {
+			n++
+			line = line[2:]
 		}
 	}
 }
@@ -263,7 +285,11 @@ var lineCharset = regexp.MustCompile(`(?i)charset="([^"]+)"|charset='([^']+)'|ch
 
 // headerCharset is the charset of the message's own Content-Type.
 func headerCharset(s *scan.Scan) string {
-	m := lineCharset.FindStringSubmatch(text(s, "Content-Type"))
+	t := text(s, "Content-Type")
+	if !strings.Contains(strings.ToLower(t), "charset=") {
+		return ""
+	}
+	m := lineCharset.FindStringSubmatch(t)
 	if m == nil {
 		return ""
 	}
@@ -291,11 +317,30 @@ func farawayCharset(s *scan.Scan, _ *conf.Rule, _ []string) (float64, error) {
 }
 
 var (
-	twoWords    = regexp.MustCompile(`\S\s+\S`)
 	base64Like  = regexp.MustCompile(`^(?:[A-Za-z0-9+/=]{60,76} ){2}`)
 	jisShift    = regexp.MustCompile(`(?s)\x1b\$B.*\x1b\(B`)
 	capsCharset = regexp.MustCompile(`(?i)^[-_a-z0-9]*(?:koi|jp|jis|euc|gb|big5|isoir|cp1251|windows-1251|georgianps|pt154|tis)[-_a-z0-9]*$`)
 )
+
+// letters tells capital letters, "A", from small ones and digits, "a".
+var letters = func() (t [256]byte) {
+	for b := range t {
+		switch {
+		case b >= 'a' && b <= 'z' || b >= '0' && b <= '9':
+			t[b] = 'a'
+		case b >= 'A' && b <= 'Z':
+			t[b] = 'A'
+		}
+	}
+	return t
+}()
+
+// twoWords reports whether there is space between others.
+func twoWords(line []byte) bool {
+	const space = " \t\r\n\f"
+	first := bytes.Trim(line, space)
+	return bytes.ContainsAny(first, space)
+}
 
 // uppercase is the share of capital letters in the text, in percent; 0 of short texts.
 func uppercase(s *scan.Scan) float64 {
@@ -313,16 +358,18 @@ func capitals(s *scan.Scan) float64 {
 	}
 	size, lower, upper := 0, 0, 0
 	for _, line := range s.Body() {
-		if !twoWords.Match(line) || base64Like.Match(line) {
+		if !twoWords(line) || base64Like.Match(line) {
 			continue
 		}
-		line = jisShift.ReplaceAll(line, nil)
+		if bytes.IndexByte(line, 0x1b) >= 0 {
+			line = jisShift.ReplaceAll(line, nil)
+		}
 		size += len(line)
 		for _, b := range line {
-			switch {
-			case b >= 'a' && b <= 'z' || b >= '0' && b <= '9':
+			switch class := letters[b]; class {
+			case 'a':
 				lower++
-			case b >= 'A' && b <= 'Z':
+			case 'A':
 				upper++
 			}
 		}

@@ -87,7 +87,9 @@ func RenderHTML(text []byte, octets int) *HTML {
 	h := &HTML{Length: utf8.RuneCount(text), MinSize: 3, MaxSize: 3, Inside: map[string]int{}, URIs: map[string]*Link{}, title: -1, font: 3,
 		style: []style{{tag: "default", fg: "#000000", bg: "#ffffff", size: 3}}}
 	text = bytes.ReplaceAll(text, nbsp, []byte(" "))
-	text = selfClose.ReplaceAll(text, []byte("<$1>"))
+	if bytes.Contains(text, []byte("/>")) {
+		text = selfClose.ReplaceAll(text, []byte("<$1>"))
+	}
 	if bytes.Contains(text, []byte("\u201c")) || bytes.Contains(text, []byte("\u201d")) {
 		text = []byte(quotes.Replace(string(text)))
 	}

@@ -199,16 +199,23 @@ func ParseContentType(v string) (ct ContentType) {
 		ct.Missing = true
 		v = "text/plain; charset=us-ascii"
 	}
-	if m := ctBoundary.FindStringSubmatch(v); m != nil {
+	lower := strings.ToLower(v)
+	find := func(re *regexp.Regexp, word string) []string {
+		if !strings.Contains(lower, word) { // what most fields end at
+			return nil
+		}
+		return re.FindStringSubmatch(v)
+	}
+	if m := find(ctBoundary, "boundary"); m != nil {
 		ct.Boundary, ct.Bounded = m[1]+m[2], true
 	}
-	if m := ctCharset.FindStringSubmatch(v); m != nil {
+	if m := find(ctCharset, "charset"); m != nil {
 		ct.Charset, ct.HasCharset = m[1], true
 	}
-	if m := ctName.FindStringSubmatch(v); m != nil {
+	if m := find(ctName, "name"); m != nil {
 		ct.Name = m[1]
 	}
-	if ct.Name == "" {
+	if ct.Name == "" && strings.Contains(lower, "name*") {
 		ct.Name = continued(v)
 	}
 	t, _, _ := strings.Cut(strings.TrimLeft(v, spaces), ";")

@@ -14,6 +14,7 @@ type dfa struct {
 	patterns []*Regexp
 	ids      []int32 // their numbers in the filter
 	nfa      *nfa
+	width    int // of a state's row in the table
 	cache    *Cache
 	states   atomic.Pointer[dstates]
 }
@@ -60,7 +61,7 @@ func (c *Cache) clear() {
 
 // dstates are the states made so far.
 type dstates struct {
-	table atomic.Pointer[[]uint32]  // by state*width+class: what follows it
+	table atomic.Pointer[[]uint32]  // by row+class: what follows a state
 	hits  atomic.Pointer[[]arrival] // by state
 	mu    sync.Mutex
 	list  []dstate // the first stands for what has not been made
@@ -110,6 +111,7 @@ func (d *dfa) scan(text []byte, out *Candidates) {
 			trees[i] = re.tree()
 		}
 		d.nfa = newNFA(trees)
+		d.width = rowWidth(len(d.nfa.member))
 	})
 	for _, p := range d.nfa.free {
 		out.add(d.ids[p])
@@ -131,7 +133,7 @@ func (d *dfa) scan(text []byte, out *Candidates) {
 				s, n = d.make(s, at, class[b], &out.work)
 				table = *s.table.Load()
 			}
-			a := &(*s.hits.Load())[int(n>>stepShift)/len(d.nfa.member)]
+			a := &(*s.hits.Load())[int(n>>stepShift)/d.width]
 			for _, p := range a.patterns {
 				out.add(d.ids[p])
 			}
@@ -153,7 +155,7 @@ func (d *dfa) all(out *Candidates) {
 }
 
 func (d *dfa) fresh() *dstates {
-	w := len(d.nfa.member)
+	w := d.width
 	s := &dstates{index: map[string]uint32{}, list: make([]dstate, 1)}
 	table := make([]uint32, w*64)
 	s.table.Store(&table)
@@ -172,7 +174,7 @@ func (d *dfa) fresh() *dstates {
 func (d *dfa) ends(s *dstates, row uint32) []int32 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at := &s.list[int(row)/len(d.nfa.member)]
+	at := &s.list[int(row)/d.width]
 	if !at.ended {
 		at.ended = true
 		s.walk.begin(len(d.nfa.states))
@@ -189,7 +191,7 @@ func (d *dfa) ends(s *dstates, row uint32) []int32 {
 // the states are others then.
 func (d *dfa) make(s *dstates, row uint32, class uint8, work *int) (*dstates, uint32) {
 	s.mu.Lock()
-	from := s.list[int(row)/len(d.nfa.member)]
+	from := s.list[int(row)/d.width]
 	if d.cache.used.Load() > d.cache.limit {
 		s.mu.Unlock()
 		d.cache.clear()
@@ -215,7 +217,7 @@ func (d *dfa) make(s *dstates, row uint32, class uint8, work *int) (*dstates, ui
 	patterns, rest := d.nfa.accepted(w.sorted())
 	to := d.state(s, rest, patterns, prev)
 	n := to << stepShift
-	if a := (*s.hits.Load())[int(to)/len(d.nfa.member)]; len(a.patterns) == 0 && !a.dead {
+	if a := (*s.hits.Load())[int(to)/d.width]; len(a.patterns) == 0 && !a.dead {
 		n |= plainStep
 	}
 	atomic.StoreUint32(&(*s.table.Load())[row+uint32(class)], n)
@@ -236,7 +238,7 @@ func (d *dfa) state(s *dstates, set, patterns []int32, prev context) uint32 {
 	if row, ok := s.index[string(s.key)]; ok {
 		return row
 	}
-	w := len(d.nfa.member)
+	w := d.width
 	row := uint32(len(s.list) * w)
 	done := len(set) == 0 && (d.nfa.anchored && prev != edge || len(patterns) == len(d.ids))
 	hits := append(*s.hits.Load(), arrival{patterns, done})

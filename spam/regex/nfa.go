@@ -303,9 +303,16 @@ func (a *nfa) classes() {
 		refine(&wordsASCII)
 	}
 	a.sets = nil
-	a.member = make([]byte, number)
+	a.member = make([]byte, 0, number)
+	renumbered := make([]int, number)
+	for _, c := range byFrequency {
+		if to := &renumbered[a.class[c]]; *to == 0 {
+			a.member = append(a.member, c)
+			*to = len(a.member)
+		}
+	}
 	for c := range 256 {
-		a.member[a.class[c]] = byte(c)
+		a.class[c] = uint8(renumbered[a.class[c]] - 1)
 	}
 }
 

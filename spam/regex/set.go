@@ -1,61 +1,77 @@
 package regex
 
-import "sort"
+import (
+	"math/bits"
+	"sort"
+	"strings"
+)
 
 // Set finds literals in a text, all at once: the automaton of Aho and Corasick
 // with a full table. It is immutable, and can be used by several goroutines.
 type Set struct {
 	literals []Literal
 	class    [256]uint8 // of a byte, in lower case
-	width    uint32     // classes
-	table    []uint32   // by state*width+class: the next state*width, and hit
+	width    int        // of a state's row in the table
+	depth    int        // how many octets of a literal the automaton knows
+	table    []uint16   // by state*width+class: the next state, and hit
 	outputs  []int32    // by state: where in found its literals are; one more at the end
 	found    []int32
 }
 
 // hit marks a transition to a state with literals.
-const hit = 1 << 31
+const hit = 1 << 15
 
-// depth is how many octets of a literal the automaton knows: what is behind them is
-// compared. So it takes a third less memory, and no more time.
+// depth is how many octets of a literal an automaton knows: what is behind them is
+// compared. So the table fits the caches of the processor. Where there would be too
+// many states for 15 bits, it is less.
 const depth = 4
 
 // NewSet builds an automaton. The number of a literal is its index.
 func NewSet(literals []Literal) *Set {
-	s := &Set{literals: literals}
-	s.classes()
-	b := &builder{set: s}
-	for id, l := range literals {
-		b.insert(int32(id), l)
+	for d := depth; ; d-- {
+		s := &Set{literals: literals, depth: d}
+		s.classes()
+		b := &builder{set: s}
+		for id, l := range literals {
+			b.insert(int32(id), l)
+		}
+		if len(b.trie) < hit {
+			b.finish()
+			return s
+		}
 	}
-	b.finish()
-	return s
 }
 
 // classes gives every byte of the literals a class of its own, and those above
-// ASCII, which are many and rare, a few together: what is found is compared.
+// ASCII, which are many and rare, a few together: what is found is compared. Frequent
+// ones are first.
 func (s *Set) classes() {
-	var of [256]uint8
-	s.width = 1
+	var used [256]bool
 	for _, l := range s.literals {
-		for i := range min(len(l.Text), depth) {
-			c := lowerLatin(l.Text[i])
-			if c >= 0x80 {
-				c = 0x80 | c&7
-			}
-			if of[c] == 0 {
-				of[c] = uint8(s.width)
-				s.width++
-			}
+		for i := range min(len(l.Text), s.depth) {
+			used[coarse(l.Text[i])] = true
+		}
+	}
+	var of [256]uint8
+	n := 1
+	for _, c := range byFrequency {
+		if used[c] {
+			of[c] = uint8(n)
+			n++
 		}
 	}
 	for i := range 256 {
-		c := lowerLatin(byte(i))
-		if c >= 0x80 {
-			c = 0x80 | c&7
-		}
-		s.class[i] = of[c]
+		s.class[i] = of[coarse(byte(i))]
 	}
+	s.width = rowWidth(n)
+}
+
+// coarse is the byte that stands for those of a class.
+func coarse(c byte) byte {
+	if c = lowerLatin(c); c >= 0x80 {
+		c = 0x80 | c&7
+	}
+	return c
 }
 
 // builder makes the trie, and then the automaton of it.
@@ -75,7 +91,7 @@ func (b *builder) insert(id int32, l Literal) {
 		b.trie = append(b.trie, trieNode{})
 	}
 	at := int32(0)
-	for i := range min(len(l.Text), depth) {
+	for i := range min(len(l.Text), b.set.depth) {
 		c := b.set.class[l.Text[i]]
 		to, ok := b.trie[at].next[c]
 		if !ok {
@@ -101,8 +117,8 @@ func (b *builder) finish() {
 		b.trie = append(b.trie, trieNode{})
 	}
 	order, number := b.order()
-	w := int(s.width)
-	s.table = make([]uint32, len(order)*w)
+	w := s.width
+	s.table = make([]uint16, len(order)*w)
 	s.outputs = make([]int32, 1, len(order)+1)
 	for at, old := range order {
 		n := &b.trie[old]
@@ -112,17 +128,17 @@ func (b *builder) finish() {
 			n.ids = append(n.ids, b.trie[n.fail].ids...)
 		}
 		for c, to := range n.next {
-			s.table[at*w+int(c)] = uint32(number[to]) * s.width
+			s.table[at*w+int(c)] = uint16(number[to])
 			// Where a child falls back to: what its parent's fallback does with its byte.
 			if at > 0 {
-				b.trie[to].fail = order[s.table[fail*w+int(c)]&^hit/s.width]
+				b.trie[to].fail = order[s.table[fail*w+int(c)]]
 			}
 		}
 		s.found = append(s.found, n.ids...)
 		s.outputs = append(s.outputs, int32(len(s.found)))
 	}
 	for i, to := range s.table {
-		if state := to / s.width; s.outputs[state] < s.outputs[state+1] {
+		if s.outputs[to] < s.outputs[to+1] {
 			s.table[i] |= hit
 		}
 	}
@@ -150,18 +166,17 @@ func (b *builder) order() (order, number []int32) {
 
 // Scan calls f for every occurrence of a literal, by its end.
 func (s *Set) Scan(text []byte, f func(id int)) {
-	table, class := s.table, &s.class
-	var state uint32
+	table, class, width := s.table, &s.class, s.width
+	var state uint16
 	for i, c := range text {
-		state = table[state+uint32(class[c])]
+		state = table[int(state)*width+int(class[c])]
 		if state&hit == 0 {
 			continue
 		}
 		state &^= hit
-		n := state / s.width
-		for _, id := range s.found[s.outputs[n]:s.outputs[n+1]] {
+		for _, id := range s.found[s.outputs[state]:s.outputs[state+1]] {
 			l := &s.literals[id]
-			if rest := text[i+1-min(len(l.Text), depth):]; len(rest) >= len(l.Text) && l.at(rest) {
+			if rest := text[i+1-min(len(l.Text), s.depth):]; len(rest) >= len(l.Text) && l.at(rest) {
 				f(int(id))
 			}
 		}
@@ -170,9 +185,32 @@ func (s *Set) Scan(text []byte, f func(id int)) {
 
 // Size is about how many bytes of memory the automaton takes.
 func (s *Set) Size() int {
-	n := len(s.table)*4 + len(s.outputs)*4 + len(s.found)*4
+	n := len(s.table)*2 + len(s.outputs)*4 + len(s.found)*4
 	for _, l := range s.literals {
 		n += 24 + len(l.Text)
 	}
 	return n
+}
+
+// byFrequency are all bytes, those that mail has most first: the columns of tables are
+// in this order, so that few lines of a row are in use.
+var byFrequency = func() (out []byte) {
+	const first = " etaoinsrhldcumpgfwybv.\n-k/=\":><;,x0123456789jqzETAOINSRHLDCUMPGFWYBVKXJQZ"
+	out = append(out, first...)
+	for c := range 256 {
+		if strings.IndexByte(first, byte(c)) < 0 {
+			out = append(out, byte(c))
+		}
+	}
+	return out
+}()
+
+// rowWidth is how long the row of a table is in which there are so many classes: rows
+// begin where lines of a cache do, or share one.
+func rowWidth(classes int) int {
+	const line = 16
+	if classes >= line {
+		return (classes + line - 1) &^ (line - 1)
+	}
+	return 1 << bits.Len(uint(classes-1))
 }
