@@ -46,7 +46,10 @@ type Result struct {
 	Hits     []Hit // sorted by name; rules with a name "__..." are in Sub
 	Sub      []Hit
 	Unknown  []Unknown
-	Blocked  []string // zones of the DNS that are not asked for a while from now on (dns_block_rule)
+	// Cut is what of the message was looked at no further than a bound, "parts: 1000 of a
+	// multipart". SpamAssassin cuts at the same places, unless rules are unknown for it.
+	Cut     []string
+	Blocked []string // zones of the DNS that are not asked for a while from now on (dns_block_rule)
 	// Shortcircuit is how a hit has ended the check before all rules have run, ham or
 	// spam; "" if all have. Such a message is not to be learned from.
 	Shortcircuit string
@@ -156,7 +159,7 @@ func (e *Engine) Check(ctx context.Context, text []byte, f scan.Facts) *Result {
 	c.run()
 	out := c.result()
 	c.reputation(out)
-	out.Blocked = c.block()
+	out.Blocked, out.Cut = c.block(), c.s.Cuts()
 	e.spaces.Put(c.space)
 	out.Took = time.Since(start)
 	return out
@@ -179,11 +182,11 @@ func (c *check) run() {
 			}
 		},
 		func() { c.group(c.e.body, c.s.Body) },
-		func() { c.group(c.e.uris, c.uriTexts) },
+		func() { c.group(c.e.uris, c.uriTexts); c.unseen(c.e.uris.rules) },
 		func() { c.group(c.e.raw, c.s.Mail.RawText) },
 		func() { c.group(c.e.full, func() [][]byte { return [][]byte{c.whole()} }) },
 		func() { c.allParts(c.e.parts) },
-		func() { c.each(c.e.details, c.uriDetail) },
+		func() { c.each(c.e.details, c.uriDetail); c.unseen(c.e.details) },
 		func() { c.each(c.e.template, c.templated) },
 		func() { c.each(c.e.evals, c.eval) },
 	} {

@@ -184,10 +184,11 @@ func (c *check) phases() []func() {
 		},
 		evals(conf.HeaderEval, conf.RBLEval),
 		func() { c.group(e.body, c.s.Body); templates(conf.Body) },
-		func() { c.group(e.uris, c.uriTexts); templates(conf.URI) },
+		func() { c.group(e.uris, c.uriTexts); c.unseen(e.uris.rules); templates(conf.URI) },
 		func() {
 			c.allParts(e.parts)
 			c.each(e.details, c.uriDetail)
+			c.unseen(e.details)
 			c.each(of(e.evals, conf.BodyEval), c.eval)
 		},
 		func() { c.group(e.raw, c.s.Mail.RawText); templates(conf.RawBody) },

@@ -166,8 +166,12 @@ func (f *filter) Filter(ctx context.Context, s pipeline.Stage, v *pipeline.View)
 		f.log.Warn("spamscore: lists of the DNS refuse to answer: they are not asked for a while. Ask through a resolver of your own, or forbid it with dns_query_restriction deny", "zones", r.Blocked)
 	}
 	out := pipeline.Verdict{Note: fmt.Sprintf("score %.1f of %.1f", r.Score, r.Required)}
+	if cut := r.CutNote(); cut != "" {
+		out.Note += ", cut short: " + cut
+		out.Mods = append(out.Mods, pipeline.Tag{Name: "spamscore.cut", Value: cut})
+	}
 	if s == pipeline.Deliver {
-		out.Mods = corrections(v, j.Engine, r)
+		out.Mods = append(out.Mods, corrections(v, j.Engine, r)...)
 	} else {
 		for _, h := range r.Hits {
 			out.Mods = append(out.Mods, pipeline.AddScore{Name: h.Rule, Points: h.Score, Detail: r.Scan.Rules.Description(h.Rule)})

@@ -2,6 +2,7 @@ package mail
 
 import (
 	"bytes"
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -42,6 +43,7 @@ type HTML struct {
 	// URIs are the links, by their absolute form.
 	URIs      map[string]*Link
 	Truncated bool // a link was too long
+	Dropped   bool // there were more links than are kept
 
 	text  []run
 	whole []byte // all text, once it is known
@@ -51,6 +53,7 @@ type HTML struct {
 	title int
 	font  int // size of basefont
 	hairs map[[2]int]bool
+	cuts  Cuts
 }
 
 // Link is where a link stands and what is written there.
@@ -183,6 +186,8 @@ func (h *HTML) tag(name string, attrs map[string]string, start bool) {
 	}
 	if was || len(h.Inside) < maxKinds {
 		h.Inside[name] = seen
+	} else {
+		h.cuts.Add(fmt.Sprintf("tags: %d kinds of a document", maxKinds))
 	}
 	if space || !known[name] && !tricks[name] {
 		return

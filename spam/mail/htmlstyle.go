@@ -51,6 +51,8 @@ func (h *HTML) restyle(name string, attrs map[string]string, start bool) {
 	}
 	if len(h.style) < maxStyles {
 		h.style = append(h.style, s)
+	} else {
+		h.cuts.Add(fmt.Sprintf("tags: %d open ones of a document", maxStyles))
 	}
 }
 

@@ -1,6 +1,7 @@
 package mail
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 	"unicode"
@@ -23,6 +24,7 @@ func (h *HTML) canon(uri string) string {
 	uri = strings.TrimFunc(uri, func(r rune) bool { return perlSpace(r) || r == 0xA0 })
 	if utf8.RuneCountInString(uri) > maxURI {
 		h.Truncated = true
+		h.cuts.Add(fmt.Sprintf("link: %d characters", maxURI))
 		uri = string([]rune(uri)[:maxURI])
 	}
 	return uri
@@ -45,8 +47,13 @@ func (h *HTML) push(kind, uri string) {
 	if !otherScheme.MatchString(uri) {
 		uri = Target(h.base, uri)
 	}
-	if uri != "" && (h.URIs[uri] != nil || len(h.URIs) < maxLinks) {
+	switch {
+	case uri == "":
+	case h.URIs[uri] != nil || len(h.URIs) < maxLinks:
 		h.link(uri).Types[kind] = true
+	default:
+		h.Dropped = true
+		h.cuts.Add(fmt.Sprintf("links: %d of a document", maxLinks))
 	}
 }
 

@@ -103,6 +103,7 @@ type Scan struct {
 	// Bayes is what Bayes has said, if it was asked.
 	Bayes *bayes.Result
 
+	cuts     mail.Cuts
 	got      map[string][]string
 	logs     map[string][]string
 	tags     map[string][]string
@@ -190,6 +191,7 @@ func (c *Scan) Links() *uri.List {
 	}
 	for _, h := range c.Mail.HTMLs() {
 		c.links.Truncated = c.links.Truncated || h.Truncated
+		c.links.Dropped = c.links.Dropped || h.Dropped
 		for u, l := range h.URIs {
 			c.links.AddLink(u, l.Types, l.Text)
 		}
