@@ -181,10 +181,10 @@ func (c *check) run() {
 				c.headers(c.e.headers[i])
 			}
 		},
-		func() { c.group(c.e.body, c.s.Body) },
-		func() { c.group(c.e.uris, c.uriTexts); c.unseen(c.e.uris.rules) },
-		func() { c.group(c.e.raw, c.s.Mail.RawText) },
-		func() { c.group(c.e.full, func() [][]byte { return [][]byte{c.whole()} }) },
+		func() { c.groups(c.e.body, c.s.Body) },
+		func() { c.groups(c.e.uris, c.uriTexts); c.unseenIn(c.e.uris) },
+		func() { c.groups(c.e.raw, c.s.Mail.RawText) },
+		func() { c.groups(c.e.full, func() [][]byte { return [][]byte{c.whole()} }) },
 		func() { c.allParts(c.e.parts) },
 		func() { c.each(c.e.details, c.uriDetail); c.unseen(c.e.details) },
 		func() { c.each(c.e.template, c.templated) },
@@ -242,6 +242,9 @@ const timeOver = "the time for the message was over"
 // each runs rules one by one.
 func (c *check) each(rules []*rule, run func(*rule)) {
 	for _, r := range rules {
+		if c.e.mute.has(r.id) {
+			continue
+		}
 		if c.late() {
 			c.why[r] = timeOver
 			continue
@@ -250,7 +253,13 @@ func (c *check) each(rules []*rule, run func(*rule)) {
 	}
 }
 
-// group runs the rules of a group over texts, which are made only if there are rules.
+// groups runs the rules of groups over texts, which are made only if there are rules.
+func (c *check) groups(groups []*group, texts func() [][]byte) {
+	for _, g := range groups {
+		c.group(g, texts)
+	}
+}
+
 func (c *check) group(g *group, texts func() [][]byte) {
 	if len(g.rules) == 0 {
 		return
@@ -307,7 +316,7 @@ func (c *check) got(r *rule, v float64) {
 
 // full reports whether a rule needs no more hits.
 func (c *check) full(r *rule) bool {
-	if r.off {
+	if c.e.mute.has(r.id) {
 		return true
 	}
 	n := c.value[r.id]
@@ -371,7 +380,7 @@ func (c *check) headers(h *headGroup) {
 	}
 	value, ok := c.s.Joined(h.what)
 	for _, r := range h.exists {
-		if ok {
+		if ok && !c.e.mute.has(r.id) {
 			c.got(r, 1)
 		}
 	}
@@ -380,7 +389,7 @@ func (c *check) headers(h *headGroup) {
 	if len(text) > 0 || h.mayBeEmpty() {
 		h.filter.Scan(text, &c.cand)
 		c.cand.Each(func(i int) bool {
-			if r := h.rules[i]; !r.off && !r.Header.Negate && (ok || !r.Header.HasUnset) {
+			if r := h.rules[i]; !c.e.mute.has(r.id) && !r.Header.Negate && (ok || !r.Header.HasUnset) {
 				c.pattern(r, r.re, text)
 			}
 			return true
@@ -388,7 +397,7 @@ func (c *check) headers(h *headGroup) {
 	}
 	for _, r := range h.rules {
 		switch {
-		case r.off:
+		case c.e.mute.has(r.id):
 		case r.Header.HasUnset && !ok:
 			c.compared(r, []byte(r.Header.Unset))
 		case r.Header.Negate:
@@ -436,7 +445,7 @@ func (c *check) result() *Result {
 		if r.re != nil && r.Flags.Multiple {
 			times = int(v)
 		}
-		score := r.score
+		score := c.e.score(r)
 		if d, ok := c.scores[r]; ok {
 			score = d
 		}
@@ -450,7 +459,7 @@ func (c *check) result() *Result {
 	}
 	out.Score = math.Round(out.Score*1000) / 1000
 	for r, why := range c.why {
-		if r.off {
+		if c.e.mute.has(r.id) {
 			continue
 		}
 		out.Unknown = append(out.Unknown, Unknown{r.Name, why})
@@ -461,7 +470,7 @@ func (c *check) result() *Result {
 
 // meta decides a meta.
 func (c *check) meta(r *rule) {
-	if r.dead {
+	if c.e.dead.has(r.id) {
 		return
 	}
 	v := r.Expr.Eval(func(slot int) conf.Span { return c.span(r.deps[slot]) })

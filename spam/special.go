@@ -36,7 +36,7 @@ func (c *check) capture(r *rule) {
 	names := r.re.Names()
 	found := map[string][]string{}
 	for _, text := range c.texts(r) {
-		caps := c.groups(r, text)
+		caps := c.captured(r, text)
 		if caps == nil {
 			continue
 		}
@@ -54,9 +54,9 @@ func (c *check) capture(r *rule) {
 	}
 }
 
-// groups runs a rule over a text, once or for every match, and gives what the groups of
+// captured runs a rule over a text, once or for every match, and gives what the groups of
 // the last one have matched; nil if there is none.
-func (c *check) groups(r *rule, text []byte) (caps []int) {
+func (c *check) captured(r *rule, text []byte) (caps []int) {
 	for at := 0; at <= len(text); {
 		m, err := r.re.Find(text, at, nil, c.s.Budget)
 		if err != nil {
