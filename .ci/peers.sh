@@ -45,4 +45,4 @@ unpack() {
 	rm -rf "$debs"
 }
 unpack cyrus cyrus-imapd cyrus-common
-unpack exim exim4-base exim4-daemon-light
+unpack exim exim4-base exim4-daemon-heavy libmariadb3 libspf2-2

@@ -138,7 +138,7 @@ func (s *Server) importLearned(w http.ResponseWriter, r *http.Request) error {
 	case n > maxBackup:
 		return &Error{BadData, fmt.Sprintf("the backup has more than %d octets", int64(maxBackup))}
 	}
-	done, err := bayes.Import(r.Context(), s.cfg.Spam.Keeper.Bayes(owner), f, time.Now())
+	done, err := bayes.Import(r.Context(), s.cfg.Spam.Keeper.Bayes(owner), f, time.Now(), r.URL.Query().Get("force") != "")
 	if err != nil {
 		return &Error{BadData, err.Error()}
 	}
@@ -162,7 +162,12 @@ func (c *Client) ExportLearned(ctx context.Context, user string, w io.Writer) er
 	return c.copy(ctx, "/v1/spam/export", url.Values{"user": {user}}, w)
 }
 
-// ImportLearned replaces all that was learned by a backup of so many octets.
-func (c *Client) ImportLearned(ctx context.Context, user string, r io.Reader, size int64) (bayes.Imported, error) {
-	return decodeBody[bayes.Imported](c)(c.call(ctx, http.MethodPost, "/v1/spam/import", url.Values{"user": {user}}, r, size))
+// ImportLearned replaces all that was learned by a backup of so many octets, with force
+// even if that looks like a loss.
+func (c *Client) ImportLearned(ctx context.Context, user string, r io.Reader, size int64, force bool) (bayes.Imported, error) {
+	q := url.Values{"user": {user}}
+	if force {
+		q.Set("force", "yes")
+	}
+	return decodeBody[bayes.Imported](c)(c.call(ctx, http.MethodPost, "/v1/spam/import", q, r, size))
 }

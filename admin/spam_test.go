@@ -40,11 +40,11 @@ func TestLearned(t *testing.T) {
 	if !strings.HasPrefix(backup.String(), "v\t3\tdb_version") || !strings.Contains(backup.String(), "v\t1\tnum_nonspam\n") {
 		t.Errorf("%.200q", backup.String())
 	}
-	done, err := h.ImportLearned(ctx, "", bytes.NewReader(backup.Bytes()), int64(backup.Len()))
+	done, err := h.ImportLearned(ctx, "", bytes.NewReader(backup.Bytes()), int64(backup.Len()), false)
 	if err != nil || int64(done.Tokens) != st.Tokens || done.Messages != 1 {
 		t.Errorf("%+v, %v", done, err)
 	}
-	if _, err := h.ImportLearned(ctx, "", strings.NewReader("x"), 1); code(t, err) != BadData || !strings.Contains(err.Error(), "no backup") {
+	if _, err := h.ImportLearned(ctx, "", strings.NewReader("x"), 1, false); code(t, err) != BadData || !strings.Contains(err.Error(), "no backup") {
 		t.Errorf("got %v", err)
 	}
 	if now := must[spamdb.Stats](t)(h.Learned(ctx, "")); now.Ham != 1 || now.Tokens != st.Tokens {

@@ -28,7 +28,7 @@ type ClientConfig struct {
 	Servers []string         // host:port or host; those of /etc/resolv.conf
 	Timeout time.Duration    // of one question to one server; 2 s
 	Tries   int              // rounds through the servers; 2
-	Cache   int              // answers kept; 10,000
+	Cache   int              // answers kept; 10,000, of no more than 16 MiB together
 	Now     func() time.Time // the clock
 }
 
@@ -68,7 +68,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if size == 0 {
 		size = 10000
 	}
-	c.cache = cache{entries: map[Question]entry{}, limit: size}
+	c.cache = cache{entries: map[Question]entry{}, limit: size, octets: maxCached}
 	c.flights.calls = map[Question]*flight{}
 	return c, nil
 }
@@ -85,7 +85,7 @@ func (c *Client) Lookup(ctx context.Context, name string, t Type) (Answer, error
 	return c.flights.do(ctx, q, func() (Answer, error) {
 		ans, ttl, err := c.ask(ctx, q)
 		if err == nil || NotFound(err) {
-			c.cache.put(q, entry{ans, err, c.now().Add(ttl)}, c.now())
+			c.cache.put(q, entry{answer: ans, err: err, expires: c.now().Add(ttl)}, c.now())
 		}
 		return ans, err
 	})
@@ -99,6 +99,9 @@ func (c *Client) ask(ctx context.Context, q Question) (Answer, time.Duration, er
 	for i := range c.tries * len(c.servers) {
 		server := c.servers[(begin+i)%len(c.servers)]
 		in, err := c.exchange(ctx, server, q)
+		if err == nil && !answers(in, q) {
+			err = errOther
+		}
 		if err == nil {
 			var ans Answer
 			var ttl time.Duration
@@ -139,6 +142,18 @@ const (
 	negativeTTL = time.Minute // where there is no SOA to tell (RFC 2308, 5)
 )
 
+// errOther is for a reply to a question that was not asked.
+var errOther = errors.New("the server answers another question")
+
+// answers reports whether a reply is to a question. Of faults some servers do not repeat
+// it.
+func answers(in *mdns.Msg, q Question) bool {
+	if in.Rcode != mdns.RcodeSuccess && in.Rcode != mdns.RcodeNameError {
+		return true
+	}
+	return len(in.Question) == 1 && canonical(in.Question[0].Name) == q.Name && in.Question[0].Qtype == uint16(q.Type)
+}
+
 // read makes an Answer of a reply.
 func read(in *mdns.Msg, q Question) (Answer, time.Duration, error) {
 	switch in.Rcode {
@@ -173,18 +188,37 @@ func negative(in *mdns.Msg) time.Duration {
 	return negativeTTL
 }
 
+// maxCached bounds what answers are kept, in octets.
+const maxCached = 16 << 20
+
 // cache keeps answers until they expire. When it is full, what has expired goes,
-// and then whatever the map yields first.
+// and then whatever the map yields first. One that takes much of it is not kept.
 type cache struct {
 	mu      sync.Mutex
 	entries map[Question]entry
-	limit   int
+	limit   int // entries
+	octets  int // of all
+	size    int // octets that there are
 }
 
 type entry struct {
 	answer  Answer
 	err     error
 	expires time.Time
+	size    int
+}
+
+// overhead is what an entry or a record takes beside its text, in octets.
+const overhead = 100
+
+func (e *entry) measure(q Question) {
+	e.size = overhead + len(q.Name)
+	for _, r := range e.answer.Records {
+		e.size += overhead + len(r.Text)
+		for _, s := range r.Strings {
+			e.size += len(s)
+		}
+	}
 }
 
 func (c *cache) get(q Question, now time.Time) (entry, bool) {
@@ -197,24 +231,35 @@ func (c *cache) get(q Question, now time.Time) (entry, bool) {
 func (c *cache) put(q Question, e entry, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.entries) >= c.limit {
+	e.measure(q)
+	if e.size > c.octets/64 {
+		return
+	}
+	c.remove(q)
+	if len(c.entries) >= c.limit || c.size+e.size > c.octets {
 		c.shrink(now)
 	}
 	c.entries[q] = e
+	c.size += e.size
+}
+
+func (c *cache) remove(q Question) {
+	c.size -= c.entries[q].size
+	delete(c.entries, q)
 }
 
 // shrink makes room for a tenth of the cache.
 func (c *cache) shrink(now time.Time) {
 	for q, e := range c.entries {
 		if !now.Before(e.expires) {
-			delete(c.entries, q)
+			c.remove(q)
 		}
 	}
 	for q := range c.entries {
-		if len(c.entries) <= c.limit*9/10 {
+		if len(c.entries) <= c.limit*9/10 && c.size <= c.octets*9/10 {
 			return
 		}
-		delete(c.entries, q)
+		c.remove(q)
 	}
 }
 

@@ -214,12 +214,60 @@ func TestCache(t *testing.T) {
 }
 
 func TestCacheIsBounded(t *testing.T) {
-	c := cache{entries: map[Question]entry{}, limit: 100}
+	c := cache{entries: map[Question]entry{}, limit: 100, octets: 1 << 20}
 	base := time.Unix(0, 0)
 	for i := range 1000 {
 		c.put(Question{fmt.Sprint(i), A}, entry{expires: base.Add(time.Duration(i) * time.Second)}, base.Add(time.Duration(i/2)*time.Second))
 		if len(c.entries) > 100 {
 			t.Fatalf("%d entries", len(c.entries))
+		}
+	}
+}
+
+// TestCacheHoldsItsOctets: large answers push others out, and one that is too large is not kept.
+func TestCacheHoldsItsOctets(t *testing.T) {
+	c := cache{entries: map[Question]entry{}, limit: 1000, octets: 100_000}
+	of := func(octets int) entry {
+		return entry{answer: Answer{Records: []Record{{Type: TXT, Text: strings.Repeat("x", octets/2), Strings: []string{strings.Repeat("x", octets/2)}}}}, expires: time.Unix(1, 0)}
+	}
+	for i := range 500 {
+		c.put(Question{fmt.Sprint(i % 200), TXT}, of(1000), time.Unix(0, 0))
+		sum := 0
+		for _, e := range c.entries {
+			sum += e.size
+		}
+		if sum != c.size || sum > 100_000 {
+			t.Fatalf("%d octets, counted %d", sum, c.size)
+		}
+	}
+	if len(c.entries) < 50 {
+		t.Errorf("%d entries", len(c.entries))
+	}
+	c.put(Question{"large", TXT}, of(50_000), time.Unix(0, 0))
+	if _, kept := c.get(Question{"large", TXT}, time.Unix(0, 0)); kept {
+		t.Error("an answer of half the cache is kept")
+	}
+}
+
+// TestOtherAnswers: what answers another question, or nobody's, is no answer.
+func TestOtherAnswers(t *testing.T) {
+	for name, change := range map[string]func(m *mdns.Msg){
+		"another name": func(m *mdns.Msg) { m.Question[0].Name = "b.test." },
+		"another type": func(m *mdns.Msg) { m.Question[0].Qtype = mdns.TypeTXT },
+		"no question":  func(m *mdns.Msg) { m.Question = nil },
+		"another id":   func(m *mdns.Msg) { m.Id++ },
+		"no such name, of another": func(m *mdns.Msg) {
+			m.Question[0].Name, m.Answer, m.Rcode = "b.test.", nil, mdns.RcodeNameError
+		},
+	} {
+		s := startServer(t, func(m *mdns.Msg, _ mdns.Question, _ bool) bool {
+			m.Answer = []mdns.RR{rr("a.test. 60 A 192.0.2.1")}
+			change(m)
+			return true
+		})
+		c := newClient(t, ClientConfig{Timeout: 100 * time.Millisecond}, s)
+		if got := show(c.Lookup(t.Context(), "a.test", A)); got != "temporary" {
+			t.Errorf("%s: %s", name, got)
 		}
 	}
 }

@@ -10,15 +10,21 @@ type Asked struct {
 	Name    string   `json:"name"`
 	Type    string   `json:"type"`
 	Answers []string `json:"answers,omitempty"`
+	More    int      `json:"more,omitempty"` // answers that were not kept
 	Err     string   `json:"err,omitempty"`
 }
 
-// maxAsked bounds what a Recorder keeps.
-const maxAsked = 100
+// Bounds of what a Recorder keeps: questions, answers of each, and octets of each of
+// these.
+const (
+	maxAsked   = 100
+	maxAnswers = 20
+	maxText    = 1024
+)
 
 // Recorder remembers what was asked under a context, so that a session can be
-// explained. It keeps the first 100 questions. It may be used by several
-// goroutines.
+// explained. It keeps the first 100 questions, and of each the first 20 answers. It
+// may be used by several goroutines.
 type Recorder struct {
 	mu    sync.Mutex
 	asked []Asked
@@ -33,8 +39,16 @@ func (r *Recorder) Asked() []Asked {
 
 func (r *Recorder) add(name string, t Type, ans Answer, err error) {
 	a := Asked{Name: canonical(name), Type: t.String()}
-	for _, rec := range ans.Records {
-		a.Answers = append(a.Answers, rec.Text)
+	for i, rec := range ans.Records {
+		if i == maxAnswers {
+			a.More = len(ans.Records) - i
+			break
+		}
+		text := rec.Text
+		if len(text) > maxText {
+			text = text[:maxText] + "..."
+		}
+		a.Answers = append(a.Answers, text)
 	}
 	if err != nil {
 		a.Err = err.Error()

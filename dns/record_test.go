@@ -2,6 +2,7 @@ package dns
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -21,6 +22,18 @@ func TestRecorder(t *testing.T) {
 	got := r.Asked()
 	if len(got) != 3 || got[0].Name != "a.test" || got[0].Type != "A" || got[0].Answers[0] != "192.0.2.1" || got[1].Err == "" || got[2].Err == "" {
 		t.Errorf("%+v", got)
+	}
+	many := &Recorder{}
+	zone := "many.test TXT " + strings.Repeat("x", 2000) + "\n"
+	for i := range 99 {
+		zone += fmt.Sprintf("many.test TXT %d\n", i)
+	}
+	if z, err = ParseZone(strings.NewReader(zone)); err != nil {
+		t.Fatal(err)
+	}
+	Recorded{z}.Lookup(WithRecorder(context.Background(), many), "many.test", TXT)
+	if a := many.Asked()[0].Answers; len(a) != maxAnswers || len(a[0]) != maxText+3 || many.Asked()[0].More != 80 {
+		t.Errorf("%q", a)
 	}
 	for range 2 * maxAsked {
 		d.Lookup(ctx, "a.test", A)

@@ -2,10 +2,13 @@ package spam
 
 import (
 	"context"
+	"errors"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"mtad/internal/mtatest"
 	"mtad/spam/conf"
 	"mtad/spam/scan"
 )
@@ -57,6 +60,11 @@ func TestOwnRules(t *testing.T) {
 func TestNoRules(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := LoadRules([]string{dir}, conf.Options{}); err == nil || !strings.Contains(err.Error(), dir) {
+		t.Error(err)
+	}
+	settings := filepath.Join(dir, "10.cf")
+	mtatest.Write(t, settings, "required_score 6\nbdy X /x/\n")
+	if _, err := LoadRules([]string{dir}, conf.Options{}); !errors.Is(err, ErrNoRules) || !strings.Contains(err.Error(), settings+":2: ") {
 		t.Error(err)
 	}
 	rs, err := LoadRules([]string{}, conf.Options{})

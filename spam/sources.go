@@ -2,6 +2,7 @@ package spam
 
 import (
 	_ "embed"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -39,6 +40,9 @@ func dir(path string) bool {
 	return err == nil && info.IsDir()
 }
 
+// ErrNoRules is for files that have no rule.
+var ErrNoRules = errors.New("there are no rules")
+
 // LoadRules reads the rules of the named files and directories; of Sources if none is
 // named. Where there are none at all, a small set of our own takes their place.
 func LoadRules(paths []string, o conf.Options) (*conf.Ruleset, error) {
@@ -49,13 +53,24 @@ func LoadRules(paths []string, o conf.Options) (*conf.Ruleset, error) {
 	if len(paths) > 0 {
 		rs, err := conf.Load(paths, o)
 		switch {
-		case err != nil || rs.Files() > 0:
+		case err != nil || len(rs.Rules()) > 0:
 			return rs, err
-		case !installed:
-			return nil, fmt.Errorf("there are no rules in %s: want files with names like 50_site.cf", strings.Join(paths, ", "))
+		case installed: // what the site says of rules is there, but no rules are
+		case rs.Files() == 0:
+			return nil, fmt.Errorf("%w in %s: want files with names like 50_site.cf", ErrNoRules, strings.Join(paths, ", "))
+		default:
+			return nil, fmt.Errorf("%w in %s%s: every message would score 0. Name SpamAssassin's before them, or none for those that are installed or built in", ErrNoRules, strings.Join(paths, ", "), firstFault(rs))
 		}
 	}
-	return conf.Parse("builtin:10_mtad.cf", ownRules, o), nil
+	return conf.LoadOver("builtin:10_mtad.cf", ownRules, paths, o)
+}
+
+// firstFault is the first line that can not be obeyed, as a part of a sentence.
+func firstFault(rs *conf.Ruleset) string {
+	if len(rs.Problems) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", and %d lines that can not be obeyed, the first %s", len(rs.Problems), rs.Problems[0])
 }
 
 // Changed reports whether LoadRules would read other rules of those paths than an

@@ -127,13 +127,13 @@ func TestBackup(t *testing.T) {
 	}
 	var out bytes.Buffer
 	mtatest.Check(t, bayes.Export(ctx, m, &out))
-	_, err = bayes.Import(ctx, b, bytes.NewReader(out.Bytes()), now)
+	_, err = bayes.Import(ctx, b, bytes.NewReader(out.Bytes()), now, true)
 	mtatest.Check(t, err)
 	if got, want := state(t, b), state(t, m); got != want {
 		t.Errorf("imported:\n%s\nwant\n%s", got, want)
 	}
 	before := state(t, b)
-	if _, err := bayes.Import(ctx, b, strings.NewReader("v\t3\tdb_version\nt\t1\t1\t1\t0123456789\n"), now); err == nil || !strings.Contains(err.Error(), "what the site has learned") {
+	if _, err := bayes.Import(ctx, b, strings.NewReader("v\t3\tdb_version\nt\t1\t1\t1\t0123456789\n"), now, true); err == nil || !strings.Contains(err.Error(), "what the site has learned") {
 		t.Errorf("half a backup: %v", err)
 	}
 	if state(t, b) != before {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -77,9 +78,37 @@ func (s *spamSource) load() (*conf.Ruleset, *spam.Engine, error) {
 	return rs, spam.New(rs, engine), nil
 }
 
+// maxFaults bounds the lines that a command tells of which is about something else.
+const maxFaults = 10
+
+// tellFaults tells of lines that can not be obeyed and, in files that were named, of rules
+// that can not run; named is how many there are in these.
+func (s *spamSource) tellFaults(w io.Writer, rs *conf.Ruleset, e *spam.Engine) (named int) {
+	faults := slices.Clone(rs.Problems)
+	if s.paths != nil || s.prefs != "" {
+		for _, r := range rs.Rules() {
+			if state, why := e.State(r.Name); state == spam.Cannot && s.paths != nil {
+				faults = append(faults, conf.Problem{File: r.File, Line: r.Line, Rule: r.Name, Text: "can not run: " + why})
+			}
+		}
+		named = len(faults)
+	}
+	for i, p := range faults {
+		if i == maxFaults {
+			fmt.Fprintf(w, "and %d more: `mtad spam rules --lint` with the same files tells of all\n", len(faults)-i)
+			break
+		}
+		fmt.Fprintf(w, "%s\n", clean(p.String()))
+	}
+	return named
+}
+
 func fileError(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return &exitError{exitNoInput, err}
+	case errors.Is(err, conf.ErrNoText), errors.Is(err, spam.ErrNoRules):
+		return &exitError{exitData, err}
 	}
 	return &exitError{exitIO, err}
 }
@@ -93,6 +122,7 @@ type spamVerdict struct {
 	Rules    []spamRule    `json:"rules"`
 	Sub      []spamRule    `json:"subrules,omitempty"`
 	Unknown  []spamUnknown `json:"unknown,omitempty"`
+	Cut      []string      `json:"cut,omitempty"`
 }
 
 // spamRule is a hit.
@@ -122,8 +152,9 @@ func newSpamCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check FILE...", Short: "Judge messages by the rules, without a server", Args: cobra.MinimumNArgs(1),
 		Long: "Judge messages by SpamAssassin's rules: print the X-Spam-Status line and the report.\n" +
-			"- is standard input. Exits 1 if one is spam. With -o json every hit comes with its score, what it is\n" +
-			"for and what the pattern matched; -v shows the rules that only others use, and what is not known.",
+			"- is standard input. Exits 1 if one is spam, else 65 if files that --rules or --prefs names have faults.\n" +
+			"With -o json every hit comes with its score, what it is for and what the pattern matched; -v shows the\n" +
+			"rules that only others use, and what is not known.",
 	}
 	f := addFormat(cmd)
 	var src spamSource
@@ -134,6 +165,7 @@ func newSpamCheck() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		faults := src.tellFaults(cmd.ErrOrStderr(), rs, e)
 		var all []spamVerdict
 		out := &lines{w: cmd.OutOrStdout()}
 		found := false
@@ -159,8 +191,12 @@ func newSpamCheck() *cobra.Command {
 		if err == nil {
 			err = out.err
 		}
-		if err == nil && found {
+		switch {
+		case err != nil:
+		case found:
 			err = exitf(exitNo, "")
+		case faults > 0:
+			err = exitf(exitData, "the rules have faults: %d", faults)
 		}
 		return err
 	}
@@ -168,7 +204,7 @@ func newSpamCheck() *cobra.Command {
 }
 
 func verdictOf(rs *conf.Ruleset, path string, r *spam.Result, verbose bool) spamVerdict {
-	v := spamVerdict{File: path, Spam: r.Spam(), Score: r.Score, Required: r.Required, Rules: spamRules(rs, r.Hits)}
+	v := spamVerdict{File: path, Spam: r.Spam(), Score: r.Score, Required: r.Required, Rules: spamRules(rs, r.Hits), Cut: r.Cut}
 	if verbose {
 		v.Sub = spamRules(rs, r.Sub)
 	}
@@ -188,6 +224,9 @@ func printVerdict(out *lines, r *spam.Result, verbose bool) {
 		}
 	}
 	out.printf("X-Spam-Status: %s\n\n%s", cleanLines(status), cleanLines(report.Text()))
+	for _, cut := range r.Cut {
+		out.printf("unknown is what was cut short: %s\n", clean(cut))
+	}
 	if !verbose {
 		return
 	}

@@ -32,15 +32,16 @@ func newSpamd() *cobra.Command {
 	f.StringVar(&o.Listen, "listen", "127.0.0.1:783", "where: host:port or unix:/path")
 	f.StringSliceVar(&o.Allow, "allow", nil, "addresses and networks of clients, instead of this machine alone")
 	f.IntVar(&o.MaxSize, "max-size", spamserve.MaxSize, "octets of a message, unpacked; larger ones are refused")
-	f.IntVar(&o.MaxConnections, "max-connections", 50, "connections at once")
+	f.IntVar(&o.MaxRequests, "max-requests", 50, "requests at once; twice as many clients may be connected")
 	f.DurationVar(&o.Timeout, "timeout", 5*time.Minute, "how long one request may take")
 	f.StringVar(&o.State, "state", "", "a directory for what is learned, made if it is missing; not that of a server")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		src.bayes = o.State != ""
-		_, e, err := src.load()
+		rs, e, err := src.load()
 		if err != nil {
 			return err
 		}
+		src.tellFaults(cmd.ErrOrStderr(), rs, e)
 		debug.FreeOSMemory() // reading rules takes much more than they do
 		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 		defer stop()

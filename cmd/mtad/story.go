@@ -174,6 +174,9 @@ func tellStep(e *pipeline.Event) line {
 // asked is a question to the domain name system and its answer on one line.
 func asked(q dns.Asked) string {
 	answer := strings.Join(q.Answers, ", ")
+	if q.More > 0 {
+		answer = fmt.Sprintf("%.270s and %d more", answer, q.More)
+	}
 	if q.Err != "" {
 		answer, _, _ = strings.Cut(strings.TrimPrefix(q.Err, "dns: "), ":")
 	}

@@ -31,6 +31,9 @@ type Config struct {
 
 	MaxConnections int // in all
 	MaxPerAddress  int // from one IPv4 address or IPv6 /64, loopback apart
+	// MakeRoom, if it is not nil, is called when there are MaxConnections. It may close
+	// one of them, and says so: then another one is let in. It must not call the Server.
+	MakeRoom func() bool
 
 	LoginTimeout time.Duration // from connect to login
 	IdleTimeout  time.Duration // between commands
@@ -158,10 +161,10 @@ func (s *Server) admit(c *Conn) string {
 	switch {
 	case s.closing:
 		return "Server is shutting down"
-	case len(s.conns) >= s.config.MaxConnections:
-		return "Too many connections"
 	case !c.Remote.Addr().IsLoopback() && s.addresses[key] >= s.config.MaxPerAddress:
 		return "Too many connections from your address"
+	case len(s.conns) >= s.config.MaxConnections && (s.config.MakeRoom == nil || !s.config.MakeRoom()):
+		return "Too many connections"
 	}
 	s.conns[c] = struct{}{}
 	s.addresses[key]++

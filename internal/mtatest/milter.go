@@ -58,12 +58,13 @@ func OpenDKIM(t testing.TB, domain, mode string, extra ...string) (socket string
 }
 
 // Spamd runs SpamAssassin without the network, and returns its socket.
-func Spamd(t testing.TB) string {
+func Spamd(t testing.TB, args ...string) string {
 	t.Helper()
 	path := Program(t, "spamd")
 	dir := OpenDir(t)
 	socket := filepath.Join(dir, "spamd")
 	argv := []string{path, "-L", "-x", "--max-children=1", "--socketpath=" + socket, "--socketmode=0600", "--helper-home-dir=" + dir}
+	argv = append(argv, args...)
 	if os.Getuid() == 0 {
 		argv = append(argv, "-u", "nobody") // it refuses to work as root
 	}

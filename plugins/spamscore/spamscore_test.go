@@ -33,7 +33,7 @@ func buildWith(body string, l spam.Learned) (pipeline.Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newFilter(b, pipeline.Env{Now: time.Now, DNS: z}, l, nobody{})
+	return newFilter(b, pipeline.Env{Now: time.Now, DNS: z}, l, nobody{}, &spam.Engines{})
 }
 
 // nobody has preferences.
@@ -201,6 +201,28 @@ func TestRulesMissing(t *testing.T) {
 	if _, err := build(`rules = ["testdata/none.cf"]`); err == nil || !strings.Contains(err.Error(), "testdata/none.cf") {
 		t.Errorf("%v", err)
 	}
+	for text, want := range map[string]string{"\x7fELF\x00": "no file of rules", "required_score 6\n": "every message would score 0"} {
+		path := filepath.Join(t.TempDir(), "10.cf")
+		mtatest.Write(t, path, text)
+		if _, err := build(fmt.Sprintf("rules = [%q]", path)); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+// What was cut short is in the note and in a tag; the rules' scores are as they are.
+func TestCut(t *testing.T) {
+	f, err := build(`rules = ["testdata/local.cf"]`)
+	mtatest.Check(t, err)
+	got := run(t, f, nil, "From: a@example.com\nContent-Type: multipart/mixed; boundary=b\n\n"+strings.Repeat("--b\n\nfree\n", 1001)+"--b--\n")
+	for _, want := range []string{"of 5.0, cut short: parts: 1000 of a multipart; ", "tag spamscore.cut=parts: 1000 of a multipart", "add-score FREE 2.0"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s\nwants %s", got, want)
+		}
+	}
+	if got := run(t, f, nil, "From: a@example.com\n\nfree\n"); strings.Contains(got, "cut") {
+		t.Error(got)
+	}
 }
 
 // Lines that can not be obeyed are no error of the configuration, but are not passed over.
@@ -209,8 +231,9 @@ func TestRulesWithFaults(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "10.cf")
 		mtatest.Check(t, os.WriteFile(path, []byte(text), 0o644))
 		var out bytes.Buffer
-		_, err := engineOf([]string{path}, spam.Options{}, slog.New(slog.NewTextHandler(&out, nil)))
+		e, err := spam.Open([]string{path}, spam.Options{})
 		mtatest.Check(t, err)
+		tell(e, slog.New(slog.NewTextHandler(&out, nil)))
 		return out.String()
 	}
 	if got := load("body A /a/\nbody B /(/\n"); !strings.Contains(got, "level=WARN") || !strings.Contains(got, "lines=1") || !strings.Contains(got, "10.cf:2: B: ") {

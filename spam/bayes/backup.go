@@ -48,16 +48,23 @@ func Export(ctx context.Context, s Store, w io.Writer) error {
 type Imported struct {
 	Tokens, Messages int
 	Skipped          int // lines that are not understood
+	Before, Now      Totals
 }
 
 // maxBackupLine bounds lines of backups, in octets.
 const maxBackupLine = 64 << 10
 
-// Import replaces all of a store by a backup (version 2 or 3). Nothing changes if it
-// can not be read. Times after now count as now.
-func Import(ctx context.Context, s Store, r io.ReadSeeker, now time.Time) (done Imported, err error) {
+// Import replaces all of a store by a backup (version 2 or 3, as sa-learn --restore).
+// Nothing changes if it can not be read, and unless force is set, if it looks as if it
+// was cut off at the end of a line or has much less than the store. Times after now
+// count as now.
+func Import(ctx context.Context, s Store, r io.ReadSeeker, now time.Time, force bool) (done Imported, err error) {
 	err = s.Update(ctx, func(tx Writer) error {
-		_, err := r.Seek(0, io.SeekStart) // it may be a second try
+		before, _, err := tx.Counts(nil)
+		if err != nil {
+			return err
+		}
+		_, err = r.Seek(0, io.SeekStart) // it may be a second try
 		if err := errors.Join(err, tx.Clear()); err != nil {
 			return err
 		}
@@ -66,12 +73,32 @@ func Import(ctx context.Context, s Store, r io.ReadSeeker, now time.Time) (done 
 			err = whole(r)
 		}
 		done = i.done
+		done.Before, done.Now = before, i.totals
+		if err == nil && !force {
+			err = done.doubt()
+		}
 		return err
 	})
 	if err != nil {
 		return Imported{}, fmt.Errorf("bayes: import: %w", err)
 	}
 	return done, nil
+}
+
+// doubt says why a backup may not be what it seems, nil if nothing speaks against it.
+// One is written in an order: how many messages, the tokens, then the names of messages.
+// Names alone may be fewer: they can be removed without loss.
+func (i Imported) doubt() error {
+	was, now := i.Before.Spam+i.Before.Ham, i.Now.Spam+i.Now.Ham
+	switch {
+	case now > 0 && i.Tokens == 0:
+		return fmt.Errorf("the backup is of %d messages and has no tokens: it is cut off, unless all have expired; --force takes it as it is", now)
+	case now > 0 && i.Messages == 0:
+		return fmt.Errorf("the backup is of %d messages and has the name of none, which come last: it is cut off, unless somebody has removed bayes_seen; --force takes it as it is", now)
+	case i.Now.Tokens < i.Before.Tokens/2 || now < was/2:
+		return fmt.Errorf("the backup has less than half of what would be replaced: %d tokens of %d messages, instead of %d of %d; --force replaces it", i.Now.Tokens, now, i.Before.Tokens, was)
+	}
+	return nil
 }
 
 // whole finds a backup whose last line has no end: half of one must not replace all.

@@ -117,7 +117,7 @@ func TestStoreFails(t *testing.T) {
 		"touch":  func() error { return Touch(ctx, s, nil, time.Time{}, time.Time{}) },
 		"expire": func() error { _, err := Expiry{}.Expire(ctx, s, time.Time{}); return err },
 		"export": func() error { return Export(ctx, s, &bytes.Buffer{}) },
-		"import": func() error { _, err := Import(ctx, s, strings.NewReader(""), time.Time{}); return err },
+		"import": func() error { _, err := Import(ctx, s, strings.NewReader(""), time.Time{}, true); return err },
 		"score":  func() error { _, err := plain(t).Score(ctx, s, nil); return err },
 	}
 	for name, f := range calls {
@@ -155,12 +155,53 @@ func TestImportRefuses(t *testing.T) {
 		head + strings.Repeat("x", 1e5) + "\n": "too long",
 		head + "v\t1\tnum_spam\nv\t1\tnum_nonspam\nt\t1\t0\t5\t01234": "cut off",
 	} {
-		if _, err := Import(ctx, m, strings.NewReader(text), time.Now()); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Import(ctx, m, strings.NewReader(text), time.Now(), true); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.20q: %v, want %s", text, err, want)
 		}
 	}
 	if m.totals.Spam != 1 || len(m.tokens) != 1 || len(m.seen) != 1 {
 		t.Errorf("%+v %v %v", m.totals, m.tokens, m.seen)
+	}
+}
+
+// TestImportDoubts a backup that was cut off at the end of a line, or that would lose much,
+// and takes it if it is told to.
+func TestImportDoubts(t *testing.T) {
+	const head = "v\t3\tdb_version\nv\t%d\tnum_spam\nv\t0\tnum_nonspam\n"
+	const token, name = "t\t1\t0\t5\t012345678%d\n", "s\ts\tid%d\n"
+	backup := func(messages, tokens, names int) string {
+		text := fmt.Sprintf(head, messages)
+		for i := range tokens {
+			text += fmt.Sprintf(token, i)
+		}
+		for i := range names {
+			text += fmt.Sprintf(name, i)
+		}
+		return text
+	}
+	for _, c := range []struct {
+		before, text, want string
+	}{
+		{backup(4, 8, 4), backup(4, 8, 4), ""}, {backup(4, 8, 4), backup(2, 4, 1), ""}, {backup(0, 0, 0), backup(0, 0, 0), ""},
+		{backup(0, 0, 0), backup(4, 0, 0), "of 4 messages and has no tokens: it is cut off"},
+		{backup(0, 0, 0), backup(4, 8, 0), "has the name of none, which come last: it is cut off"},
+		{backup(4, 8, 4), backup(4, 3, 4), "less than half of what would be replaced: 3 tokens of 4 messages, instead of 8 of 4"},
+		{backup(4, 8, 4), backup(1, 8, 1), "less than half"}, {backup(4, 8, 4), backup(0, 0, 0), "less than half"},
+	} {
+		ctx, m := context.Background(), NewMemory()
+		_, err := Import(ctx, m, strings.NewReader(c.before), time.Now(), true)
+		mtatest.Check(t, err)
+		was := m.totals
+		done, err := Import(ctx, m, strings.NewReader(c.text), time.Now(), false)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || m.totals != was) {
+			t.Errorf("%q over %q: %v, want %q", c.text, c.before, err, c.want)
+		}
+		if err == nil && (done.Before != was || done.Now != m.totals) {
+			t.Errorf("%q over %q: %+v", c.text, c.before, done)
+		}
+		if _, err = Import(ctx, m, strings.NewReader(c.text), time.Now(), true); err != nil {
+			t.Errorf("%q with force: %v", c.text, err)
+		}
 	}
 }
 
@@ -170,10 +211,10 @@ func TestImportSkips(t *testing.T) {
 	text := "v\t3\tdb_version\nv\t-5\tnum_spam\nv\t7x\tnum_nonspam\nv\t1\tother\n" +
 		"t\t0\t0\t5\t0123456789\nt\t-1\t2\t5000\t0123456789\nt\t1\t1\t5\t01234\nt\t1\t1\t5\tzzzzzzzzzz\nt\t3\t0\t70\t0123456789\n" +
 		"s\tx\tid\ns\th\t\ns\ts\tan id\nwhat\n"
-	done, err := Import(context.Background(), m, strings.NewReader(text), time.Unix(1000, 0))
+	done, err := Import(context.Background(), m, strings.NewReader(text), time.Unix(1000, 0), true)
 	mtatest.Check(t, err)
 	h := Hash{0x01, 0x23, 0x45, 0x67, 0x89}
-	if done != (Imported{1, 1, 7}) || m.tokens[h] != (Count{3, 0, 70}) || m.seen["an id"] != Spam || m.totals.Ham != 7 || m.totals.Spam != 0 {
+	if done.Tokens != 1 || done.Messages != 1 || done.Skipped != 7 || m.tokens[h] != (Count{3, 0, 70}) || m.seen["an id"] != Spam || m.totals.Ham != 7 || m.totals.Spam != 0 {
 		t.Errorf("%+v %v %v %+v", done, m.tokens, m.seen, m.totals)
 	}
 }

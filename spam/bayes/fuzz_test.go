@@ -62,7 +62,7 @@ func FuzzBackup(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		ctx, now := context.Background(), time.Unix(1e9, 0)
 		m := NewMemory()
-		if _, err := Import(ctx, m, bytes.NewReader(text), now); err != nil {
+		if _, err := Import(ctx, m, bytes.NewReader(text), now, true); err != nil {
 			if len(m.tokens)+len(m.seen) > 0 || m.totals != (Totals{}) {
 				t.Errorf("a backup that can not be read (%v) has changed the store", err)
 			}
@@ -70,7 +70,7 @@ func FuzzBackup(f *testing.F) {
 		}
 		first := export(t, m)
 		second := NewMemory()
-		done, err := Import(ctx, second, bytes.NewReader(first), now)
+		done, err := Import(ctx, second, bytes.NewReader(first), now, true)
 		if err != nil || done.Skipped > 0 || second.totals != m.totals {
 			t.Errorf("%v, %+v, %+v, want %+v: %q", err, done, second.totals, m.totals, first)
 		}

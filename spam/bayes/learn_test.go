@@ -40,7 +40,7 @@ func export(t testing.TB, s Store) []byte {
 func imported(t testing.TB, backup []byte) *Memory {
 	t.Helper()
 	m := NewMemory()
-	done, err := Import(context.Background(), m, bytes.NewReader(backup), time.Now())
+	done, err := Import(context.Background(), m, bytes.NewReader(backup), time.Now(), true)
 	mtatest.Check(t, err)
 	if done.Skipped > 0 {
 		t.Errorf("%d lines of the backup are not understood", done.Skipped)

@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -38,8 +39,15 @@ type parser struct {
 	compats map[string]bool // enable_compat
 	file    string
 	line    int
-	depth   int
+	open    []openFile // that are being read, each included by the one before
+	told    map[Problem]bool
 	ifs     []condition
+}
+
+// openFile is a file that is being read.
+type openFile struct {
+	path string
+	info fs.FileInfo
 }
 
 // condition is an open if.
@@ -52,9 +60,13 @@ type condition struct {
 
 // Load reads the named files and directories in order; of a directory all *.pre and
 // then all *.cf, by their names. Lines that can not be obeyed are Problems of the
-// ruleset; an error means that a file could not be read.
-func Load(paths []string, o Options) (*Ruleset, error) {
+// ruleset; an error means that a file could not be read, or is none of rules.
+func Load(paths []string, o Options) (*Ruleset, error) { return LoadOver("", "", paths, o) }
+
+// LoadOver is Load with a text before the files, as if it were one of that name.
+func LoadOver(name, text string, paths []string, o Options) (*Ruleset, error) {
 	p := newParser(o)
+	p.read(name, text)
 	p.dirs = paths
 	p.files = map[string]version{}
 	files, err := listAll(paths)
@@ -130,12 +142,6 @@ func Parse(name, text string, o Options) *Ruleset {
 }
 
 func newParser(o Options) *parser {
-	if o.Known == nil {
-		o.Known = func(string) bool { return true }
-	}
-	if o.Lang == "" || o.Lang == "C" || o.Lang == "POSIX" {
-		o.Lang = "en_US"
-	}
 	s := &Ruleset{
 		Plugins: map[string]bool{}, rules: map[string]*Rule{}, scores: map[string][4]float64{}, describe: map[string]string{}, prefixes: map[string]string{},
 		settings: defaults(), lists: map[string]AddressList{}, rcvd: map[string][]Pair{}, uriLists: map[string]URIList{}, hosts: map[string]map[string]bool{}, words: map[string][]string{},
@@ -144,7 +150,17 @@ func newParser(o Options) *parser {
 	}
 	checker := Field{"Checker-Version", "SpamAssassin _VERSION_ (_SUBVERSION_) on _HOSTNAME_"}
 	s.Ham, s.Spam = []Field{checker}, []Field{checker}
-	return &parser{Ruleset: s, o: o, compats: map[string]bool{}}
+	return parserInto(s, o)
+}
+
+func parserInto(s *Ruleset, o Options) *parser {
+	if o.Known == nil {
+		o.Known = func(string) bool { return true }
+	}
+	if o.Lang == "" || o.Lang == "C" || o.Lang == "POSIX" {
+		o.Lang = "en_US"
+	}
+	return &parser{Ruleset: s, o: o, compats: map[string]bool{}, told: map[Problem]bool{}}
 }
 
 // list gives the files with an extension of a directory, or the file itself.
@@ -199,8 +215,29 @@ func (p *parser) readFile(path string) error {
 	if err != nil {
 		return err
 	}
+	if what := noText(text); what != "" {
+		return fmt.Errorf("%s: %w: %s", path, ErrNoText, what)
+	}
+	p.open = append(p.open, openFile{path, info})
 	p.read(path, string(text))
+	p.open = p.open[:len(p.open)-1]
 	return nil
+}
+
+// ErrNoText is for files that can not be rules.
+var ErrNoText = errors.New("this is no file of rules")
+
+// noText says what speaks against a text being one, "" if nothing does.
+func noText(text []byte) string {
+	switch {
+	case bytes.HasPrefix(text, []byte("\x1f\x8b")):
+		return "it is packed by gzip: unpack it"
+	case bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")):
+		return "it is written in UTF-16: save it as UTF-8"
+	case bytes.IndexByte(text, 0) >= 0:
+		return "it has octets of 0, which no text has"
+	}
+	return ""
 }
 
 func (p *parser) read(name, text string) {
@@ -218,8 +255,10 @@ func (p *parser) read(name, text string) {
 }
 
 func (p *parser) problem(rule, format string, args ...any) {
-	if len(p.Problems) < maxProblems {
-		p.Problems = append(p.Problems, Problem{p.file, p.line, rule, fmt.Sprintf(format, args...)})
+	x := Problem{p.file, p.line, rule, fmt.Sprintf(format, args...)}
+	if len(p.Problems) < maxProblems && !p.told[x] { // a file may be included twice
+		p.told[x] = true
+		p.Problems = append(p.Problems, x)
 	}
 }
 
@@ -249,7 +288,7 @@ func cut(s string) (word, rest string) {
 }
 
 func (p *parser) readLine(line string) {
-	if v, ok := strings.CutPrefix(line, "# UPDATE version "); ok && strings.Trim(v, "0123456789") == "" {
+	if v, ok := strings.CutPrefix(line, "# UPDATE version "); ok && !p.user && strings.Trim(v, "0123456789") == "" {
 		p.updates[p.file] = v
 	}
 	line = strings.Trim(uncomment(line), space)
@@ -325,10 +364,12 @@ func (p *parser) include(value string) error {
 	if p.user {
 		return errors.New("include is not for users' preferences")
 	}
-	if p.depth++; p.depth > maxIncludes {
+	if err := p.circle(path); err != nil {
+		return err
+	}
+	if len(p.open) > maxIncludes {
 		return fmt.Errorf("files include one another more than %d deep", maxIncludes)
 	}
-	defer func() { p.depth-- }()
 	err := p.readFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s is not there", path)
@@ -336,10 +377,34 @@ func (p *parser) include(value string) error {
 	return err
 }
 
+// circle finds a file that includes itself.
+func (p *parser) circle(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil // told of when it is read
+	}
+	for i, f := range p.open {
+		if !os.SameFile(f.info, info) {
+			continue
+		}
+		if i == len(p.open)-1 {
+			return fmt.Errorf("%s includes itself: take the line out", f.path)
+		}
+		var way []string
+		for _, by := range p.open[i+1:] {
+			way = append(way, by.path)
+		}
+		return fmt.Errorf("%s includes itself, by way of %s: take one of these lines out", f.path, strings.Join(way, ", "))
+	}
+	return nil
+}
+
 // finish does what needs all lines: tags in patterns, metas, priorities.
 func (p *parser) finish() {
-	p.nestNets()
-	p.replaceTags()
-	p.metas()
+	if !p.user || p.whole {
+		p.nestNets()
+		p.replaceTags()
+		p.metas()
+	}
 	slices.SortStableFunc(p.Problems, func(a, b Problem) int { return strings.Compare(a.File, b.File) })
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -244,5 +245,23 @@ func TestHostilePDF(t *testing.T) {
 	}
 	if took := time.Since(start); took > 20*time.Second {
 		t.Errorf("it took %v", took)
+	}
+}
+
+// TestCuts: files that are looked at in part, or not at all.
+func TestCuts(t *testing.T) {
+	links := "%PDF-1.4\n"
+	for i := range maxLinks + 1 {
+		links += fmt.Sprintf("/S /URI /URI (http://a.example/%d)\n", i)
+	}
+	s := message(t, "", attached("a.pdf", "application/pdf", []byte(links)))
+	pdfOf(s)
+	if got := strings.Join(s.Cuts(), "; "); got != "links: 20 of a file of PDF" {
+		t.Error(got)
+	}
+	s = message(t, "olemacro_max_file 100\n", attached("a.docm", "application/octet-stream", document(t, "word/document.xml", strings.Repeat("x", 1000))))
+	macrosOf(s)
+	if got := strings.Join(s.Cuts(), "; "); got != "document: 100 octets looked at for macros" {
+		t.Error(got)
 	}
 }

@@ -73,6 +73,7 @@ func macrosOf(s *scan.Scan) *macros {
 	count := 0
 	for _, p := range s.Mail.Leaves() {
 		if count >= int(s.Rules.Number("olemacro_num_mime")) {
+			s.Cut("documents: %d looked at for macros", count)
 			break
 		}
 		name := fileName(s, p)
@@ -80,7 +81,10 @@ func macrosOf(s *scan.Scan) *macros {
 			continue
 		}
 		data := p.Decoded()
-		data = data[:min(len(data), int(s.Rules.Number("olemacro_max_file")))]
+		if most := int(s.Rules.Number("olemacro_max_file")); len(data) > most {
+			s.Cut("document: %d octets looked at for macros", most)
+			data = data[:most]
+		}
 		if len(data) > 0 && o.file(name, data, 0) {
 			count++
 		}
@@ -295,6 +299,9 @@ func (o *macros) contents(f *zip.File) []byte {
 		return nil
 	}
 	data, err := io.ReadAll(io.LimitReader(r, most))
+	if f.UncompressedSize64 > uint64(most) {
+		o.s.Cut("document: %d octets looked at for macros", int(most))
+	}
 	o.left -= int64(len(data))
 	if err != nil {
 		return nil

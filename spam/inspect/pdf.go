@@ -82,6 +82,7 @@ type pdfs struct {
 	details           map[string]map[string]bool // author, creator, producer, title, created, modified
 	encrypted         bool
 	links             []string
+	dropped           bool // there may be more of them in a file
 	tags              map[string]string
 }
 
@@ -100,6 +101,9 @@ func pdfOf(s *scan.Scan) *pdfs {
 	p.tag("PDFIMGCOUNT", strconv.Itoa(p.images))
 	for name, value := range p.tags {
 		s.SetTag(name, value)
+	}
+	if p.dropped {
+		s.Cut("links: %d of a file of PDF", maxLinks)
 	}
 	for _, l := range p.links {
 		s.Links().AddLink(l, nil, nil)
@@ -252,7 +256,11 @@ func pdfOne(line []byte, name string) bool {
 
 // link looks for a link.
 func (f *reading) link(line []byte) {
-	if len(f.links) >= maxLinks || !bytes.Contains(line, []byte("URI")) && !bytes.Contains(line, []byte("http")) {
+	if !bytes.Contains(line, []byte("URI")) && !bytes.Contains(line, []byte("http")) {
+		return
+	}
+	if len(f.links) >= maxLinks {
+		f.dropped = true
 		return
 	}
 	first, text := len(line), ""

@@ -2,6 +2,7 @@ package mail
 
 import (
 	"bytes"
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -42,14 +43,17 @@ type HTML struct {
 	// URIs are the links, by their absolute form.
 	URIs      map[string]*Link
 	Truncated bool // a link was too long
+	Dropped   bool // there were more links than are kept
 
 	text  []run
+	whole []byte // all text, once it is known
 	style []style
 	base  string
 	href  string // of the last <a>
 	title int
 	font  int // size of basefont
 	hairs map[[2]int]bool
+	cuts  Cuts
 }
 
 // Link is where a link stands and what is written there.
@@ -93,6 +97,7 @@ func RenderHTML(text []byte, octets int) *HTML {
 	z := &tokenizer{h: h}
 	z.run(text, h.open)
 	all := h.Text(All)
+	h.whole = all
 	h.TextLength = utf8.RuneCount(all)
 	h.NonSpace = h.TextLength - countSpaces(all)
 	if octets > 0 {
@@ -120,9 +125,20 @@ func countSpaces(text []byte) (n int) {
 	return n
 }
 
-// Text is the text of the document.
+// Text is the text of the document. It must not be changed.
 func (h *HTML) Text(w Which) []byte {
-	var out []byte
+	size, all := 0, true
+	for _, r := range h.text {
+		if w == All || r.invisible == (w == Invisible) {
+			size += len(r.text)
+		} else {
+			all = false
+		}
+	}
+	if all && h.whole != nil {
+		return h.whole
+	}
+	out := make([]byte, 0, size)
 	for _, r := range h.text {
 		if w == All || r.invisible == (w == Invisible) {
 			out = append(out, r.text...)
@@ -170,6 +186,8 @@ func (h *HTML) tag(name string, attrs map[string]string, start bool) {
 	}
 	if was || len(h.Inside) < maxKinds {
 		h.Inside[name] = seen
+	} else {
+		h.cuts.Add(fmt.Sprintf("tags: %d kinds of a document", maxKinds))
 	}
 	if space || !known[name] && !tricks[name] {
 		return

@@ -2,6 +2,7 @@ package mail
 
 import (
 	"bytes"
+	"fmt"
 	"regexp"
 	"strings"
 )
@@ -10,7 +11,6 @@ import (
 const (
 	maxKey     = 256   // octets of a field's name
 	maxValue   = 8192  // octets of a field's value
-	maxHeader  = 65536 // octets of all fields together
 	maxLine    = 2048  // octets of a line of a rendering
 	maxParts   = 1000  // of a multipart
 	maxAll     = 10000 // parts of a message
@@ -42,6 +42,7 @@ type Message struct {
 	html     *HTML
 	htmls    []*HTML
 	parts    int
+	cuts     Cuts
 	scan     Limits
 }
 
@@ -204,9 +205,11 @@ func (h *headReader) field(text []byte) {
 	key = bytes.TrimRight(key, " \t")
 	if len(key) > maxKey {
 		key, h.m.TruncatedHeader = key[:maxKey], true
+		h.m.cuts.Add(fmt.Sprintf("field name: %d octets", maxKey))
 	}
 	if len(value) > maxValue {
 		value, h.m.TruncatedHeader = value[:maxValue], true
+		h.m.cuts.Add(fmt.Sprintf("field: %d octets", maxValue))
 	}
 	h.m.add(string(key), string(value))
 }
@@ -235,23 +238,37 @@ func trimBlank(lines [][]byte, crlf bool) [][]byte {
 // body reads one part's body, and says what is to be read next.
 func (m *Message) body(t task) []task {
 	p := t.part
-	if strings.HasPrefix(p.Type, "multipart/") && t.bounded && t.depth > 0 {
+	parted := strings.HasPrefix(p.Type, "multipart/") && t.bounded
+	if parted && t.depth > 0 {
 		return m.multipart(t)
 	}
 	m.leaf(t)
-	if !strings.HasPrefix(p.Type, "message/") || p.Type == "message/partial" || t.depth <= 0 {
+	if parted {
+		m.deep()
+		return nil
+	}
+	if p.Type != "message/rfc822" && p.Type != "message/global" {
+		return nil
+	}
+	if t.depth <= 0 {
+		m.deep()
 		return nil
 	}
 	text := p.Decoded()
-	if p.Type != "message/rfc822" && p.Type != "message/global" || len(text) == 0 {
+	if len(text) == 0 {
 		return nil
 	}
 	inner := &Message{Boundaries: m.Boundaries}
 	tasks := inner.begin(text, t.depth-1)
+	for _, what := range inner.cuts {
+		m.cuts.Add(what)
+	}
 	p.Parts = []*Part{&inner.Part}
 	p.raw, p.decoded = nil, nil
 	return tasks
 }
+
+func (m *Message) deep() { m.cuts.Add(fmt.Sprintf("nesting: %d levels", maxNesting)) }
 
 // leaf keeps the body of a part that has no parts.
 func (m *Message) leaf(t task) {

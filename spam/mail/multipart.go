@@ -2,6 +2,7 @@ package mail
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 )
 
@@ -77,12 +78,13 @@ func (r *multipartReader) line(line []byte, rest [][]byte) bool {
 	case len(r.lines) > 0:
 		r.chomp()
 	}
-	if !r.finish() {
-		return false
-	}
+	r.finish()
 	if kind == 2 {
 		r.m.Boundaries[r.t.boundary]--
 		r.epilogue(rest)
+		return false
+	}
+	if r.tooMany() {
 		return false
 	}
 	if len(rest) > 0 && !partLine.Match(rest[0]) {
@@ -112,8 +114,8 @@ func (r *multipartReader) chomp() {
 	r.lines[n] = last
 }
 
-// finish ends a part; false if there are too many.
-func (r *multipartReader) finish() bool {
+// finish ends a part.
+func (r *multipartReader) finish() {
 	ct := ParseContentType(r.part.Header("content-type"))
 	r.part.Type = ct.Type
 	if ct.Missing && r.t.part.Type == "multipart/digest" {
@@ -126,11 +128,20 @@ func (r *multipartReader) finish() bool {
 	r.children = append(r.children, task{r.part, boundary, true, r.lines, r.t.depth - 1})
 	r.t.part.Parts = append(r.t.part.Parts, r.part)
 	r.m.parts++
-	if len(r.t.part.Parts) >= maxParts || r.m.parts >= maxAll {
-		r.m.PartLimit = true
+	r.part, r.field, r.lines, r.inBody = &Part{}, nil, nil, false
+}
+
+// tooMany reports whether no more parts are read.
+func (r *multipartReader) tooMany() bool {
+	switch {
+	case len(r.t.part.Parts) >= maxParts:
+		r.m.cuts.Add(fmt.Sprintf("parts: %d of a multipart", maxParts))
+	case r.m.parts >= maxAll:
+		r.m.cuts.Add(fmt.Sprintf("parts: %d of the message", maxAll))
+	default:
 		return false
 	}
-	r.part, r.field, r.lines, r.inBody = &Part{}, nil, nil, false
+	r.m.PartLimit = true
 	return true
 }
 

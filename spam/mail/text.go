@@ -2,6 +2,7 @@ package mail
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -99,7 +100,12 @@ func (m *Message) buildText(w Which) [][]byte {
 			m.htmls = append(m.htmls, r.html)
 			m.html = r.html
 		}
-		text = append(text, cutText([][]byte{r.text, r.visible, r.invisible}[w], m.scan.Body, "\n", " ")...)
+		whole := [][]byte{r.text, r.visible, r.invisible}[w]
+		kept := cutText(whole, m.scan.Body, "\n", " ")
+		if len(kept) < len(whole) {
+			m.cuts.Add(fmt.Sprintf("text: %d characters of a part", m.scan.Body))
+		}
+		text = append(text, kept...)
 	}
 	subject := ""
 	if w != Invisible {
@@ -241,7 +247,12 @@ func (m *Message) RawText() [][]byte {
 		if !strings.HasPrefix(typ, "text/") && !strings.HasPrefix(typ, "message/") || p.Type == "text/calendar" {
 			continue
 		}
-		m.rawText = append(m.rawText, pieces(cutOctets(p.Decoded(), m.scan.RawBody))...)
+		whole := p.Decoded()
+		kept := cutOctets(whole, m.scan.RawBody)
+		if len(kept) < len(whole) {
+			m.cuts.Add(fmt.Sprintf("raw text: %d octets of a part", m.scan.RawBody))
+		}
+		m.rawText = append(m.rawText, pieces(kept)...)
 	}
 	return m.rawText
 }

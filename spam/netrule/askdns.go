@@ -55,7 +55,12 @@ func (a *inquirer) names(template string) []string {
 		var next []string
 		for _, value := range a.tagValues(tag) {
 			for _, name := range out {
-				if name = strings.ReplaceAll(name, "_"+tag+"_", value); len(next) < maxNames && !slices.Contains(next, name) {
+				if name = strings.ReplaceAll(name, "_"+tag+"_", value); slices.Contains(next, name) {
+					continue
+				}
+				if len(next) >= maxNames {
+					a.s.Cut("names: %d of a rule looked up", maxNames)
+				} else {
 					next = append(next, name)
 				}
 			}

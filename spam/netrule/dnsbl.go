@@ -322,7 +322,10 @@ func findAddresses(s *scan.Scan, end string, nice bool) []string {
 		list = public(append(list, from...))
 		slices.Reverse(list)
 	}
-	list = list[:min(maxRelays, len(list))]
+	if len(list) > maxRelays {
+		s.Cut("relays: %d looked up", maxRelays)
+		list = list[:maxRelays]
+	}
 	for !nice && len(list) > 0 && trusted(s, list[0]) {
 		list = list[1:]
 	}

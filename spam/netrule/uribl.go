@@ -64,7 +64,11 @@ func linkHosts(s *scan.Scan) []askedHost {
 	seen := map[string]bool{}
 	for _, m := range ranks {
 		for _, host := range slices.Sorted(maps.Keys(m)) {
-			if len(out) < most && !seen[host] {
+			switch {
+			case seen[host]:
+			case len(out) >= most:
+				s.Cut("hosts of links: %d looked up", most)
+			default:
 				seen[host] = true
 				out = append(out, askedHost{host, m[host]})
 			}

@@ -61,6 +61,9 @@ func (w *walk) line(text string) {
 		w.scanner = ""
 	}
 	l, o := readLine(text)
+	if l.steps < 0 {
+		w.path.Costly++
+	}
 	if o != found {
 		w.noRelay(l, o)
 		return

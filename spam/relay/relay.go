@@ -50,9 +50,18 @@ type Path struct {
 	// Internal are those of this site, External the others.
 	Trusted, Untrusted, Internal, External []*Relay
 	Unparseable                            int // Received fields that no form fits
+	Costly                                 int // Received fields that were given up: they cost too much
 	// LastTrusted and LastInternal are the indexes of the last Received fields that
 	// were written by servers of these kinds, -1 if none was.
 	LastTrusted, LastInternal int
+}
+
+// Cuts tells what was not read to its end.
+func (p *Path) Cuts() []string {
+	if p.Costly == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("Received: %d steps of a field", maxSteps)}
 }
 
 // Join is a list of relays as rules see it.

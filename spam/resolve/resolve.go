@@ -14,6 +14,13 @@ import (
 // types are the records that a rule can ask for.
 var types = map[string]dns.Type{"A": dns.A, "AAAA": dns.AAAA, "NS": dns.NS, "CNAME": dns.CNAME, "PTR": dns.PTR, "MX": dns.MX, "TXT": dns.TXT, "TLSA": dns.TLSA}
 
+// Bounds of an answer: one message may ask some hundreds of questions of a domain that
+// wants to cost much.
+const (
+	maxRecords = 256
+	maxOctets  = 16 << 10
+)
+
 type resolver struct{ dns dns.Resolver }
 
 // With makes a resolver for rules of one of the server; nil of nil.
@@ -53,7 +60,11 @@ func (r resolver) Lookup(ctx context.Context, q ask.Question) (ask.Answer, error
 		return ask.Answer{}, err
 	}
 	var out ask.Answer
+	size := 0
 	for _, rec := range a.Records {
+		if size += len(rec.Text); len(out.Records) == maxRecords || size > maxOctets {
+			return ask.Answer{}, fmt.Errorf("the answer has more than %d records or %d octets", maxRecords, maxOctets)
+		}
 		out.Records = append(out.Records, ask.Record{Type: rec.Type.String(), Text: text(rec), Strings: rec.Strings})
 	}
 	return out, nil

@@ -197,7 +197,7 @@ func (c *Scan) all(raw bool) []string {
 	for _, f := range c.Mail.Fields {
 		line := f.Name + ": " + f.Value + "\n"
 		if size += len(line); size > maxHeader {
-			c.Mail.TruncatedHeader = true
+			c.Mail.CutHeader(maxHeader)
 			break
 		}
 		out = append(out, line)

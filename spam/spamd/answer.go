@@ -40,6 +40,11 @@ func (r *request) answer(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	release, err := r.slot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	c := &r.server.config
 	start := time.Now()
 	result := c.Checker.Check(ctx, text, spam.Facts{})
@@ -47,7 +52,11 @@ func (r *request) answer(ctx context.Context) ([]byte, error) {
 		return nil, os.ErrDeadlineExceeded
 	}
 	report := result.Report(c.Host)
-	c.Logger.Info("spamd: message judged", "method", r.method, "user", r.user, "size", len(text), "spam", result.Spam(), "score", result.Score, "required", result.Required, "took", time.Since(start))
+	log := c.Logger
+	if cut := result.CutNote(); cut != "" {
+		log = log.With("cut", cut)
+	}
+	log.Info("spamd: message judged", "method", r.method, "user", r.user, "size", len(text), "spam", result.Spam(), "score", result.Score, "required", result.Required, "took", time.Since(start))
 	return r.tellOf(report), nil
 }
 
@@ -106,7 +115,7 @@ func (r *request) tell(ctx context.Context) ([]byte, error) {
 	l := r.server.config.Learner
 	switch {
 	case l == nil:
-		return nil, unavailable("TELL commands are not enabled, set the --allow-tell switch.")
+		return nil, unavailable("TELL commands are not enabled: set allow_tell = true in this listener of mtad's configuration, or --state for mtad spam spamd.")
 	case r.setLocal && r.dropLocal:
 		return nil, protocolError("Unable to set local and remove local in the same operation.")
 	case r.setRemote && r.dropOther:
@@ -116,6 +125,11 @@ func (r *request) tell(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	release, err := r.slot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	out := "SPAMD/1.1 0 EX_OK\r\n"
 	did, header := false, ""
 	switch {

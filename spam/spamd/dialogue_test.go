@@ -60,7 +60,6 @@ func dialogues() []dialogue {
 		{"packed, no length", "CHECK SPAMC/1.5\r\nCompress: zlib\r\n\r\n" + pack(junk)},
 		{"packed, cut", withLength("CHECK SPAMC/1.5", pack(junk)[:30], "Compress: zlib\r\n")},
 		{"packed otherwise", withLength("CHECK SPAMC/1.5", junk, "Compress: bzip2\r\n")},
-		{"tell", withLength("TELL SPAMC/1.5", junk, "Message-class: spam\r\nSet: local\r\n")},
 	}
 	for _, method := range []string{"CHECK", "SYMBOLS", "REPORT", "REPORT_IFSPAM", "HEADERS", "PROCESS"} {
 		for _, version := range []string{"1.0", "1.1", "1.2", "1.3", "1.5"} {

@@ -3,6 +3,7 @@ package spamd
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -56,28 +57,103 @@ func TestSlow(t *testing.T) {
 	}
 }
 
-// TestConnections turns away those above the limit, and serves again when one leaves.
-func TestConnections(t *testing.T) {
-	s := newServer(t, Config{MaxConnections: 2})
+// unread is how many requests are not all there.
+func (s *Server) unread() int {
+	s.places.mu.Lock()
+	defer s.places.mu.Unlock()
+	return len(s.places.list)
+}
+
+const tooMany = "SPAMD/1.0 69 Service Unavailable: Too many connections\r\n"
+
+// TestSilent: clients that are silent, or stop in the middle, hold nobody up: the one that
+// has been so for longest gives way, and is told.
+func TestSilent(t *testing.T) {
+	s := newServer(t, Config{MaxRequests: 2})
 	addr := start(t, s)
-	var held []net.Conn
-	for range 2 {
+	in := func(n int) {
+		t.Helper()
+		mtatest.Eventually(t, fmt.Sprintf("%d are in", n), 10*time.Second, func() bool { return s.unread() == n && s.Connections() == n })
+	}
+	var silent []net.Conn
+	for i := range 4 {
 		c, err := net.Dial("tcp", addr)
 		mtatest.Check(t, err)
-		held = append(held, c)
+		defer c.Close()
+		mtatest.Check(t, c.SetDeadline(time.Now().Add(time.Minute)))
+		_, err = io.WriteString(c, []string{"", "CHECK SPAMC/1.5\r\n", "CHECK SPAMC/1.5\r\nContent-length: 9\r\n\r\nSub", ""}[i])
+		mtatest.Check(t, err)
+		silent = append(silent, c)
+		in(i + 1)
 	}
-	mtatest.Eventually(t, "both are in", 10*time.Second, func() bool { return s.Connections() == 2 })
+	for i := range silent {
+		if got := ask(t, addr, withLength("CHECK SPAMC/1.5", junk)); !strings.Contains(got, "Spam: True ; 8.8 / 5.0") {
+			t.Errorf("%q", got)
+		}
+		if got, err := io.ReadAll(silent[i]); string(got) != tooMany {
+			t.Errorf("silent client %d: %q, %v", i, got, err)
+		}
+		in(3)
+		// Another one takes the place.
+		c, err := net.Dial("tcp", addr)
+		mtatest.Check(t, err)
+		defer c.Close()
+		in(4)
+	}
+}
+
+// TestRequests works on so many requests at once, has as many wait, and turns away others.
+func TestRequests(t *testing.T) {
+	e, _ := newEngine(t)
+	begun, release := make(chan struct{}, 8), make(chan struct{})
+	s := newServer(t, Config{MaxRequests: 2, Checker: checker{e, func(context.Context, []byte) { begun <- struct{}{}; <-release }}})
+	addr := start(t, s)
+	answers := make(chan string, 4)
+	for range 4 {
+		c, err := net.Dial("tcp", addr)
+		mtatest.Check(t, err)
+		defer c.Close()
+		mtatest.Check(t, c.SetDeadline(time.Now().Add(time.Minute)))
+		_, err = io.WriteString(c, withLength("CHECK SPAMC/1.5", junk))
+		mtatest.Check(t, err)
+		go func() {
+			got, _ := io.ReadAll(c) // the answer shows
+			answers <- string(got)
+		}()
+	}
+	<-begun
+	<-begun
+	mtatest.Eventually(t, "all requests are there", 10*time.Second, func() bool { return s.unread() == 0 && s.Connections() == 4 })
 	c, err := net.Dial("tcp", addr)
 	mtatest.Check(t, err)
-	if got, _ := io.ReadAll(c); string(got) != "SPAMD/1.0 69 Service Unavailable: Too many connections\r\n" {
-		t.Errorf("%q", got)
+	defer c.Close()
+	if got, _ := io.ReadAll(c); string(got) != tooMany {
+		t.Errorf("a fifth: %q", got)
 	}
-	c.Close()
-	for _, c := range held {
-		c.Close()
+	if len(begun) > 0 {
+		t.Error("more than two are worked on")
 	}
-	mtatest.Eventually(t, "both are gone", 10*time.Second, func() bool { return s.Connections() == 0 })
-	if got := ask(t, addr, "PING SPAMC/1.5\r\n\r\n"); got != "SPAMD/1.5 0 PONG\r\n" {
+	close(release)
+	for range 4 {
+		if got := <-answers; !strings.Contains(got, "Spam: True ; 8.8 / 5.0") {
+			t.Errorf("%q", got)
+		}
+	}
+}
+
+// TestEcho: what a client sends makes no lines of an answer.
+func TestEcho(t *testing.T) {
+	addr := start(t, newServer(t, Config{}))
+	for request, want := range map[string]string{
+		"CHECK SPAMC/1.5\r\nCompress: x\n\r\n":                "SPAMD/1.0 76 Bad header line: (compression type not supported: x)\r\n",
+		"CHECK SPAMC/1.5\r\nCompress: x\rSpam: False\r\n\r\n": "SPAMD/1.0 76 Bad header line: (compression type not supported: x?Spam: False)\r\n",
+		"X\rSPAMD/1.1 0 EX_OK\x7f\xe9\r\n\r\n":                "SPAMD/1.0 76 Bad header line: X?SPAMD/1.1 0 EX_OK?\xe9\r\n",
+	} {
+		if got := ask(t, addr, request); got != want {
+			t.Errorf("%q: %q, want %q", request, got, want)
+		}
+	}
+	if got := ask(t, addr, withLength("TELL SPAMC/1.5", junk, "Message-class: spam\r\nSet: local\r\n")); !strings.HasPrefix(got, "SPAMD/1.0 69 Service Unavailable: TELL commands are not enabled: set allow_tell = true") {
 		t.Errorf("%q", got)
 	}
 }

@@ -39,7 +39,19 @@ type fault struct {
 func (f *fault) Error() string { return f.text }
 
 func protocolError(format string, a ...any) error {
-	return &fault{exProtocol, "Bad header line: " + fmt.Sprintf(format, a...)}
+	return &fault{exProtocol, "Bad header line: " + oneLine(fmt.Sprintf(format, a...))}
+}
+
+// oneLine makes of what a client has sent a part of a line: an answer must have no lines
+// of its making.
+func oneLine(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if c < ' ' || c == 0x7f {
+			b[i] = '?'
+		}
+	}
+	return string(b)
 }
 
 func unavailable(format string, a ...any) error {
@@ -47,14 +59,18 @@ func unavailable(format string, a ...any) error {
 }
 
 // complaint is the answer to a request that failed.
-func (s *Server) complaint(err error, method string) string {
+func (s *Server) complaint(err error, r *request) string {
+	method, limit := r.method, s.config.Timeout
+	if !r.read {
+		limit = s.config.RequestTimeout
+	}
 	var f *fault
 	switch {
 	case errors.As(err, &f):
 	case errors.Is(err, os.ErrDeadlineExceeded) && method == "":
 		f = &fault{exTimeout, fmt.Sprintf("Timeout: (%g second socket timeout reading input from client)", s.config.StallTimeout.Seconds())}
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		f = &fault{exTimeout, fmt.Sprintf("Timeout: (%g second timeout while trying to %s)", s.config.Timeout.Seconds(), method)}
+		f = &fault{exTimeout, fmt.Sprintf("Timeout: (%g second timeout while trying to %s)", limit.Seconds(), method)}
 	default:
 		f = &fault{exSoftware, "Internal error"}
 	}
@@ -69,6 +85,7 @@ type request struct {
 
 	method  string
 	version float64
+	read    bool // it is all there
 
 	length               *string // as it was written
 	user, class          string
@@ -167,7 +184,7 @@ func (r *request) header(name, value string) error {
 		r.dropLocal, r.dropOther = has("local"), has("remote")
 	case "Compress":
 		if !has("zlib") {
-			return protocolError("(compression type not supported: %s)", value)
+			return protocolError("(compression type not supported: %s)", strings.TrimRight(value, "\r\n"))
 		}
 		r.packed = true
 	}

@@ -40,9 +40,13 @@ type Config struct {
 	Allow  []netip.Prefix // clients over TCP; nil: loopback
 	Logger *slog.Logger   // nil: silence
 
-	MaxSize        int           // octets of a message, unpacked; 2 MB
-	MaxConnections int           // at once; 50
+	MaxSize int // octets of a message, unpacked; 2 MB
+	// MaxRequests is how many are worked on at once; 50. Twice as many clients may be
+	// connected, as many from one address: of more, the one whose request has not come
+	// for longest has to leave.
+	MaxRequests    int
 	StallTimeout   time.Duration // for each read and write; 30 seconds
+	RequestTimeout time.Duration // until a request is all there; 1 minute
 	Timeout        time.Duration // of a whole connection; 5 minutes
 }
 
@@ -56,6 +60,8 @@ func Loopback() []netip.Prefix {
 type Server struct {
 	*endpoint.Server
 	config Config
+	places places
+	slots  chan struct{} // of requests that are worked on
 }
 
 // ErrClosed is returned by Serve after Shutdown.
@@ -74,21 +80,24 @@ func New(c Config) (*Server, error) {
 	}
 	endpoint.Default(&c.Host.Version, spam.Version)
 	endpoint.Default(&c.MaxSize, 2<<20)
-	endpoint.Default(&c.MaxConnections, 50)
+	endpoint.Default(&c.MaxRequests, 50)
 	endpoint.Default(&c.StallTimeout, 30*time.Second)
 	endpoint.Default(&c.Timeout, 5*time.Minute)
-	s := &Server{config: c}
+	endpoint.Default(&c.RequestTimeout, min(c.Timeout, time.Minute))
+	s := &Server{config: c, slots: make(chan struct{}, c.MaxRequests)}
 	s.Server = endpoint.New(endpoint.Config{
 		Name: "spamd", Logger: c.Logger,
-		Session: func(ctx context.Context, conn *endpoint.Conn, _ bool) { s.session(ctx, conn) },
-		TLS:     c.TLS != nil,
-		Refuse: func(reason string) string {
-			return fmt.Sprintf("SPAMD/1.0 %d Service Unavailable: %s\r\n", exUnavailable, reason)
-		},
-		MaxConnections: c.MaxConnections, MaxPerAddress: c.MaxConnections,
-		LoginTimeout: c.Timeout, IdleTimeout: c.StallTimeout, StallTimeout: c.StallTimeout,
+		Session:        func(ctx context.Context, conn *endpoint.Conn, _ bool) { s.session(ctx, conn) },
+		TLS:            c.TLS != nil,
+		Refuse:         refusal,
+		MaxConnections: 2 * c.MaxRequests, MaxPerAddress: c.MaxRequests, MakeRoom: s.makeRoom,
+		LoginTimeout: c.RequestTimeout, IdleTimeout: c.StallTimeout, StallTimeout: c.StallTimeout,
 	})
 	return s, nil
+}
+
+func refusal(reason string) string {
+	return fmt.Sprintf("SPAMD/1.0 %d Service Unavailable: %s\r\n", exUnavailable, reason)
 }
 
 // Serve accepts connections from l until ctx ends, Shutdown is called or l fails; it
@@ -112,6 +121,8 @@ func (s *Server) session(ctx context.Context, conn *endpoint.Conn) {
 		s.config.Logger.Warn("spamd: client not allowed", "remote", conn.Remote)
 		return
 	}
+	s.places.add(conn)
+	defer s.places.remove(conn)
 	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
 	defer cancel()
 	var over net.Conn = conn
@@ -126,8 +137,11 @@ func (s *Server) session(ctx context.Context, conn *endpoint.Conn) {
 	}
 	r := newRequest(s, conn, over)
 	out, err := r.answer(ctx)
+	if errors.Is(err, net.ErrClosed) {
+		return // for another, or by a client that has gone
+	}
 	if err != nil {
-		out = []byte(s.complaint(err, r.method))
+		out = []byte(s.complaint(err, r))
 		s.config.Logger.Info("spamd: request refused", "remote", conn.Remote, "err", err)
 	}
 	if _, werr := over.Write(out); werr == nil && err != nil {

@@ -1,6 +1,7 @@
 package uri
 
 import (
+	"fmt"
 	"slices"
 	"sort"
 
@@ -36,6 +37,7 @@ func (d *Detail) Domains() []string {
 type List struct {
 	Details   map[string]*Detail
 	Truncated bool // a link was too long
+	Dropped   bool // there were more links than are kept, or a link had more forms
 	domains   *conf.Domains
 	redirects []Redirect
 	seen      map[string]bool
@@ -84,7 +86,7 @@ func (l *List) AddLink(uri string, types map[string]bool, text []string) {
 func (l *List) AddSigner(domain string) {
 	uri := "domainkeys:" + domain
 	registered, host := Domain(uri, l.domains)
-	if registered == "" || len(l.Details) >= maxList {
+	if registered == "" || l.full(uri) {
 		return
 	}
 	d := l.detail(uri)
@@ -101,12 +103,33 @@ func (l *List) detail(uri string) *Detail {
 	return d
 }
 
+// full reports whether there is no room for a link.
+func (l *List) full(uri string) bool {
+	if len(l.Details) < maxList || l.Details[uri] != nil {
+		return false
+	}
+	l.Dropped = true
+	return true
+}
+
+// Cuts tells what is missing in the list.
+func (l *List) Cuts() (out []string) {
+	if l.Truncated {
+		out = append(out, fmt.Sprintf("link: %d characters", maxLength))
+	}
+	if l.Dropped {
+		out = append(out, fmt.Sprintf("links: %d, and %d forms of each", maxList, maxForms))
+	}
+	return out
+}
+
 // add adds a link; with valid only if it has a domain.
 func (l *List) add(uri string, types map[string]bool, valid bool) *Detail {
-	if len(l.Details) >= maxList {
+	if l.full(uri) {
 		return nil
 	}
 	cleaned := Canonical(uri, l.domains, l.redirects)
+	l.Dropped = l.Dropped || len(cleaned) >= maxForms
 	hosts := map[string]string{}
 	for i, c := range cleaned {
 		if len(c) > maxLength {

@@ -18,6 +18,7 @@ import (
 
 	"mtad/admin"
 	"mtad/spam"
+	"mtad/spam/bayes"
 	"mtad/spamdb"
 	"mtad/store"
 )
@@ -330,27 +331,31 @@ func printStats(w io.Writer, st spamdb.Stats) error {
 
 func newImport(env *Env) *cobra.Command {
 	var user string
+	var force bool
 	cmd := &cobra.Command{
 		Use: "import FILE", Short: "Replace what Bayes has learned by a backup of sa-learn", Args: cobra.ExactArgs(1),
-		Long:    "Replace what Bayes has learned by what `sa-learn --backup` or `mtad spam export` wrote.\nA backup that can not be understood changes nothing.",
-		Example: "  sa-learn --backup > backup.txt\n  mtad spam import backup.txt",
+		Long: "Replace what Bayes has learned by what `sa-learn --backup` or `mtad spam export` wrote; - is standard input.\n" +
+			"A backup that can not be understood changes nothing, and without --force none that looks as if it was cut off,\n" +
+			"or has less than half of what would be replaced.",
+		Example: "  sa-learn --backup > backup.txt\n  mtad spam import backup.txt\n  ssh old.example.org sa-learn --backup | mtad spam import -",
 	}
 	userFlag(cmd, &user)
+	cmd.Flags().BoolVar(&force, "force", false, "replace what was learned even if the backup has much less, or seems to be cut off")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		f, size, err := openBackup(args[0])
+		f, size, err := openBackup(args[0], cmd.InOrStdin())
 		if err != nil {
 			return env.Fail(exitNoInput, "%w", err)
 		}
 		defer f.Close()
 		return env.with(cmd.Context(), func(t teacher, _ *admin.Client) error {
-			done, err := t.ImportLearned(cmd.Context(), user, f, size)
+			done, err := t.ImportLearned(cmd.Context(), user, f, size, force)
 			if e := (*admin.Error)(nil); err != nil && !errors.As(err, &e) {
 				err = env.Fail(exitData, "%w", err)
 			}
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%d tokens and the names of %s imported\n", done.Tokens, plural(done.Messages))
+			fmt.Fprintf(cmd.OutOrStdout(), "%d tokens and the names of %s imported\nbefore: %s; now: %s\n", done.Tokens, plural(done.Messages), amount(done.Before), amount(done.Now))
 			if done.Skipped > 0 {
 				return env.Fail(exitNo, "lines that are not understood, and left out: %d", done.Skipped)
 			}
@@ -360,8 +365,26 @@ func newImport(env *Env) *cobra.Command {
 	return cmd
 }
 
-// openBackup opens a file, and tells its size.
-func openBackup(path string) (*os.File, int64, error) {
+// amount tells how much was learned.
+func amount(t bayes.Totals) string {
+	return fmt.Sprintf("%d tokens of %d spam and %d ham", t.Tokens, t.Spam, t.Ham)
+}
+
+// openBackup opens a file, and tells its size; "-" is in, of which a copy is made.
+func openBackup(path string, in io.Reader) (*os.File, int64, error) {
+	if path == "-" {
+		f, err := os.CreateTemp("", "mtad-backup-")
+		if err != nil {
+			return nil, 0, err
+		}
+		err = os.Remove(f.Name()) // it goes when it is closed
+		n, cerr := io.Copy(f, in)
+		_, serr := f.Seek(0, io.SeekStart)
+		if err = errors.Join(err, cerr, serr); err != nil {
+			return nil, 0, errors.Join(err, f.Close())
+		}
+		return f, n, nil
+	}
 	if isDir(path) {
 		return nil, 0, fmt.Errorf("%s is a directory: want the file that `sa-learn --backup` wrote", path)
 	}

@@ -195,6 +195,36 @@ func differences(a, b []string) []string {
 	return out
 }
 
+// TestImport: what was replaced is told of, a loss is refused, and a backup of version 2 is
+// what sa-learn makes of it.
+func TestImport(t *testing.T) {
+	const head = "v\t2\tdb_version # this must be the first line!!!\nv\t2\tnum_spam\nv\t1\tnum_nonspam\n"
+	const text = head + "t\t1\t0\t100\tviagra\nt\t1\t2\t100\tHSubject:x y\nt\t2\t0\t100\t0123456789\ns\ts\tabc@sa_generated\n"
+	d, state := newDesk(t), t.TempDir()
+	for _, c := range []struct{ args, stdin, want string }{
+		{"import -", text, "3 tokens and the names of 1 message imported\nbefore: 0 tokens of 0 spam and 0 ham; now: 3 tokens of 2 spam and 1 ham\n"},
+		{"import -", head, "the backup is of 3 messages and has no tokens: it is cut off"},
+		{"import -", "", "the backup is empty"},
+		{"import --force -", head + "t\t1\t0\t100\tviagra\n", "before: 3 tokens of 2 spam and 1 ham; now: 1 tokens of 2 spam and 1 ham"},
+		{"import -", text, "before: 1 tokens"},
+	} {
+		out, err := d.run(c.stdin, strings.Fields(c.args)...)
+		if err != nil {
+			out += err.Error()
+		}
+		if !strings.Contains(out, c.want) {
+			t.Errorf("%s: %q, want %q", c.args, out, c.want)
+		}
+	}
+	backup := filepath.Join(t.TempDir(), "backup")
+	mtatest.Write(t, backup, text)
+	saLearn(t, state, "--restore", backup)
+	start := time.Now()
+	if diff := differences(sorted(saLearn(t, state, "--backup"), start), sorted(d.must(t, "export"), start)); diff != nil {
+		t.Errorf("there and here: %q", diff)
+	}
+}
+
 func TestCommands(t *testing.T) {
 	d := newDesk(t, "../../../plugins/spamscore/testdata/bayes.cf")
 	for _, c := range []struct {

@@ -27,7 +27,7 @@ type teacher interface {
 // backups go out and in.
 type backups interface {
 	ExportLearned(ctx context.Context, user string, w io.Writer) error
-	ImportLearned(ctx context.Context, user string, r io.Reader, size int64) (bayes.Imported, error)
+	ImportLearned(ctx context.Context, user string, r io.Reader, size int64, force bool) (bayes.Imported, error)
 }
 
 // local is a server's database while the server does not run.
@@ -92,7 +92,7 @@ func (l *local) ExportLearned(ctx context.Context, user string, w io.Writer) err
 	return bayes.Export(ctx, l.keeper.Bayes(owner), w)
 }
 
-func (l *local) ImportLearned(ctx context.Context, user string, r io.Reader, _ int64) (out bayes.Imported, err error) {
+func (l *local) ImportLearned(ctx context.Context, user string, r io.Reader, _ int64, force bool) (out bayes.Imported, err error) {
 	owner, err := l.owner(ctx, user)
 	if err != nil {
 		return out, err
@@ -101,5 +101,5 @@ func (l *local) ImportLearned(ctx context.Context, user string, r io.Reader, _ i
 	if !ok {
 		return out, errors.New("a backup is read from a file")
 	}
-	return bayes.Import(ctx, l.keeper.Bayes(owner), f, time.Now())
+	return bayes.Import(ctx, l.keeper.Bayes(owner), f, time.Now(), force)
 }

@@ -26,11 +26,11 @@ const MaxSize = 2 << 20
 
 // Options says where and for whom to serve.
 type Options struct {
-	Listen         string // host:port or unix:/path
-	Allow          []string
-	MaxSize        int
-	MaxConnections int
-	Timeout        time.Duration
+	Listen      string // host:port or unix:/path
+	Allow       []string
+	MaxSize     int
+	MaxRequests int
+	Timeout     time.Duration
 	// State is a directory for what is learned; "" learns nothing.
 	State string
 }
@@ -42,10 +42,10 @@ func (o Options) config(e *spam.Engine, log *slog.Logger) (spamd.Config, error) 
 	host, _ := os.Hostname() // templates show none then
 	c := spamd.Config{
 		Checker: e, Host: spam.Host{Name: host}, Logger: log,
-		MaxSize: o.MaxSize, MaxConnections: o.MaxConnections, Timeout: o.Timeout, StallTimeout: min(o.Timeout, 30*time.Second),
+		MaxSize: o.MaxSize, MaxRequests: o.MaxRequests, Timeout: o.Timeout, StallTimeout: min(o.Timeout, 30*time.Second),
 	}
-	if o.MaxSize <= 0 || o.MaxConnections <= 0 || o.Timeout <= 0 {
-		return c, fmt.Errorf("%w: --max-size, --max-connections and --timeout must be more than 0", ErrUsage)
+	if o.MaxSize <= 0 || o.MaxRequests <= 0 || o.Timeout <= 0 {
+		return c, fmt.Errorf("%w: --max-size, --max-requests and --timeout must be more than 0", ErrUsage)
 	}
 	for _, text := range o.Allow {
 		p, err := netip.ParsePrefix(text)

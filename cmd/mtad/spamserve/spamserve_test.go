@@ -20,7 +20,7 @@ func TestServe(t *testing.T) {
 	mtatest.Write(t, path, "body MONEY /money/\nscore MONEY 6\n")
 	e, err := spam.Open([]string{path}, spam.Options{})
 	mtatest.Check(t, err)
-	good := Options{Listen: "127.0.0.1:0", MaxSize: 1 << 20, MaxConnections: 5, Timeout: time.Minute}
+	good := Options{Listen: "127.0.0.1:0", MaxSize: 1 << 20, MaxRequests: 5, Timeout: time.Minute}
 	for _, listen := range []string{good.Listen, "unix:" + mtatest.OpenDir(t) + "/s"} {
 		o := good
 		o.Listen = listen
@@ -62,7 +62,7 @@ func TestState(t *testing.T) {
 	mtatest.Write(t, path, "body BAYES_99 eval:check_bayes('0.9', '1')\nscore BAYES_99 0 0 6 6\ntflags BAYES_99 learn\nbayes_min_spam_num 2\nbayes_min_ham_num 2\n")
 	e, err := spam.Open([]string{path}, spam.Options{Bayes: true})
 	mtatest.Check(t, err)
-	o := Options{Listen: "unix:" + mtatest.OpenDir(t) + "/s", MaxSize: 1 << 20, MaxConnections: 5, Timeout: time.Minute, State: t.TempDir() + "/state"}
+	o := Options{Listen: "unix:" + mtatest.OpenDir(t) + "/s", MaxSize: 1 << 20, MaxRequests: 5, Timeout: time.Minute, State: t.TempDir() + "/state"}
 	during := func(do func(ask func(string) string)) {
 		ctx, stop := context.WithCancel(t.Context())
 		mtatest.Check(t, Serve(ctx, o, e, slog.New(slog.DiscardHandler), func(a net.Addr) {
