@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -328,5 +329,30 @@ func BenchmarkRun(b *testing.B) {
 	for b.Loop() {
 		f.Run(b.Context(), Mail)
 		f.log = log{limit: maxEvents}
+	}
+}
+
+// Pipelines that a reload replaced are held no longer than sessions are in them.
+func TestSetLetsGo(t *testing.T) {
+	pipe := func() map[string]*Pipeline {
+		p, err := New("test", nil, Env{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return map[string]*Pipeline{"in": p}
+	}
+	set := NewSet(pipe())
+	freed := make(chan string, 2)
+	for _, name := range []string{"unused", "left"} {
+		p, leave := set.Acquire("in")
+		runtime.AddCleanup(p, func(name string) { freed <- name }, name)
+		if name == "unused" {
+			leave()
+		}
+		set.Swap(pipe(), func(error) {})
+		leave()
+	}
+	for len(freed) < 2 { // until the test's time is over
+		runtime.GC()
 	}
 }

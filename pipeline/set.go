@@ -24,6 +24,7 @@ type generation struct {
 	retired   bool
 	closed    bool
 	onClose   func(error)
+	limit     *time.Timer // of a retired one: it holds its filters until then
 }
 
 // NewSet makes a set of started pipelines.
@@ -46,6 +47,9 @@ func (s *Set) leave(g *generation) {
 	g.users--
 	last := g.retired && g.users == 0 && !g.closed
 	g.closed = g.closed || last
+	if last && g.limit != nil {
+		g.limit.Stop()
+	}
 	s.mu.Unlock()
 	if last {
 		g.onClose(g.close())
@@ -68,9 +72,7 @@ func (s *Set) Swap(pipelines map[string]*Pipeline, closed func(error)) {
 	old.retired, old.onClose = true, closed
 	s.current = &generation{pipelines: pipelines}
 	old.users++
-	s.mu.Unlock()
-	s.leave(old)
-	time.AfterFunc(MaxDrain, func() {
+	old.limit = time.AfterFunc(MaxDrain, func() {
 		s.mu.Lock()
 		late := !old.closed
 		old.closed = true
@@ -79,6 +81,8 @@ func (s *Set) Swap(pipelines map[string]*Pipeline, closed func(error)) {
 			closed(old.close())
 		}
 	})
+	s.mu.Unlock()
+	s.leave(old)
 }
 
 // Pipelines are the pipelines in force, by name. The map is to be read only.

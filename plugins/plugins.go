@@ -27,6 +27,7 @@ type Deps struct {
 	Spam  spam.Learned
 
 	SpamPreferences spamscore.Users
+	SpamRules       *spam.Engines // nil: each filter has its own
 }
 
 // Kinds returns every kind of filter, in the order of the reference.
@@ -44,7 +45,7 @@ func Kinds(d Deps) []pipeline.Kind {
 		external.Kind(),
 		lua.Kind(d.Lua),
 		sieve.Kind(d.Sieve),
-		spamscore.Kind(d.Spam, d.SpamPreferences),
+		spamscore.Kind(d.Spam, d.SpamPreferences, d.SpamRules),
 		thresholds.Kind(),
 	}
 }

@@ -92,14 +92,24 @@ type check struct {
 // space is the memory of a check, which another one uses after it.
 type space struct {
 	value []float64 // by rule
-	match []string
+	match []place   // what its pattern has matched: where it is in kept
+	kept  []byte
 	hits  []int32  // the rules that have a value, or had one
 	gone  []bool   // it is unknown; only while metas are decided
 	lost  []int32  // the rules that are gone
 	todo  []uint64 // a bit for each meta that may hit, or be unknown
 	cand  regex.Candidates
-	caps  []int
 	field []byte
+}
+
+// place is a part of a text.
+type place struct{ from, to int }
+
+// keep keeps what a rule has matched, the beginning of it.
+func (s *space) keep(r *rule, match []byte) {
+	from := len(s.kept)
+	s.kept = append(s.kept, match[:min(len(match), maxMatch)]...)
+	s.match[r.id] = place{from, len(s.kept)}
 }
 
 // space gives memory for one check, all zero.
@@ -107,12 +117,12 @@ func (e *Engine) space() *space {
 	s, ok := e.spaces.Get().(*space)
 	if !ok {
 		n := len(e.rules)
-		return &space{value: make([]float64, n), match: make([]string, n), gone: make([]bool, n)}
+		return &space{value: make([]float64, n), match: make([]place, n), gone: make([]bool, n)}
 	}
 	for _, id := range s.hits {
-		s.value[id], s.match[id] = 0, ""
+		s.value[id], s.match[id] = 0, place{}
 	}
-	s.hits = s.hits[:0]
+	s.hits, s.kept = s.hits[:0], s.kept[:0]
 	s.found()
 	s.cand.Renew()
 	return s
@@ -171,10 +181,10 @@ func (c *check) run() {
 				c.headers(c.e.headers[i])
 			}
 		},
-		func() { c.group(c.e.body, c.s.Body) },
-		func() { c.group(c.e.uris, c.uriTexts); c.unseen(c.e.uris.rules) },
-		func() { c.group(c.e.raw, c.s.Mail.RawText) },
-		func() { c.group(c.e.full, func() [][]byte { return [][]byte{c.whole()} }) },
+		func() { c.groups(c.e.body, c.s.Body) },
+		func() { c.groups(c.e.uris, c.uriTexts); c.unseenIn(c.e.uris) },
+		func() { c.groups(c.e.raw, c.s.Mail.RawText) },
+		func() { c.groups(c.e.full, func() [][]byte { return [][]byte{c.whole()} }) },
 		func() { c.allParts(c.e.parts) },
 		func() { c.each(c.e.details, c.uriDetail); c.unseen(c.e.details) },
 		func() { c.each(c.e.template, c.templated) },
@@ -232,6 +242,9 @@ const timeOver = "the time for the message was over"
 // each runs rules one by one.
 func (c *check) each(rules []*rule, run func(*rule)) {
 	for _, r := range rules {
+		if c.e.mute.has(r.id) {
+			continue
+		}
 		if c.late() {
 			c.why[r] = timeOver
 			continue
@@ -240,7 +253,13 @@ func (c *check) each(rules []*rule, run func(*rule)) {
 	}
 }
 
-// group runs the rules of a group over texts, which are made only if there are rules.
+// groups runs the rules of groups over texts, which are made only if there are rules.
+func (c *check) groups(groups []*group, texts func() [][]byte) {
+	for _, g := range groups {
+		c.group(g, texts)
+	}
+}
+
 func (c *check) group(g *group, texts func() [][]byte) {
 	if len(g.rules) == 0 {
 		return
@@ -297,7 +316,7 @@ func (c *check) got(r *rule, v float64) {
 
 // full reports whether a rule needs no more hits.
 func (c *check) full(r *rule) bool {
-	if r.off {
+	if c.e.mute.has(r.id) {
 		return true
 	}
 	n := c.value[r.id]
@@ -326,30 +345,29 @@ func (c *check) isSubject(text []byte) bool {
 
 // pattern runs a pattern over a text, once or for every match.
 func (c *check) pattern(r *rule, re *regex.Regexp, text []byte) bool {
-	found := false
-	for at := 0; at <= len(text); {
-		m, err := re.Find(text, at, c.caps, c.s.Budget)
-		if err != nil {
-			c.why[r] = err.Error()
-			return found
-		}
-		if m == nil {
-			return found
-		}
-		c.caps = m
-		found = true
-		if c.match[r.id] == "" {
-			c.match[r.id] = string(text[m[0]:min(m[1], m[0]+maxMatch)])
-		}
-		c.got(r, 1)
-		if !r.Flags.Multiple || c.full(r) {
-			return true
-		}
-		if at = m[1]; m[1] == m[0] {
-			at++
-		}
+	n, first, err := re.Count(text, c.wanted(r), c.s.Budget)
+	if err != nil {
+		c.why[r] = err.Error()
 	}
-	return found
+	if n == 0 {
+		return false
+	}
+	if c.match[r.id].to == 0 {
+		c.keep(r, text[first[0]:first[1]])
+	}
+	c.got(r, float64(n))
+	return true
+}
+
+// wanted is how many matches of a rule are counted in the next text.
+func (c *check) wanted(r *rule) int {
+	switch {
+	case !r.Flags.Multiple:
+		return 1
+	case r.Flags.MaxHits > 0:
+		return max(1, r.Flags.MaxHits-int(c.value[r.id]))
+	}
+	return max(1, maxHits-int(c.value[r.id]))
 }
 
 // headers runs the rules about one field.
@@ -362,7 +380,7 @@ func (c *check) headers(h *headGroup) {
 	}
 	value, ok := c.s.Joined(h.what)
 	for _, r := range h.exists {
-		if ok {
+		if ok && !c.e.mute.has(r.id) {
 			c.got(r, 1)
 		}
 	}
@@ -371,7 +389,7 @@ func (c *check) headers(h *headGroup) {
 	if len(text) > 0 || h.mayBeEmpty() {
 		h.filter.Scan(text, &c.cand)
 		c.cand.Each(func(i int) bool {
-			if r := h.rules[i]; !r.off && !r.Header.Negate && (ok || !r.Header.HasUnset) {
+			if r := h.rules[i]; !c.e.mute.has(r.id) && !r.Header.Negate && (ok || !r.Header.HasUnset) {
 				c.pattern(r, r.re, text)
 			}
 			return true
@@ -379,7 +397,7 @@ func (c *check) headers(h *headGroup) {
 	}
 	for _, r := range h.rules {
 		switch {
-		case r.off:
+		case c.e.mute.has(r.id):
 		case r.Header.HasUnset && !ok:
 			c.compared(r, []byte(r.Header.Unset))
 		case r.Header.Negate:
@@ -408,7 +426,15 @@ func (c *check) compared(r *rule, text []byte) {
 func (c *check) result() *Result {
 	out := &Result{Required: c.s.Rules.Number("required_score"), Set: c.e.set, Scan: c.s, Shortcircuit: c.ended}
 	slices.Sort(c.hits)
-	for _, id := range slices.Compact(c.hits) {
+	c.hits = slices.Compact(c.hits)
+	subs, kept := 0, string(c.kept)
+	for _, id := range c.hits {
+		if c.e.rules[id].Sub() {
+			subs++
+		}
+	}
+	out.Sub, out.Hits = make([]Hit, 0, subs), make([]Hit, 0, len(c.hits)-subs)
+	for _, id := range c.hits {
 		r := c.e.rules[id]
 		v := c.value[id]
 		if v == 0 {
@@ -419,11 +445,11 @@ func (c *check) result() *Result {
 		if r.re != nil && r.Flags.Multiple {
 			times = int(v)
 		}
-		score := r.score
+		score := c.e.score(r)
 		if d, ok := c.scores[r]; ok {
 			score = d
 		}
-		h := Hit{r.Name, score, v, times, r.Area(), c.match[r.id], c.s.Log(r.Name)}
+		h := Hit{r.Name, score, v, times, r.Area(), kept[c.match[id].from:c.match[id].to], c.s.Log(r.Name)}
 		if r.Sub() {
 			out.Sub = append(out.Sub, h)
 			continue
@@ -433,7 +459,7 @@ func (c *check) result() *Result {
 	}
 	out.Score = math.Round(out.Score*1000) / 1000
 	for r, why := range c.why {
-		if r.off {
+		if c.e.mute.has(r.id) {
 			continue
 		}
 		out.Unknown = append(out.Unknown, Unknown{r.Name, why})
@@ -444,7 +470,7 @@ func (c *check) result() *Result {
 
 // meta decides a meta.
 func (c *check) meta(r *rule) {
-	if r.dead {
+	if c.e.dead.has(r.id) {
 		return
 	}
 	v := r.Expr.Eval(func(slot int) conf.Span { return c.span(r.deps[slot]) })

@@ -22,6 +22,12 @@ func (c *check) unseen(rules []*rule) {
 	}
 }
 
+func (c *check) unseenIn(groups []*group) {
+	for _, g := range groups {
+		c.unseen(g.rules)
+	}
+}
+
 // maxCuts bounds the cuts that a line names.
 const maxCuts = 5
 

@@ -29,9 +29,13 @@ type Engine struct {
 	rules    []*rule
 	byName   map[string]*rule
 
+	mute               marks             // rules that are there, but have no score
+	dead               marks             // metas that are never decided: they have no score, or depend on one that has none
+	scores             map[*rule]float64 // of a user, where they are others than the rules'
+	size               int               // of a user, beside them
 	headers            []*headGroup
-	body, raw, full    *group
-	uris               *group
+	body, raw, full    []*group // one; and of a user, with rules that have a score there alone
+	uris               []*group
 	parts              []*partGroup // mimeheader
 	details            []*rule      // uri_detail
 	evals, asks        []*rule      // asks ask the DNS
@@ -65,13 +69,11 @@ type Options struct {
 type rule struct {
 	*conf.Rule
 	id     int
-	score  float64
+	score  float64 // Engine.score tells what counts
 	re     *regex.Regexp
 	detail []*regex.Regexp
 	call   eval.Func
 	deps   []*rule // of a meta, by the place of their names in Expr.Rules
-	dead   bool    // a meta that can never be decided: it depends on one that has no score
-	off    bool    // it has no score, and is there for a filter that is shared with who has one
 	idle   bool    // a meta that does not hit if nothing that it depends on has
 }
 
@@ -114,24 +116,15 @@ func New(rs *conf.Ruleset, o Options) *Engine {
 	return e
 }
 
-// With is the engine with a user's preferences (Mail::SpamAssassin::Conf, "user
-// preferences") laid on its rules: scores, lists, what is required. name is for
-// Problems, which are those of the preferences alone. What stays as it is, is shared.
-func (e *Engine) With(name, preferences string) *Engine {
-	rs := e.settings.Rules.WithUser(name, preferences, conf.Options{Local: e.settings.Local})
-	u := newEngine(e.settings.With(rs), e.options, e.set, e)
-	if e.taught != nil && u.teaches() {
-		u.taught = newEngine(u.settings, e.options, e.taught.set, e.taught)
-	}
-	return u
-}
-
 // newEngine makes rules ready with one set of scores. What like has of the same rules is
 // used again.
 func newEngine(settings *scan.Settings, o Options, set conf.ScoreSet, like *Engine) *Engine {
 	e := &Engine{settings: settings, options: o, set: set, byName: map[string]*rule{}, cannot: map[string]string{}, spaces: &sync.Pool{}}
 	for _, r := range settings.Rules.Rules() {
 		x := &rule{Rule: r, id: len(e.rules), score: settings.Rules.Score(r.Name, e.set)}
+		if x.call = o.Functions[r.Call.Func]; r.Type == conf.AskDNS {
+			x.call = netrule.AskDNS
+		}
 		e.rules = append(e.rules, x)
 		e.byName[r.Name] = x
 	}
@@ -142,18 +135,21 @@ func newEngine(settings *scan.Settings, o Options, set conf.ScoreSet, like *Engi
 		e.cache = like.cache
 	}
 	e.compile(e.compiled(like))
-	if stages := e.priorities(); stages != nil {
+	stages := e.priorities()
+	e.mute, e.dead = newMarks(len(e.rules)), newMarks(len(e.rules))
+	if stages != nil {
 		for _, x := range stages {
 			s := *e
 			s.priority = x.priority
-			s.fill(x.rules, o, like.stage(x.priority))
+			s.fill(x.rules, like.stage(x.priority))
 			e.stages = append(e.stages, &s)
 			e.asks, e.metas = append(e.asks, s.asks...), append(e.metas, s.metas...)
 		}
 	} else {
-		e.fill(e.rules, o, like)
+		e.fill(e.rules, like)
 	}
 	e.orderMetas()
+	e.findDead()
 	return e
 }
 
@@ -171,17 +167,19 @@ func (e *Engine) stage(priority int) *Engine {
 }
 
 // fill places rules.
-func (e *Engine) fill(rules []*rule, o Options, like *Engine) {
+func (e *Engine) fill(rules []*rule, like *Engine) {
 	e.asks, e.metas, e.parts = nil, nil, nil
 	heads := map[string]*headGroup{}
-	e.body, e.raw, e.full, e.uris = &group{}, &group{}, &group{}, &group{}
+	e.body, e.raw, e.full, e.uris = []*group{{}}, []*group{{}}, []*group{{}}, []*group{{}}
 	for _, r := range rules {
-		off := r.score == 0
-		if e.cannot[r.Name] != "" || !e.runs(r) || off && !like.filters(r) {
+		off := e.score(r) == 0
+		if e.cannot[r.Name] != "" || !e.runs(r) || off && r.Type != conf.Meta && !like.filters(r) {
 			continue
 		}
-		r.off = off
-		e.place(r, heads, o)
+		if off && r.Type != conf.Meta {
+			e.mute.set(r.id)
+		}
+		e.place(r, heads)
 	}
 	for _, what := range slices.Sorted(maps.Keys(heads)) {
 		e.headers = append(e.headers, heads[what])
@@ -192,7 +190,7 @@ func (e *Engine) fill(rules []*rule, o Options, like *Engine) {
 // ready makes the filters of groups; those of like are used again where they are the same.
 func (e *Engine) ready(like *Engine) {
 	if like == nil {
-		like = &Engine{body: &group{}, raw: &group{}, full: &group{}, uris: &group{}}
+		like = &Engine{body: []*group{nil}, raw: []*group{nil}, full: []*group{nil}, uris: []*group{nil}}
 	}
 	heads := map[string]*group{}
 	for i := range like.headers {
@@ -204,10 +202,10 @@ func (e *Engine) ready(like *Engine) {
 	for _, g := range e.parts {
 		g.ready(e.cache, like.partsOf(g))
 	}
-	e.body.ready(e.cache, like.body)
-	e.raw.ready(e.cache, like.raw)
-	e.full.ready(e.cache, like.full)
-	e.uris.ready(e.cache, like.uris)
+	e.body[0].ready(e.cache, like.body[0])
+	e.raw[0].ready(e.cache, like.raw[0])
+	e.full[0].ready(e.cache, like.full[0])
+	e.uris[0].ready(e.cache, like.uris[0])
 }
 
 // filters reports whether a rule is among those of a filter.
@@ -216,7 +214,7 @@ func (e *Engine) filters(r *rule) bool {
 		return false
 	}
 	like := e.byName[r.Name]
-	if like == nil || like.re != r.re || like.score == 0 && !like.off {
+	if like == nil || like.re != r.re || e.score(like) == 0 && !e.mute.has(like.id) {
 		return false
 	}
 	switch r.Type {
@@ -329,7 +327,7 @@ func (e *Engine) redirects(cache *regex.Cache) {
 }
 
 // place puts a rule where it is run.
-func (e *Engine) place(r *rule, heads map[string]*headGroup, o Options) {
+func (e *Engine) place(r *rule, heads map[string]*headGroup) {
 	switch {
 	case r.Wants != nil:
 		e.template = append(e.template, r)
@@ -352,13 +350,13 @@ func (e *Engine) place(r *rule, heads map[string]*headGroup, o Options) {
 			h.rules = append(h.rules, r)
 		}
 	case conf.Body:
-		e.body.rules = append(e.body.rules, r)
+		e.body[0].rules = append(e.body[0].rules, r)
 	case conf.RawBody:
-		e.raw.rules = append(e.raw.rules, r)
+		e.raw[0].rules = append(e.raw[0].rules, r)
 	case conf.Full:
-		e.full.rules = append(e.full.rules, r)
+		e.full[0].rules = append(e.full[0].rules, r)
 	case conf.URI:
-		e.uris.rules = append(e.uris.rules, r)
+		e.uris[0].rules = append(e.uris[0].rules, r)
 	case conf.MIMEHeader:
 		e.placePart(r)
 	case conf.URIDetail:
@@ -370,7 +368,7 @@ func (e *Engine) place(r *rule, heads map[string]*headGroup, o Options) {
 			e.cannot[r.Name] = why
 			return
 		}
-		if r.call = o.Functions[r.Call.Func]; r.call == nil {
+		if r.call == nil {
 			e.cannot[r.Name] = fmt.Sprintf("the function %s is not offered", r.Call.Func)
 			return
 		}
@@ -383,7 +381,6 @@ func (e *Engine) place(r *rule, heads map[string]*headGroup, o Options) {
 		}
 		e.evals = append(e.evals, r)
 	case conf.AskDNS:
-		r.call = netrule.AskDNS
 		e.asks = append(e.asks, r)
 	case conf.Empty:
 	}
@@ -410,9 +407,9 @@ func (e *Engine) orderMetas() {
 		done
 	)
 	state := make([]int, len(e.rules))
-	active := map[*rule]bool{}
+	placed := map[*rule]bool{}
 	for _, r := range e.metas {
-		active[r] = true
+		placed[r] = true
 	}
 	var out []*rule
 	var visit func(r *rule) bool
@@ -424,13 +421,11 @@ func (e *Engine) orderMetas() {
 			if d == nil || d.Type != conf.Meta {
 				continue
 			}
-			if state[d.id] == open || state[d.id] == fresh && active[d] && !visit(d) {
+			if state[d.id] == open || state[d.id] == fresh && placed[d] && !visit(d) {
 				e.cannot[r.Name] = fmt.Sprintf("it depends on itself, by way of %s", name)
 				state[r.id] = done
 				return false
 			}
-			// SpamAssassin never decides such a meta.
-			r.dead = r.dead || !active[d] || d.dead
 		}
 		state[r.id] = done
 		r.idle = r.Expr.Eval(func(int) conf.Span { return conf.Known(0) }).False()
@@ -450,9 +445,6 @@ func (e *Engine) orderMetas() {
 func (e *Engine) bearings() {
 	e.busy, e.bears = make([]uint64, (len(e.metas)+63)/64), make([][]int32, len(e.rules))
 	for i, r := range e.metas {
-		if r.dead {
-			continue
-		}
 		if !r.idle {
 			e.busy[i>>6] |= 1 << (i & 63)
 		}

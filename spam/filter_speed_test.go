@@ -27,7 +27,7 @@ func BenchmarkFilter(b *testing.B) {
 		name  string
 		g     *group
 		texts [][]byte
-	}{{"body", e.body, body}, {"rawbody", e.raw, raw}, {"full", e.full, full}} {
+	}{{"body", e.body[0], body}, {"rawbody", e.raw[0], raw}, {"full", e.full[0], full}} {
 		b.Run(g.name, func(b *testing.B) {
 			var c regex.Candidates
 			size := 0

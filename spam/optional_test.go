@@ -77,19 +77,17 @@ func TestOptionalAsPerl(t *testing.T) {
 		t.Error(rs.Problems)
 	}
 	e, o := spam.New(rs, spam.Options{}), spamtest.Start(t, ".", rules, site, "tags="+strings.Join(optionalTags, ","))
-	path := filepath.Join(t.TempDir(), "message")
 	n := max(40, *agreementSize-60)
 	if mtatest.Race {
 		n = 10
 	}
 	both, all := map[string]int{}, optionalRules()
 	for _, m := range append(spamtest.Special(*agreementSeed, n), spamtest.Corpus(*agreementSeed, n)...) {
-		mtatest.Check(t, os.WriteFile(path, m.Text, 0o600))
 		var v struct {
 			verdict
 			Tags map[string]*spamtest.Bytes
 		}
-		o.Ask(t, "check "+path, &v)
+		o.About(t, "check", m.Text, &v)
 		r := e.Check(context.Background(), m.Text, scan.Facts{})
 		compareHits(t, m.Name, r, &v.verdict, func(rule string) bool { return strings.Contains(all, " "+rule+" ") }, both)
 		for _, name := range optionalTags {
@@ -105,9 +103,7 @@ func TestOptionalAsPerl(t *testing.T) {
 				t.Errorf("%s: tag %s\n got %q\nwant %q", m.Name, name, got, want)
 			}
 		}
-		if dir := os.Getenv("KEEP"); dir != "" {
-			mtatest.Check(t, os.WriteFile(filepath.Join(dir, m.Name), m.Text, 0o600))
-		}
+		spamtest.Keep(t, m.Name, m.Text)
 	}
 	for _, name := range e.Rules() {
 		if strings.Contains(optionalRules(), " "+name+" ") && both[name] == 0 {

@@ -83,14 +83,16 @@ func (c *check) parts(g *partGroup) {
 		}
 		g.filter.Scan(text, &c.cand)
 		c.cand.Each(func(i int) bool {
-			if r := g.rules[i]; !r.off && c.value[r.id] == 0 {
+			if r := g.rules[i]; !c.e.mute.has(r.id) && c.value[r.id] == 0 {
 				c.pattern(r, r.re, text)
 			}
 			return true
 		})
 	}
 	for _, r := range g.negated {
-		c.noPart(r, texts)
+		if !c.e.mute.has(r.id) {
+			c.noPart(r, texts)
+		}
 	}
 }
 

@@ -18,7 +18,7 @@ const reputationFunc = "check_senders_reputation"
 // reputation has TxRep draw the score to what came before from the same senders.
 func (c *check) reputation(out *Result) {
 	r := c.e.reputation
-	if r == nil || c.ended != "" || !c.s.Rules.Bool("use_txrep") || c.s.Facts.Reputation == nil {
+	if r == nil || c.e.mute.has(r.id) || c.ended != "" || !c.s.Rules.Bool("use_txrep") || c.s.Facts.Reputation == nil {
 		return
 	}
 	a := bayes.AutoLearner{Rules: c.s.Rules, Set: c.e.set}
@@ -40,7 +40,7 @@ func (c *check) reputation(out *Result) {
 // LearnSenders has the senders of a message learn from what somebody calls it. A message
 // to be forgotten counts as it was judged.
 func (e *Engine) LearnSenders(ctx context.Context, st scan.Reputations, text []byte, l txrep.Learning) error {
-	if e.reputation == nil || !e.settings.Rules.Bool("use_txrep") {
+	if e.reputation == nil || e.mute.has(e.reputation.id) || !e.settings.Rules.Bool("use_txrep") {
 		return nil
 	}
 	s := scan.New(ctx, e.settings, unmarked(text), scan.Facts{}, &regex.Budget{Steps: steps, PerMatch: stepsEach})

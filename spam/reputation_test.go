@@ -2,9 +2,7 @@ package spam_test
 
 import (
 	"context"
-	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -64,24 +62,23 @@ func TestTxRepAsPerl(t *testing.T) {
 	rs, err := conf.Load([]string{rules, spamtest.Site}, conf.Options{Local: true})
 	mtatest.Check(t, err)
 	e := spam.New(rs, spam.Options{})
-	known, path := senders{}, filepath.Join(t.TempDir(), "message")
+	known := senders{}
 	messages := spamtest.Corpus(6, mtatest.Fewer(100))
 	hits := 0
 	for i := range 3 * len(messages) {
 		m := messages[(i*7+i/len(messages))%len(messages)] // those that are learned are judged in other rounds
-		mtatest.Check(t, os.WriteFile(path, m.Text, 0o600))
 		if i%5 == 4 {
 			class := []string{"spam", "ham", "forget"}[i/5%3]
-			o.Ask(t, fmt.Sprintf("learn %s %s", class, path), &struct{}{})
-			o.Ask(t, "close", &struct{}{})
+			o.About(t, "learn "+class, m.Text, nil)
+			o.Ask(t, "close", nil)
 			l := map[string]txrep.Learning{"spam": txrep.Spam, "ham": txrep.Ham, "forget": txrep.Forget}[class]
 			mtatest.Check(t, e.LearnSenders(context.Background(), known, m.Text, l))
 			continue
 		}
 		var want verdict
 		v := vouchers[i%len(vouchers)]
-		o.Ask(t, "vouched "+v.there, &struct{}{})
-		o.Ask(t, "check "+path, &want)
+		o.Ask(t, "vouched "+v.there, nil)
+		o.About(t, "check", m.Text, &want)
 		facts := v.here
 		facts.Reputation = known
 		r := e.Check(context.Background(), m.Text, facts)

@@ -183,17 +183,17 @@ func (c *check) phases() []func() {
 			templates(conf.Header)
 		},
 		evals(conf.HeaderEval, conf.RBLEval),
-		func() { c.group(e.body, c.s.Body); templates(conf.Body) },
-		func() { c.group(e.uris, c.uriTexts); c.unseen(e.uris.rules); templates(conf.URI) },
+		func() { c.groups(e.body, c.s.Body); templates(conf.Body) },
+		func() { c.groups(e.uris, c.uriTexts); c.unseenIn(e.uris); templates(conf.URI) },
 		func() {
 			c.allParts(e.parts)
 			c.each(e.details, c.uriDetail)
 			c.unseen(e.details)
 			c.each(of(e.evals, conf.BodyEval), c.eval)
 		},
-		func() { c.group(e.raw, c.s.Mail.RawText); templates(conf.RawBody) },
+		func() { c.groups(e.raw, c.s.Mail.RawText); templates(conf.RawBody) },
 		evals(conf.RawBodyEval),
-		func() { c.group(e.full, func() [][]byte { return [][]byte{c.whole()} }); templates(conf.Full) },
+		func() { c.groups(e.full, func() [][]byte { return [][]byte{c.whole()} }); templates(conf.Full) },
 		evals(conf.FullEval),
 	}
 }
@@ -206,7 +206,7 @@ func (e *Engine) ran() (out []*rule) {
 	for _, g := range e.parts {
 		out = append(out, g.all()...)
 	}
-	for _, list := range [][]*rule{e.body.rules, e.raw.rules, e.full.rules, e.uris.rules, e.details, e.evals, e.captures, e.template} {
+	for _, list := range [][]*rule{e.body[0].rules, e.raw[0].rules, e.full[0].rules, e.uris[0].rules, e.details, e.evals, e.captures, e.template} {
 		out = append(out, list...)
 	}
 	return out

@@ -36,12 +36,13 @@ func (c *check) capture(r *rule) {
 	names := r.re.Names()
 	found := map[string][]string{}
 	for _, text := range c.texts(r) {
-		if !c.pattern(r, r.re, text) {
+		caps := c.captured(r, text)
+		if caps == nil {
 			continue
 		}
 		for i, name := range names {
-			if name != "" && 2*i+1 < len(c.caps) && c.caps[2*i] >= 0 && c.caps[2*i] < c.caps[2*i+1] {
-				found[name] = append(found[name], string(text[c.caps[2*i]:c.caps[2*i+1]]))
+			if name != "" && 2*i+1 < len(caps) && caps[2*i] >= 0 && caps[2*i] < caps[2*i+1] {
+				found[name] = append(found[name], string(text[caps[2*i]:caps[2*i+1]]))
 			}
 		}
 		if !r.Flags.Multiple {
@@ -51,6 +52,32 @@ func (c *check) capture(r *rule) {
 	for name, values := range found {
 		c.s.SetTag(name, values...)
 	}
+}
+
+// captured runs a rule over a text, once or for every match, and gives what the groups of
+// the last one have matched; nil if there is none.
+func (c *check) captured(r *rule, text []byte) (caps []int) {
+	for at := 0; at <= len(text); {
+		m, err := r.re.Find(text, at, nil, c.s.Budget)
+		if err != nil {
+			c.why[r] = err.Error()
+		}
+		if m == nil {
+			break
+		}
+		caps = m
+		if c.match[r.id].to == 0 {
+			c.keep(r, text[m[0]:m[1]])
+		}
+		c.got(r, 1)
+		if !r.Flags.Multiple || c.full(r) {
+			break
+		}
+		if at = m[1]; m[1] == m[0] {
+			at++
+		}
+	}
+	return caps
 }
 
 // templated runs a rule whose pattern has templates: "%{NAME}" stands for what another
@@ -110,7 +137,7 @@ func (c *check) uriDetail(r *rule) {
 	for u, d := range c.s.Links().Details {
 		if c.detailHolds(r, u, d) {
 			c.got(r, 1)
-			c.match[r.id] = u[:min(len(u), maxMatch)]
+			c.keep(r, []byte(u))
 			return
 		}
 	}

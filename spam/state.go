@@ -23,13 +23,13 @@ func (e *Engine) State(name string) (s State, why string) {
 		return Off, "there is no such rule"
 	case e.cannot[name] != "":
 		return Cannot, e.cannot[name]
-	case r.score == 0:
+	case e.score(r) == 0:
 		return Off, "its score is 0"
 	case !e.runs(r) && r.Flags.Net:
 		return Off, "it needs the network"
 	case !e.runs(r):
 		return Off, "it needs Bayes"
-	case r.Type == conf.Meta && r.dead:
+	case r.Type == conf.Meta && e.dead.has(r.id):
 		return Off, "it depends on a meta that has no score"
 	}
 	return Runs, ""

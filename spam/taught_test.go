@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -25,7 +24,6 @@ type class struct {
 	*spamtest.Oracle
 	judge *spam.Judge
 	store *bayes.Memory
-	path  string
 	state string
 }
 
@@ -37,19 +35,13 @@ func newClass(t *testing.T, rules, text string) *class {
 	rs, err := conf.Load([]string{rules, spamtest.Site, more}, conf.Options{Local: true})
 	mtatest.Check(t, err)
 	store := bayes.NewMemory()
-	return &class{o, &spam.Judge{Engine: spam.New(rs, spam.Options{Bayes: true}), Learned: spam.Direct{Store: store}}, store, filepath.Join(t.TempDir(), "message"), state}
-}
-
-func (c *class) ask(t *testing.T, verb string, text []byte, to any) {
-	t.Helper()
-	mtatest.Check(t, os.WriteFile(c.path, text, 0o600))
-	c.Ask(t, verb+" "+c.path, to)
+	return &class{o, &spam.Judge{Engine: spam.New(rs, spam.Options{Bayes: true}), Learned: spam.Direct{Store: store}}, store, state}
 }
 
 func (c *class) learn(t *testing.T, m spamtest.Message, as bayes.Class) {
 	t.Helper()
 	var perl struct{ Learned int }
-	c.ask(t, "learn "+as.String(), m.Text, &perl)
+	c.About(t, "learn "+as.String(), m.Text, &perl)
 	learned, err := c.judge.Teach(context.Background(), m.Text, as)
 	mtatest.Check(t, err)
 	if learned != (perl.Learned == 1) {
@@ -70,7 +62,7 @@ type judged struct {
 func (c *class) check(t *testing.T, m spamtest.Message, rules map[string]int) {
 	t.Helper()
 	var want judged
-	c.ask(t, "check", m.Text, &want)
+	c.About(t, "check", m.Text, &want)
 	r := c.judge.Check(context.Background(), m.Text, scan.Facts{})
 	if r.Set != want.Set {
 		t.Errorf("%s: scores of set %d, want %d", m.Name, r.Set, want.Set)
@@ -111,15 +103,15 @@ func TestBayesAsPerl(t *testing.T) {
 	learn, tested := c.plainHosts(spamtest.Corpus(3, n)), c.plainHosts(spamtest.Corpus(1, tests))
 	for i, m := range learn {
 		if i == n/4 {
-			c.Ask(t, "close", &struct{}{})
+			c.Ask(t, "close", nil)
 			for _, m := range tested[:5] { // too little is learned yet
 				c.check(t, m, rules)
 			}
-			c.Ask(t, "close", &struct{}{})
+			c.Ask(t, "close", nil)
 		}
 		c.learn(t, m, []bayes.Class{bayes.Ham, bayes.Spam}[i%2])
 	}
-	c.Ask(t, "close", &struct{}{})
+	c.Ask(t, "close", nil)
 	for _, m := range slices.Concat(tested, learn[:tests/3]) {
 		c.check(t, m, rules)
 	}
@@ -172,13 +164,13 @@ func TestAutoLearnAsPerl(t *testing.T) {
 	for i, m := range messages {
 		if i%10 == 9 { // what was learned unasked does not change what somebody said
 			c.learn(t, m, []bayes.Class{bayes.Ham, bayes.Spam}[i/10%2])
-			c.Ask(t, "close", &struct{}{})
+			c.Ask(t, "close", nil)
 		}
 		if i%30 == 29 {
 			m = messages[i-10]
 		}
 		var want judged
-		c.ask(t, "check", m.Text, &want)
+		c.About(t, "check", m.Text, &want)
 		r := c.judge.Check(context.Background(), m.Text, scan.Facts{})
 		if r.Score != want.Score {
 			t.Fatalf("%s: score %v %v, want %v %v", m.Name, r.Score, r.Names(), want.Score, want.Hits)
@@ -199,7 +191,7 @@ func TestAutoLearnAsPerl(t *testing.T) {
 // changes there at once.
 func (c *class) sameBackup(t *testing.T) {
 	t.Helper()
-	c.Ask(t, "close", &struct{}{})
+	c.Ask(t, "close", nil)
 	var mine bytes.Buffer
 	mtatest.Check(t, bayes.Export(context.Background(), c.store, &mine))
 	perl, err := exec.CommandContext(t.Context(), "sa-learn", "-L", "-p", "/dev/null", "--dbpath", filepath.Join(c.state, "bayes"), "--backup").Output()

@@ -42,15 +42,13 @@ func TestTemplates(t *testing.T) {
 	rs, err := conf.Load([]string{spamtest.Stock, spamtest.Site, more}, conf.Options{Local: true})
 	mtatest.Check(t, err)
 	e := spam.New(rs, spam.Options{})
-	path := filepath.Join(dir, "message")
 	for _, m := range spamtest.Corpus(3, mtatest.Fewer(30)) {
 		t.Run(m.Name, func(t *testing.T) {
-			mtatest.Check(t, os.WriteFile(path, m.Text, 0o600))
 			var want struct {
 				Hits              map[string]float64
 				Report, Rewritten spamtest.Bytes
 			}
-			o.Ask(t, "check "+path, &want)
+			o.About(t, "check", m.Text, &want)
 			r := e.Check(context.Background(), m.Text, scan.Facts{})
 			if !sameHits(r, want.Hits) {
 				return // TestAgreement tells of them
@@ -120,20 +118,18 @@ func TestRewrite(t *testing.T) {
 	} {
 		more = "use_bayes 0\nreport_hostname vm\nclear_report_template\nreport It is _YESNO_.\n" + more + "remove_header spam Report\n"
 		o := spamtest.Start(t, ".", "rules", spamtest.Site, "rewrite=1", "text="+more)
-		dir := t.TempDir()
-		file, path := filepath.Join(dir, "more.cf"), filepath.Join(dir, "message")
+		file := filepath.Join(t.TempDir(), "more.cf")
 		mtatest.Check(t, os.WriteFile(file, []byte(more), 0o600))
 		rs, err := conf.Load([]string{"rules", spamtest.Site, file}, conf.Options{Local: true})
 		mtatest.Check(t, err)
 		e := spam.New(rs, spam.Options{})
 		host, _ := os.Hostname()
 		for _, m := range spamtest.Corpus(4, 10) {
-			mtatest.Check(t, os.WriteFile(path, m.Text, 0o600))
 			var want struct {
 				Hits      map[string]float64
 				Rewritten spamtest.Bytes
 			}
-			o.Ask(t, "check "+path, &want)
+			o.About(t, "check", m.Text, &want)
 			r := e.Check(context.Background(), m.Text, scan.Facts{})
 			if !sameHits(r, want.Hits) {
 				t.Logf("%s: other hits, not compared", m.Name)

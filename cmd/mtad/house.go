@@ -61,6 +61,8 @@ type house struct {
 	set       *pipeline.Set
 	traces    *trace.Log
 	learned   *spamdb.Keeper
+	rules     spam.Engines     // of filters
+	asked     []*pipelineRules // by listeners for spamc
 	// installedRules reads the rules that are installed, once.
 	installedRules func() (*spam.Engine, error)
 	control        *control
@@ -180,7 +182,7 @@ func (h *house) buildEnv() buildEnv {
 	return buildEnv{
 		log: h.log, dns: h.resolver,
 		kv:   func(ns string) (pipeline.KV, error) { return h.directory.State(ns) },
-		deps: plugins.Deps{Sieve: h.users(), Lua: h.users(), Spam: h.learned, SpamPreferences: h.users()},
+		deps: plugins.Deps{Sieve: h.users(), Lua: h.users(), Spam: h.learned, SpamPreferences: h.users(), SpamRules: &h.rules},
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"mtad/plugins"
 	"mtad/plugins/spamscore"
 	"mtad/smtp"
+	"mtad/spam"
 )
 
 // loaded is a configuration that has been read and checked against itself.
@@ -171,7 +172,7 @@ type buildEnv struct {
 
 // offline is for checking a configuration.
 func offline() buildEnv {
-	return buildEnv{deps: plugins.Deps{Sieve: users.Users{}, Lua: users.Users{}, SpamPreferences: users.Users{}}}
+	return buildEnv{deps: plugins.Deps{Sieve: users.Users{}, Lua: users.Users{}, SpamPreferences: users.Users{}, SpamRules: &spam.Engines{}}}
 }
 
 // built is a configuration's pipelines, and the blocks they were made of.

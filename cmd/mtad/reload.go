@@ -42,6 +42,9 @@ func (h *house) reload(ctx context.Context) (restart []string, err error) {
 	}
 	changed := changedOnRestart(h.began, c)
 	h.put(c, next, paths)
+	for _, r := range h.asked {
+		r.judge() // so that it does not hold the old ones until the next question
+	}
 	h.out.SetLevel(c.top.LogLevel)
 	h.warnPostmaster(ctx, c)
 	h.log.Info("configuration reloaded", "file", h.from.path, "needs_restart", changed)

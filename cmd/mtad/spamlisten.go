@@ -17,6 +17,7 @@ import (
 // newSpamd makes the server of a listener for spamc.
 func (h *house) newSpamd(c *loaded, l listener) (*spamd.Server, error) {
 	rules := &pipelineRules{h: h, listener: l.name}
+	h.asked = append(h.asked, rules)
 	cfg := spamd.Config{
 		Checker: rules, Host: spam.Host{Name: c.top.Hostname}, Logger: h.log,
 		MaxSize: spamserve.MaxSize, Timeout: c.top.MessageTimeout,

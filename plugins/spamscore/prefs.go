@@ -1,6 +1,7 @@
 package spamscore
 
 import (
+	"container/list"
 	"context"
 	"fmt"
 	"math"
@@ -20,20 +21,24 @@ type Users interface {
 	Preferences(ctx context.Context, mailbox smtp.Address) (text, version string, ok bool, err error)
 }
 
-// maxPrefs is how many accounts' engines are kept, those that were asked last; one is
-// made anew in about 10 ms, more on a busy machine (BenchmarkWith in mtad/spam).
-const maxPrefs = 16
+// maxPrefs bounds the memory, in octets, of the engines that are kept, those that were
+// asked last: one with scores and lists takes about 10 KiB, and is made anew in 10 us; one
+// with other rules 2 MiB, and 20 ms (BenchmarkWith in mtad/spam).
+const maxPrefs = 16 << 20
 
 // prefs are engines with accounts' preferences.
 type prefs struct {
 	users Users
 	mu    sync.Mutex
-	kept  []*prefsOf // the last one asked is the last
+	kept  map[string]*list.Element // by account, of order
+	order list.List                // of *prefsOf; the last one asked is the last
+	size  int
 }
 
 type prefsOf struct {
-	key    string // account and version
-	engine *spam.Engine
+	account, version string
+	engine           *spam.Engine
+	size             int
 }
 
 // engine gives the base with an account's preferences; ok is false if it has none.
@@ -45,30 +50,45 @@ func (p *prefs) engine(ctx context.Context, base *spam.Engine, mailbox smtp.Addr
 		}
 		return nil, false, err
 	}
-	key := mailbox.Key() + " " + version
-	if e := p.find(key); e != nil {
+	account := mailbox.Key()
+	if e := p.find(account, version); e != nil {
 		return e, true, nil
 	}
 	e = base.With("preferences of "+mailbox.String(), text)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.kept) == maxPrefs {
-		p.kept = append(p.kept[:0], p.kept[1:]...)
-	}
-	p.kept = append(p.kept, &prefsOf{key, e})
+	p.keep(&prefsOf{account, version, e, e.Size() + len(text)})
 	return e, true, nil
 }
 
-func (p *prefs) find(key string) *spam.Engine {
+func (p *prefs) find(account, version string) *spam.Engine {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for i, k := range p.kept {
-		if k.key == key {
-			p.kept = append(append(p.kept[:i], p.kept[i+1:]...), k)
-			return k.engine
-		}
+	at := p.kept[account]
+	if at == nil || at.Value.(*prefsOf).version != version {
+		return nil
 	}
-	return nil
+	p.order.MoveToBack(at)
+	return at.Value.(*prefsOf).engine
+}
+
+func (p *prefs) keep(k *prefsOf) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if at := p.kept[k.account]; at != nil {
+		p.drop(at)
+	}
+	if p.kept == nil {
+		p.kept = map[string]*list.Element{}
+	}
+	p.kept[k.account] = p.order.PushBack(k)
+	for p.size += k.size; p.size > maxPrefs && p.order.Len() > 1; {
+		p.drop(p.order.Front())
+	}
+}
+
+func (p *prefs) drop(at *list.Element) {
+	k := p.order.Remove(at).(*prefsOf)
+	delete(p.kept, k.account)
+	p.size -= k.size
 }
 
 // CheckPreferences says what is wrong with a user's preferences for a filter of this

@@ -19,12 +19,14 @@ import (
 )
 
 // Kind is filter "spamscore". What was learned is in l, preferences are in u; nil is
-// nothing.
-func Kind(l spam.Learned, u Users) pipeline.Kind {
+// nothing. Filters with the same rules have one engine, of engines.
+func Kind(l spam.Learned, u Users, engines *spam.Engines) pipeline.Kind {
 	return pipeline.Kind{
 		Name: "spamscore", Doc: "Scores messages by SpamAssassin's rules.",
 		Stages: pipeline.At(pipeline.Message, pipeline.Deliver), Options: options,
-		New: func(b config.Block, env pipeline.Env) (pipeline.Filter, error) { return newFilter(b, env, l, u) },
+		New: func(b config.Block, env pipeline.Env) (pipeline.Filter, error) {
+			return newFilter(b, env, l, u, engines)
+		},
 	}
 }
 
@@ -62,7 +64,7 @@ type filter struct {
 	now   func() time.Time
 }
 
-func newFilter(b config.Block, env pipeline.Env, l spam.Learned, u Users) (pipeline.Filter, error) {
+func newFilter(b config.Block, env pipeline.Env, l spam.Learned, u Users, engines *spam.Engines) (pipeline.Filter, error) {
 	f := &filter{now: env.Now, log: env.Log}
 	if err := b.Decode(&f.settings); err != nil {
 		return nil, err
@@ -78,15 +80,17 @@ func newFilter(b config.Block, env pipeline.Env, l spam.Learned, u Users) (pipel
 			return nil, b.Errorf("preferences", "there is no store here")
 		}
 	}
-	o := spam.Options{Net: true, Bayes: f.Bayes != bayesOff}
+	o := spam.Options{Net: true, Bayes: true} // which changes nothing where nothing was learned
 	if f.Network {
 		o.Resolver = resolve.With(env.DNS)
 	}
-	e, err := engineOf(f.paths(), o, env.Log)
+	e, opened, err := engines.Open(f.paths(), o)
 	if err != nil {
 		return nil, b.Errorf("rules", "%v", err)
 	}
-	f.judge.Engine = e
+	if f.judge.Engine = e; opened && env.Log != nil {
+		tell(e, env.Log)
+	}
 	return f, nil
 }
 
@@ -128,17 +132,12 @@ func (f *filter) Access(pipeline.Stage) (reads, writes pipeline.Facts) {
 	return pipeline.Envelope | pipeline.Header | pipeline.Body | pipeline.AuthResults | pipeline.Scores, writes
 }
 
-// engineOf reads the rules and makes them ready.
-func engineOf(paths []string, o spam.Options, log *slog.Logger) (*spam.Engine, error) {
-	e, err := spam.Open(paths, o)
-	if err != nil || log == nil {
-		return e, err
-	}
+// tell tells of rules that were read.
+func tell(e *spam.Engine, log *slog.Logger) {
 	log.Info("spamscore: rules loaded", "rules", len(e.Rules()), "cannot_run", len(e.Cannot()), "problems", len(e.Problems()))
 	if p := e.Problems(); len(p) > 0 {
 		log.Warn("spamscore: rules have lines that can not be obeyed: `mtad spam rules --lint` names all, of other files than those that are installed with --rules", "lines", len(p), "first", p[0].String())
 	}
-	return e, nil
 }
 
 // Filter judges the message. Each rule that hits and scores is a score of its own.

@@ -33,7 +33,7 @@ func buildWith(body string, l spam.Learned) (pipeline.Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newFilter(b, pipeline.Env{Now: time.Now, DNS: z}, l, nobody{})
+	return newFilter(b, pipeline.Env{Now: time.Now, DNS: z}, l, nobody{}, &spam.Engines{})
 }
 
 // nobody has preferences.
@@ -231,8 +231,9 @@ func TestRulesWithFaults(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "10.cf")
 		mtatest.Check(t, os.WriteFile(path, []byte(text), 0o644))
 		var out bytes.Buffer
-		_, err := engineOf([]string{path}, spam.Options{}, slog.New(slog.NewTextHandler(&out, nil)))
+		e, err := spam.Open([]string{path}, spam.Options{})
 		mtatest.Check(t, err)
+		tell(e, slog.New(slog.NewTextHandler(&out, nil)))
 		return out.String()
 	}
 	if got := load("body A /a/\nbody B /(/\n"); !strings.Contains(got, "level=WARN") || !strings.Contains(got, "lines=1") || !strings.Contains(got, "10.cf:2: B: ") {

@@ -30,7 +30,7 @@ func TestAutoLearnAgainstPerl(t *testing.T) {
 					Hits                                                 []string
 					Score, Autolearn, Body_only, Head_only, Learned, Set float64
 				}
-				a.about(t, "autolearn", m.Text, &w)
+				a.About(t, "autolearn", m.Text, &w)
 				d := (&AutoLearner{Rules: r, Set: conf.ScoreSet(w.Set)}).Decide(w.Hits, w.Score)
 				counts[d.Class]++
 				same := func(a, b float64) bool { return math.Abs(a-b) < 1e-9 }

@@ -70,7 +70,7 @@ func TestExpiryAgainstPerl(t *testing.T) {
 			mine := imported(t, backup)
 			for _, most := range sizes {
 				a := ask(t, "state="+state, fmt.Sprintf("text=bayes_expiry_max_db_size %d", most))
-				a.Ask(t, "expire", &struct{}{})
+				a.Ask(t, "expire", nil)
 				taken, err := Expiry{MaxTokens: float64(most), Force: true}.Expire(context.Background(), mine, now)
 				mtatest.Check(t, err)
 				got, want := mine.totals, magic(t, state)

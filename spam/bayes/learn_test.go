@@ -160,10 +160,10 @@ func (c *school) learn(t *testing.T, m spamtest.Message, as Class) {
 	var got bool
 	var err error
 	if as == None {
-		c.about(t, "learn forget", m.Text, &perl)
+		c.About(t, "learn forget", m.Text, &perl)
 		got, err = Forget(context.Background(), c.store, l)
 	} else {
-		c.about(t, "learn "+as.String(), m.Text, &perl)
+		c.About(t, "learn "+as.String(), m.Text, &perl)
 		got, err = Learn(context.Background(), c.store, l)
 	}
 	mtatest.Check(t, err)
@@ -179,7 +179,7 @@ func (c *school) score(t *testing.T, store Store, messages []spamtest.Message) {
 	for _, m := range messages {
 		l, about := c.lesson(t, c.s, m.Text)
 		var w said
-		c.about(t, "bayes", m.Text, &w)
+		c.About(t, "bayes", m.Text, &w)
 		r, err := c.s.Score(context.Background(), store, l.Tokens)
 		mtatest.Check(t, err)
 		w.compare(t, m.Name, r)
@@ -251,7 +251,7 @@ func TestLearningAgainstPerl(t *testing.T) {
 		}
 		c.learn(t, m, classes[i%2])
 	}
-	c.Ask(t, "close", &struct{}{})
+	c.Ask(t, "close", nil)
 	perl := saLearn(t, c.state, "--backup")
 	start, never := c.now.Unix(), int64(math.MaxInt64)
 	sameBackups(t, coarse(export(t, c.store), start, time.Now().Unix()), coarse(perl, start, time.Now().Unix()))
@@ -260,7 +260,7 @@ func TestLearningAgainstPerl(t *testing.T) {
 
 	tested := append(spamtest.Corpus(1, tests), mixed(messages, tests/10)...)
 	c.score(t, c.store, tested[:tests])
-	c.Ask(t, "close", &struct{}{})
+	c.Ask(t, "close", nil)
 	mine := export(t, c.store)
 	saLearn(t, c.state, "--sync") // times are in its journal
 	sameBackups(t, coarse(mine, start, time.Now().Unix()), coarse(saLearn(t, c.state, "--backup"), start, time.Now().Unix()))

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -108,27 +107,18 @@ func stock(t testing.TB, more string) *conf.Ruleset {
 }
 
 // asker asks an oracle about messages.
-type asker struct {
-	*spamtest.Oracle
-	path string
-}
+type asker struct{ *spamtest.Oracle }
 
 func ask(t testing.TB, options ...string) *asker {
 	t.Helper()
-	return &asker{spamtest.Start(t, room, spamtest.Stock, spamtest.Site, options...), filepath.Join(t.TempDir(), "message")}
-}
-
-func (a *asker) about(t testing.TB, verb string, text []byte, to any) {
-	t.Helper()
-	mtatest.Check(t, os.WriteFile(a.path, text, 0o600))
-	a.Ask(t, verb+" "+a.path, to)
+	return &asker{spamtest.Start(t, room, spamtest.Stock, spamtest.Site, options...)}
 }
 
 // lesson is a message as it would be learned.
 func (a *asker) lesson(t testing.TB, s *Settings, text []byte) (Lesson, *seen) {
 	t.Helper()
 	var w seen
-	a.about(t, "tokens", text, &w)
+	a.About(t, "tokens", text, &w)
 	m := mail.Parse(text, mail.Limits{Body: 50000, RawBody: 500000})
 	return Lesson{IDs: MessageIDs(m), Tokens: s.Tokens(w.input(s, m))}, &w
 }
@@ -202,10 +192,7 @@ func TestTokensAgainstPerl(t *testing.T) {
 
 // corpus makes n messages; SEED makes others, and more of them.
 func corpus(n int) []spamtest.Message {
-	if seed, err := strconv.Atoi(os.Getenv("SEED")); err == nil {
-		return spamtest.Corpus(uint64(seed), 1000)
-	}
-	return spamtest.Corpus(1, n)
+	return spamtest.Corpus(spamtest.Cases(n, 1000))
 }
 
 // long is said by MTAD_LONG: as many messages as SpamAssassin asks for by default, where

@@ -26,6 +26,9 @@ func (p *parser) command(key, value string) error {
 		!p.Bool("allow_user_rules") {
 		return errors.New("rules are not for users' preferences: allow_user_rules is 0")
 	}
+	if p.user {
+		p.own(key)
+	}
 	if f := p.find(key); f != nil {
 		return f(value)
 	}
@@ -135,7 +138,7 @@ func (p *parser) set(name string, o option, value string) error {
 	if value == "" && o.kind != template {
 		return errMissing
 	}
-	s, ok := p.settings[name], true
+	s, ok := p.setting(name), true
 	switch o.kind {
 	case number:
 		s.number, ok = readNumber(value)

@@ -142,12 +142,6 @@ func Parse(name, text string, o Options) *Ruleset {
 }
 
 func newParser(o Options) *parser {
-	if o.Known == nil {
-		o.Known = func(string) bool { return true }
-	}
-	if o.Lang == "" || o.Lang == "C" || o.Lang == "POSIX" {
-		o.Lang = "en_US"
-	}
 	s := &Ruleset{
 		Plugins: map[string]bool{}, rules: map[string]*Rule{}, scores: map[string][4]float64{}, describe: map[string]string{}, prefixes: map[string]string{},
 		settings: defaults(), lists: map[string]AddressList{}, rcvd: map[string][]Pair{}, uriLists: map[string]URIList{}, hosts: map[string]map[string]bool{}, words: map[string][]string{},
@@ -156,6 +150,16 @@ func newParser(o Options) *parser {
 	}
 	checker := Field{"Checker-Version", "SpamAssassin _VERSION_ (_SUBVERSION_) on _HOSTNAME_"}
 	s.Ham, s.Spam = []Field{checker}, []Field{checker}
+	return parserInto(s, o)
+}
+
+func parserInto(s *Ruleset, o Options) *parser {
+	if o.Known == nil {
+		o.Known = func(string) bool { return true }
+	}
+	if o.Lang == "" || o.Lang == "C" || o.Lang == "POSIX" {
+		o.Lang = "en_US"
+	}
 	return &parser{Ruleset: s, o: o, compats: map[string]bool{}, told: map[Problem]bool{}}
 }
 
@@ -284,7 +288,7 @@ func cut(s string) (word, rest string) {
 }
 
 func (p *parser) readLine(line string) {
-	if v, ok := strings.CutPrefix(line, "# UPDATE version "); ok && strings.Trim(v, "0123456789") == "" {
+	if v, ok := strings.CutPrefix(line, "# UPDATE version "); ok && !p.user && strings.Trim(v, "0123456789") == "" {
 		p.updates[p.file] = v
 	}
 	line = strings.Trim(uncomment(line), space)
@@ -397,8 +401,10 @@ func (p *parser) circle(path string) error {
 
 // finish does what needs all lines: tags in patterns, metas, priorities.
 func (p *parser) finish() {
-	p.nestNets()
-	p.replaceTags()
-	p.metas()
+	if !p.user || p.whole {
+		p.nestNets()
+		p.replaceTags()
+		p.metas()
+	}
 	slices.SortStableFunc(p.Problems, func(a, b Problem) int { return strings.Compare(a.File, b.File) })
 }

@@ -296,7 +296,7 @@ func (p *parser) score(value string) error {
 	if len(f) != 1 && len(f) != 4 {
 		return errors.New("want a rule's name and 1 or 4 numbers")
 	}
-	old, known := p.scores[name]
+	old, known := p.scoresOf(name)
 	var out [4]float64
 	for i := range out {
 		word := f[i%len(f)]

@@ -66,6 +66,10 @@ type Ruleset struct {
 	// Rewrite are rewrite_header's texts by "Subject", "From" and "To".
 	Rewrite map[string]string
 
+	under   *Ruleset // of a user's: what counts where this one says nothing of a score, a setting, a list of addresses
+	touched []string // options that a user's preferences name
+	whole   bool     // they have changed more than scores, settings and lists of addresses
+
 	domains *Domains
 	dirs    []string          // where the rules are
 	updates map[string]string // "# UPDATE version" of each file
@@ -94,7 +98,7 @@ func (s *Ruleset) Rules() []*Rule {
 // Score is what a hit of a rule counts. A rule without a score line has 1, or 0.01 if
 // its name begins with "T_"; less than nothing if it is nice.
 func (s *Ruleset) Score(name string, set ScoreSet) float64 {
-	if scores, ok := s.scores[name]; ok {
+	if scores, ok := s.scoresOf(name); ok {
 		return scores[set]
 	}
 	score := 1.0
@@ -114,27 +118,37 @@ func (s *Ruleset) Description(name string) string { return s.describe[name] }
 func (s *Ruleset) SubjectPrefix(name string) string { return s.prefixes[name] }
 
 // Number, Bool and String are settings: their defaults if no file has them.
-func (s *Ruleset) Number(name string) float64 { return s.settings[name].number }
+func (s *Ruleset) Number(name string) float64 { return s.setting(name).number }
 
 // Bool is a yes or no.
-func (s *Ruleset) Bool(name string) bool { return s.settings[name].number != 0 }
+func (s *Ruleset) Bool(name string) bool { return s.setting(name).number != 0 }
 
 // String is a text, or a template of several lines.
-func (s *Ruleset) String(name string) string { return s.settings[name].text }
+func (s *Ruleset) String(name string) string { return s.setting(name).text }
 
 // Addresses are a list of address patterns, by the name of its option
 // ("welcomelist_from") or its own (enlist_addrlist).
-func (s *Ruleset) Addresses(name string) AddressList { return s.lists[name] }
+func (s *Ruleset) Addresses(name string) AddressList {
+	for ; s != nil; s = s.under {
+		if l, ok := s.lists[name]; ok {
+			return l
+		}
+	}
+	return AddressList{}
+}
 
 // Lists are the names of address lists that begin with a prefix, sorted.
 func (s *Ruleset) Lists(prefix string) []string {
 	var out []string
-	for _, name := range slices.Sorted(maps.Keys(s.lists)) {
-		if strings.HasPrefix(name, prefix) {
-			out = append(out, name)
+	for ; s != nil; s = s.under {
+		for name := range s.lists {
+			if strings.HasPrefix(name, prefix) {
+				out = append(out, name)
+			}
 		}
 	}
-	return out
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // Pairs are lists such as welcomelist_from_rcvd and welcomelist_from_dkim.

@@ -3,50 +3,110 @@ package conf
 import (
 	"maps"
 	"slices"
+	"strings"
 )
 
 // WithUser gives a ruleset on which a user's preferences are laid; the old one stays
-// as it is. What only administrators may set is a Problem.
+// as it is. What only administrators may set is a Problem. What the preferences do not
+// name is shared.
 func (s *Ruleset) WithUser(name, text string, o Options) *Ruleset {
-	p := newParser(o)
+	c := *s
+	c.under, c.touched, c.whole, c.files, c.Problems = s, nil, false, nil, nil
+	c.scores, c.settings, c.lists = map[string][4]float64{}, map[string]setting{}, map[string]AddressList{}
+	p := parserInto(&c, o)
 	p.user = true
-	p.Ruleset = s.clone()
-	p.Problems = nil
 	p.read(name, text)
 	p.finish()
 	return p.Ruleset
 }
 
-// clone copies what a line may change.
-func (s *Ruleset) clone() *Ruleset {
-	c := *s
-	c.files = nil
-	c.rules, c.scores, c.describe, c.prefixes = maps.Clone(s.rules), maps.Clone(s.scores), maps.Clone(s.describe), maps.Clone(s.prefixes)
-	c.settings, c.uriLists, c.updates, c.Rewrite = maps.Clone(s.settings), maps.Clone(s.uriLists), maps.Clone(s.updates), maps.Clone(s.Rewrite)
-	c.Ham, c.Spam = slices.Clone(s.Ham), slices.Clone(s.Spam)
-	c.lists = make(map[string]AddressList, len(s.lists))
-	for k, l := range s.lists {
-		c.lists[k] = AddressList{maps.Clone(l.exact), slices.Clone(l.patterns)}
+// own copies what a line of preferences may change.
+func (p *parser) own(key string) {
+	p.touched = append(p.touched, key)
+	o, known := options[key]
+	switch {
+	case p.whole || key == "score" || key == "add_header" || key == "remove_header" || key == "report_safe":
+	case key == "rewrite_header":
+		p.Rewrite = maps.Clone(p.Rewrite)
+	case known && o.kind <= template:
+	case known && o.kind == addresses:
+		p.ownList(key)
+	default:
+		p.ownAll()
 	}
-	c.rcvd = make(map[string][]Pair, len(s.rcvd))
-	for k, v := range s.rcvd {
-		c.rcvd[k] = slices.Clone(v)
+}
+
+func (p *parser) ownList(name string) {
+	if _, own := p.lists[name]; !own {
+		l := p.under.Addresses(name)
+		p.lists[name] = AddressList{maps.Clone(l.exact), slices.Clone(l.patterns)}
 	}
-	c.hosts = make(map[string]map[string]bool, len(s.hosts))
-	for k, v := range s.hosts {
-		c.hosts[k] = maps.Clone(v)
+}
+
+// ownAll copies all but rules, scores and settings themselves.
+func (p *parser) ownAll() {
+	s := p.Ruleset
+	s.whole = true
+	s.rules, s.describe, s.prefixes = maps.Clone(s.rules), maps.Clone(s.describe), maps.Clone(s.prefixes)
+	s.uriLists, s.updates, s.Rewrite = maps.Clone(s.uriLists), maps.Clone(s.updates), maps.Clone(s.Rewrite)
+	s.Ham, s.Spam = slices.Clone(s.Ham), slices.Clone(s.Spam)
+	for _, name := range s.Lists("") {
+		p.ownList(name)
 	}
-	c.nets = make(map[string]*Nets, len(s.nets))
-	for k, n := range s.nets {
-		c.nets[k] = &Nets{slices.Clone(n.nets), slices.Clone(n.excluded), n.Configured}
+	s.rcvd = cloneEach(s.rcvd, slices.Clone)
+	for _, list := range s.rcvd {
+		for i := range list {
+			list[i].Domains = slices.Clone(list[i].Domains)
+		}
 	}
-	c.words = make(map[string][]string, len(s.words))
-	for k, v := range s.words {
-		c.words[k] = slices.Clip(v)
+	s.hosts = cloneEach(s.hosts, maps.Clone)
+	s.nets = cloneEach(s.nets, func(n *Nets) *Nets { return &Nets{slices.Clone(n.nets), slices.Clone(n.excluded), n.Configured} })
+	s.words = cloneEach(s.words, slices.Clip)
+	s.pairs = cloneEach(s.pairs, maps.Clone)
+	d := *s.domains
+	s.domains = &Domains{maps.Clone(d.tld), maps.Clone(d.second), maps.Clone(d.third)}
+}
+
+func cloneEach[V any](m map[string]V, clone func(V) V) map[string]V {
+	out := make(map[string]V, len(m))
+	for k, v := range m {
+		out[k] = clone(v)
 	}
-	c.pairs = make(map[string]map[string]string, len(s.pairs))
-	for k, v := range s.pairs {
-		c.pairs[k] = maps.Clone(v)
+	return out
+}
+
+// scoresOf are a rule's scores, of the user or else of the site.
+func (s *Ruleset) scoresOf(name string) (scores [4]float64, ok bool) {
+	for ; s != nil && !ok; s = s.under {
+		scores, ok = s.scores[name]
 	}
-	return &c
+	return scores, ok
+}
+
+func (s *Ruleset) setting(name string) (v setting) {
+	ok := false
+	for ; s != nil && !ok; s = s.under {
+		v, ok = s.settings[name]
+	}
+	return v
+}
+
+// OwnScores are the rules to which a user's preferences give a score, sorted.
+func (s *Ruleset) OwnScores() []string { return slices.Sorted(maps.Keys(s.scores)) }
+
+// Touches reports whether a user's preferences name an option that begins so.
+func (s *Ruleset) Touches(prefix string) bool {
+	return slices.ContainsFunc(s.touched, func(key string) bool { return strings.HasPrefix(key, prefix) })
+}
+
+// Whole reports whether a user's preferences have changed more than scores, settings and
+// lists of addresses.
+func (s *Ruleset) Whole() bool { return s.whole }
+
+// SameRules reports whether two rulesets have the same rules, whatever they score.
+func (s *Ruleset) SameRules(o *Ruleset) bool {
+	if !s.whole && s.under == o {
+		return true
+	}
+	return maps.Equal(s.rules, o.rules)
 }

@@ -5,10 +5,8 @@ import (
 	"encoding/base64"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -334,13 +332,9 @@ func TestFunctionsAsPerl(t *testing.T) {
 }
 
 func callAll(t *testing.T, kinds []string) {
-	seed, n := uint64(1), mtatest.Fewer(400)
-	if v, err := strconv.Atoi(os.Getenv("SEED")); err == nil {
-		seed, n = uint64(v), 4000
-	}
+	seed, n := spamtest.Cases(400, 4000)
 	text, names := rulesText(kinds...)
-	dir := t.TempDir()
-	file, path := filepath.Join(dir, "eval.cf"), filepath.Join(dir, "message")
+	file := filepath.Join(t.TempDir(), "eval.cf")
 	mtatest.Write(t, file, text)
 	o := spamtest.Start(t, "..", "../rules", spamtest.Site, "text="+text)
 	rs, err := conf.Load([]string{"../rules", spamtest.Site, file}, conf.Options{Local: true})
@@ -353,9 +347,8 @@ func callAll(t *testing.T, kinds []string) {
 	hits, wrong := map[string]int{}, map[string]int{}
 	for range n {
 		msg := m.message()
-		mtatest.Check(t, os.WriteFile(path, msg, 0o600))
 		var v struct{ Hits map[string]float64 }
-		o.Ask(t, "check "+path, &v)
+		o.About(t, "check", msg, &v)
 		mine := map[string]bool{}
 		for _, h := range e.Check(context.Background(), msg, scan.Facts{}).Hits {
 			mine[h.Rule] = true

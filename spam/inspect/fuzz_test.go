@@ -73,6 +73,17 @@ func FuzzOffice(f *testing.F) {
 	f.Add([]byte("\xd0\xcf\x11\xe0\x00Attribut\x00AutoOpen"))
 	f.Add(document(f, "word/vbaProject.bin", "AutoOpen", "[Content_Types].xml", "macroEnabled", "x.rels", `<Relationship Target="mhtml:http://a.example/x" TargetMode="External"/>`))
 	f.Add(document(f, "a.zip", string(document(f, "b.zip", string(document(f, "c.docm", "x"))))))
+	old := Compound("WordDocument", "text", "VBA", "\x00Attribut\x00e VB_Name\x00AutoOpen\x00http://www.example.com/downloads/setup.exe\x00")
+	f.Add([]byte(old))
+	f.Add([]byte(Compound("EncryptedPackage", "x", "Workbook", "\x01\x00O\x00l\x00e\x001\x000\x00N\x00a\x00")))
+	f.Add(document(f, "old.doc", old, "a.csv", `=MSEXCEL|'\..\Windows\System32\cmd.exe`, "b.rtf", `{\rtf1 \objdat`))
+	sheet := document(f, "[Content_Types].xml", `<Override ContentType="application/vnd.ms-excel.macrosheet"/>`, "xl/vbaProject.bin", old, "xl/embeddings/oleObject1.bin", old, "word/aa.rtf", `{\rtf1`,
+		"xl/_rels/workbook.xml.rels", strings.Repeat(`<Relationship Target="https://a.example/x" TargetMode="External"/>`, 12))
+	f.Add(sheet)
+	f.Add(document(f, "sheet.xlsm", string(sheet), "again.zip", string(document(f, "sheet.xlsx", string(sheet)))))
+	locked := document(f, "secret.docm", "x")
+	locked[bytes.Index(locked, []byte("PK\x01\x02"))+8] |= isLocked
+	f.Add(locked)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		o := macrosOf(message(t, extended, attached("a.zip", "application/zip", data)))
 		if o.left < 0 || len(o.links) > mostRedirect || len(o.mhtml) > mostMHTML {

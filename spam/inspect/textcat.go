@@ -11,6 +11,7 @@ import (
 
 	"mtad/spam/conf"
 	"mtad/spam/eval"
+	"mtad/spam/regex"
 	"mtad/spam/scan"
 )
 
@@ -81,12 +82,49 @@ type guess struct {
 	err       error
 }
 
+// notText is what is no text of the sender's: marks of a subject, links and addresses.
+// They are Perl's, which counts octets.
 var (
-	prefixes = regexp.MustCompile(`(?i)^(?:[a-z]{2,12}:\s*){1,10}`)
-	anyLink  = regexp.MustCompile(`https?(?:://|:&#x2F;&#x2F;|%3A%2F%2F)\S{1,1000}\S{0,24}`)
-	anyMail  = regexp.MustCompile(`\S{1,64}?@[a-zA-Z]\S{1,128}`)
-	anyWWW   = regexp.MustCompile(`\bwww\.\S{1,128}`)
+	prefixes = perl(`^(?:[a-z]{2,12}:\s*){1,10}`, "i")
+	notText  = []*regex.Regexp{perl(`https?(?:://|:&#x2F;&#x2F;|%3A%2F%2F)\S{1,1024}`, ""), perl(`\S{1,64}?@[a-zA-Z]\S{1,128}`, ""), perl(`\bwww\.\S{1,128}`, "")}
 )
+
+// perl compiles a pattern of this package.
+func perl(pattern, modifiers string) *regex.Regexp {
+	re, err := regex.Compile(pattern, modifiers)
+	if err != nil {
+		panic(err)
+	}
+	return re
+}
+
+// without puts something else for all that a pattern matches in a text.
+func without(text []byte, re *regex.Regexp, instead string, b *regex.Budget) ([]byte, error) {
+	var out []byte
+	from := 0
+	for {
+		at, err := re.Find(text, from, nil, b)
+		if err != nil {
+			return nil, err
+		}
+		if at == nil {
+			return append(out, text[from:]...), nil
+		}
+		out = append(append(out, text[from:at[0]]...), instead...)
+		from = at[1]
+	}
+}
+
+// ownText is the beginning of what the sender wrote.
+func ownText(s *scan.Scan) ([]byte, error) {
+	text, err := without(bytes.Join(s.Body(), []byte("\n")), prefixes, "", s.Budget)
+	for _, re := range notText {
+		if err == nil {
+			text, err = without(text, re, " ", s.Budget)
+		}
+	}
+	return text[:min(len(text), mostText)], err
+}
 
 // Lengths of text, in octets: what is looked at, and what is needed for a guess.
 const (
@@ -98,14 +136,9 @@ func languagesOf(s *scan.Scan) guess {
 	if g, ok := s.Keep["languages"].(guess); ok {
 		return g
 	}
-	text := bytes.Join(s.Body(), []byte("\n"))
-	text = prefixes.ReplaceAll(text, nil)
-	for _, re := range []*regexp.Regexp{anyLink, anyMail, anyWWW} {
-		text = re.ReplaceAll(text, []byte(" "))
-	}
-	text = text[:min(len(text), mostText)]
-	g := guess{length: len(text)}
-	if len(text) >= leastText {
+	text, err := ownText(s)
+	g := guess{length: len(text), err: err}
+	if err == nil && len(text) >= leastText {
 		g.languages, g.err = classify(s, text)
 	}
 	s.SetField("X-Languages", strings.Join(g.languages, " "))

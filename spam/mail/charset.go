@@ -2,6 +2,7 @@ package mail
 
 import (
 	"bytes"
+	"math/bits"
 	"regexp"
 	"strings"
 	"unicode/utf8"
@@ -29,6 +30,8 @@ var (
 	utf16Name = regexp.MustCompile(`(?i)^UTF[ -]?16`)
 	latinName = regexp.MustCompile(`(?i)^(?:ISO-?8859-1|Windows-1252|CP1252)$`)
 	utf8Name  = regexp.MustCompile(`(?i)^UTF-?8$`)
+	thaiName  = regexp.MustCompile(`(?i)^(?:TIS-?620|ISO-?8859-11)$`)
+	eucName   = regexp.MustCompile(`(?i)^(?:EUC-?(?:CN|KR)|GB_?2312(?:-80)?|GB2312-raw|X-EUC-CN)$`)
 	gb18030   = regexp.MustCompile(`(?i)^GB[ -]?18030(?:-20\d\d)?$`)
 )
 
@@ -40,7 +43,7 @@ func toUTF8(b []byte, declared string, insist bool) []byte {
 	if plain && plainName.MatchString(declared) {
 		return b
 	}
-	if !plain && !insist && utf8.Valid(b) {
+	if !plain && !insist && validUTF8(b) {
 		return b
 	}
 	if out, ok := decodeAs(b, declared, insist, plain); ok {
@@ -64,7 +67,7 @@ func decodeAs(b []byte, declared string, insist, plain bool) ([]byte, bool) {
 		if !insist {
 			return nil, false // tried before
 		}
-		return bytes.ToValidUTF8(b, []byte("\uFFFD")), true
+		return replaceInvalid(b), true
 	}
 	if strings.EqualFold(declared, "utf-7") {
 		return decodeUTF7(b)
@@ -73,14 +76,103 @@ func decodeAs(b []byte, declared string, insist, plain bool) ([]byte, bool) {
 	if e == nil {
 		return nil, false
 	}
+	if m, ok := e.(*charmap.Charmap); ok && controls(m, declared) {
+		return decodeISO(m, b, insist)
+	}
+	if eucName.MatchString(declared) {
+		var whole bool
+		if b, whole = onlyEUC(b); !whole && !insist {
+			return nil, false
+		}
+	}
 	return strict(e, b, insist)
 }
 
-// strict decodes; without insist it fails where an octet is not of the charset.
+// onlyEUC puts an octet that is none for those that begin no pair of EUC: decoders that know
+// what Windows added to a charset, as those of golang.org/x/text, would take them. whole
+// is false if there were some.
+func onlyEUC(b []byte) (out []byte, whole bool) {
+	whole = true
+	for i := 0; i < len(b); i++ {
+		switch {
+		case b[i] < 0x80:
+		case b[i] > 0xa0 && b[i] < 0xff && (i+1 == len(b) || b[i+1] > 0xa0 && b[i+1] < 0xff):
+			i++
+		default:
+			if whole {
+				b = bytes.Clone(b)
+			}
+			b[i], whole = 0xff, false
+		}
+	}
+	return b, whole
+}
+
+// noncharacter reports whether a code point is for no character ever, which makes UTF-8
+// invalid for Perl.
+func noncharacter(r rune) bool { return r&0xfffe == 0xfffe || r >= 0xfdd0 && r <= 0xfdef }
+
+func validUTF8(b []byte) bool {
+	return utf8.Valid(b) && !bytes.ContainsFunc(b, noncharacter)
+}
+
+// replaceInvalid puts one U+FFFD for each sequence that is none: an octet that begins one
+// and those that continue it, up to the length that the first one says.
+func replaceInvalid(b []byte) []byte {
+	out := make([]byte, 0, len(b)+8)
+	for len(b) > 0 {
+		r, n := utf8.DecodeRune(b)
+		if r == utf8.RuneError && n == 1 {
+			n = 1
+			for most := bits.LeadingZeros8(^b[0]); n < len(b) && n < most && b[n]&0xc0 == 0x80; {
+				n++
+			}
+		} else if noncharacter(r) {
+			r = utf8.RuneError
+		}
+		out = utf8.AppendRune(out, r)
+		b = b[n:]
+	}
+	return out
+}
+
+// strict decodes; without insist it fails where an octet is not of the charset. A
+// character that the end of the text has cut off is left out.
 func strict(e encoding.Encoding, b []byte, insist bool) ([]byte, bool) {
 	out, err := e.NewDecoder().Bytes(b)
+	if n := len(b) - 1; err == nil && n >= 0 && b[n] >= 0x80 && bytes.HasSuffix(out, []byte("\uFFFD")) {
+		if rest, err := e.NewDecoder().Bytes(b[:n]); err == nil && len(rest)+len("\uFFFD") == len(out) {
+			out = rest
+		}
+	}
 	if err != nil || !insist && bytes.Contains(out, []byte("\uFFFD")) {
 		return nil, false
+	}
+	return out, true
+}
+
+// controls reports whether a charset has control characters from 0x80 to 0x9f, as all of
+// ISO's have for Perl. golang.org/x/text has nothing there, or what Windows has.
+func controls(m *charmap.Charmap, declared string) bool {
+	for c := byte(0x80); c < 0xa0; c++ {
+		if m.DecodeByte(c) != utf8.RuneError {
+			return m == charmap.Windows874 && thaiName.MatchString(declared)
+		}
+	}
+	return true
+}
+
+func decodeISO(m *charmap.Charmap, b []byte, insist bool) ([]byte, bool) {
+	out := make([]byte, 0, len(b)+len(b)/8)
+	for _, c := range b {
+		r := m.DecodeByte(c)
+		if c >= 0x80 && c < 0xa0 {
+			r = rune(c)
+		}
+		if r == utf8.RuneError && !insist {
+			return nil, false
+		}
+		out = utf8.AppendRune(out, r)
 	}
 	return out, true
 }

@@ -32,8 +32,8 @@ var (
 // ParseDate reads a date of a message as seconds since 1970, generously; ok is false
 // if there is none.
 func ParseDate(s string) (sec int64, ok bool) {
-	s = strings.Join(strings.Fields(commas.ReplaceAllString(s, " ")), " ")
-	s = " " + s + " "
+	words := strings.FieldsFunc(commas.ReplaceAllString(s, " "), func(r rune) bool { return r < 0x80 && asciiSpace(byte(r)) })
+	s = " " + strings.Join(words, " ") + " "
 	var day, year int
 	var month string
 	take := func(re *regexp.Regexp) []string {
@@ -75,8 +75,15 @@ func ParseDate(s string) (sec int64, ok bool) {
 	if day == 0 {
 		return 0, false
 	}
-	year = max(1970, min(2037, year))
-	return time.Date(year, mon, day, hour, minute, second, 0, time.UTC).Unix() - int64(east)*60, true
+	t := time.Date(max(1970, min(2037, year)), mon, day, hour, minute, second, 0, time.UTC)
+	if t.Day() != day {
+		return 0, false // a 29th of February that went with its year
+	}
+	sec = t.Unix() - int64(east)*60
+	if east > 0 {
+		sec = max(0, sec)
+	}
+	return sec, true
 }
 
 func longYear(s string) int {

@@ -46,6 +46,7 @@ type HTML struct {
 	Dropped   bool // there were more links than are kept
 
 	text  []run
+	whole []byte // all text, once it is known
 	style []style
 	base  string
 	href  string // of the last <a>
@@ -96,6 +97,7 @@ func RenderHTML(text []byte, octets int) *HTML {
 	z := &tokenizer{h: h}
 	z.run(text, h.open)
 	all := h.Text(All)
+	h.whole = all
 	h.TextLength = utf8.RuneCount(all)
 	h.NonSpace = h.TextLength - countSpaces(all)
 	if octets > 0 {
@@ -123,9 +125,20 @@ func countSpaces(text []byte) (n int) {
 	return n
 }
 
-// Text is the text of the document.
+// Text is the text of the document. It must not be changed.
 func (h *HTML) Text(w Which) []byte {
-	var out []byte
+	size, all := 0, true
+	for _, r := range h.text {
+		if w == All || r.invisible == (w == Invisible) {
+			size += len(r.text)
+		} else {
+			all = false
+		}
+	}
+	if all && h.whole != nil {
+		return h.whole
+	}
+	out := make([]byte, 0, size)
 	for _, r := range h.text {
 		if w == All || r.invisible == (w == Invisible) {
 			out = append(out, r.text...)

@@ -1,14 +1,10 @@
 package mail
 
 import (
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
-	"mtad/internal/mtatest"
 	"mtad/spam/spamtest"
 )
 
@@ -63,21 +59,14 @@ func compare(t *testing.T, text []byte, want *seen) {
 
 // TestAgainstPerl compares with SpamAssassin what messages are rendered to.
 func TestAgainstPerl(t *testing.T) {
-	seed, n := uint64(1), mtatest.Fewer(100)
-	if v, err := strconv.Atoi(os.Getenv("SEED")); err == nil {
-		seed, n = uint64(v), 1000
-	}
+	seed, n := spamtest.Cases(100, 1000)
 	o := spamtest.Start(t, "..", "../rules", spamtest.Site)
-	path := filepath.Join(t.TempDir(), "message")
 	for _, m := range spamtest.Corpus(seed, n) {
 		t.Run(m.Name, func(t *testing.T) {
-			mtatest.Check(t, os.WriteFile(path, m.Text, 0o600))
 			var want seen
-			o.Ask(t, "check "+path, &want)
+			o.About(t, "check", m.Text, &want)
 			compare(t, m.Text, &want)
-			if t.Failed() && os.Getenv("KEEP") != "" {
-				os.WriteFile(filepath.Join(os.Getenv("KEEP"), m.Name), m.Text, 0o600)
-			}
+			spamtest.Keep(t, m.Name, m.Text)
 		})
 	}
 }

@@ -114,8 +114,12 @@ func decodeQP(in []byte) []byte {
 			out = append(out, line...)
 			break
 		}
-		line, cr := bytes.CutSuffix(line, []byte("\r"))
-		line = bytes.TrimRight(line, " \t")
+		trimmed := bytes.TrimRight(line, " \t")
+		text, cr := bytes.CutSuffix(trimmed, []byte("\r"))
+		if len(trimmed) == len(line) {
+			text = bytes.TrimRight(text, " \t")
+		}
+		line = text
 		if soft, ok := bytes.CutSuffix(line, []byte("=")); ok {
 			out = append(out, soft...)
 			continue
@@ -153,18 +157,27 @@ func hex(c byte) int {
 	return -1
 }
 
-// decodeBase64 passes over all that is not base64.
+// decodeBase64 passes over all that is not base64. Padding in the middle counts as zeros,
+// or, in a text that is not whole, as ones.
 func decodeBase64(in []byte) []byte {
 	clean := make([]byte, 0, len(in))
+	whole := true
 	for _, c := range in {
-		if c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '+' || c == '/' || c == '=' {
+		switch {
+		case c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '+' || c == '/' || c == '=':
 			clean = append(clean, c)
+		case !asciiSpace(c):
+			whole = false
 		}
 	}
+	padding := byte('/')
+	if whole && len(clean)%4 == 0 {
+		padding = 'A'
+	}
 	clean = bytes.TrimRight(clean, "=")
-	for i, c := range clean { // padding in the middle counts as zeros
+	for i, c := range clean {
 		if c == '=' {
-			clean[i] = 'A'
+			clean[i] = padding
 		}
 	}
 	if len(clean)%4 == 1 {

@@ -24,8 +24,8 @@ type tokenizer struct {
 	h       handler
 	buf     []byte
 	literal string // the element whose content is no markup
-	raw     bool   // and entities in it are none
-	marked  []string
+	raw     bool   // entities are none, be it in the content of such an element or behind it
+	marked  []section
 	// pending is an element that the end of the document has closed: its end tag
 	// comes behind the text that follows.
 	pending string
@@ -37,7 +37,21 @@ type tokenizer struct {
 // true entities are not decoded.
 var literals = map[string]bool{"script": true, "style": true, "xmp": true, "iframe": true, "plaintext": true, "title": false, "textarea": false}
 
-func hspace(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' && c != '\v' }
+// section is how a marked section, "<![CDATA[...]]>", is read: of several in one another
+// the highest counts.
+type section int
+
+const (
+	unknownSection section = iota
+	included
+	replaced // of text and entities
+	verbatim
+	ignored
+)
+
+var sections = map[string]section{"include": included, "rcdata": replaced, "cdata": verbatim, "ignore": ignored}
+
+func hspace(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
 
 func hname(c byte) bool { return nameFirst(c) || c >= '0' && c <= '9' || c == '-' || c == '.' }
 
@@ -47,12 +61,15 @@ func alpha(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 
 func (z *tokenizer) tag(name string, attrs map[string]string, start bool) {
 	z.endPending()
-	z.h.tag(name, attrs, start)
+	if !z.ignored() {
+		z.h.tag(name, attrs, start)
+	}
 }
 
 func (z *tokenizer) endPending() {
-	if name := z.pending; name != "" {
-		z.pending = ""
+	name := z.pending
+	z.pending = ""
+	if name != "" && !z.ignored() {
 		z.h.tag(name, nil, false)
 	}
 }
@@ -133,33 +150,41 @@ func (z *tokenizer) text(from, to int) {
 	if from >= to || z.ignored() {
 		return
 	}
-	if z.raw || z.markedAs("cdata") {
-		z.h.words(z.buf[from:to])
-		return
+	z.words(from, to)
+}
+
+func (z *tokenizer) words(from, to int) {
+	text := z.buf[from:to]
+	if !z.raw {
+		text = decodeEntities(text, true)
 	}
-	z.h.words(decodeEntities(z.buf[from:to], true))
+	z.h.words(text)
 }
 
 // markup reads text up to a tag, and the tag. more is false where the rest can not be
 // understood yet; then next is where it begins.
 func (z *tokenizer) markup(start int) (next int, more bool) {
+	if how := z.section(); how == verbatim || how == replaced {
+		return z.noMarkup(start)
+	}
 	s, t := start, start
 	for {
 		for s < len(z.buf) && z.buf[s] != '<' {
-			if z.buf[s] == ']' && z.endMarked(t, s) {
-				e := z.spaces(s + 2)
-				return e + 1, true
+			if z.buf[s] == ']' && len(z.marked) > 0 && z.section() != unknownSection {
+				after, ended := z.sectionEnd(s)
+				if ended {
+					if !z.ignored() {
+						z.words(t, s)
+					}
+					z.unmark()
+					return after, true
+				}
+				s = after // what follows a bracket is text, even "<"
 			}
 			s++
-		}
-		if z.markedAs("cdata") && s < len(z.buf) {
-			s++
-			continue
 		}
 		if s >= len(z.buf) {
-			if z.markedAs("cdata") {
-				return t, false // its end may follow
-			}
+			s = len(z.buf)
 			return z.tail(t, s), false
 		}
 		if s != t {
@@ -179,14 +204,26 @@ func (z *tokenizer) markup(start int) (next int, more bool) {
 	}
 }
 
-// endMarked reports whether "]]>" ends a marked section here, and tells of the text before.
-func (z *tokenizer) endMarked(t, s int) bool {
-	if len(z.marked) == 0 || z.at(s+1) != ']' || z.at(z.spaces(s+2)) != '>' {
-		return false
+// noMarkup reads a section of mere text.
+func (z *tokenizer) noMarkup(start int) (next int, more bool) {
+	i := bytes.Index(z.buf[start:], []byte("]]>"))
+	if i < 0 {
+		return start, false // its end may follow
 	}
-	z.text(t, s)
-	z.marked = z.marked[:len(z.marked)-1]
-	return true
+	z.text(start, start+i)
+	z.unmark()
+	return start + i + 3, true
+}
+
+// sectionEnd reports whether "]]>" stands at s, and where what it has looked at ends.
+func (z *tokenizer) sectionEnd(s int) (after int, ended bool) {
+	if z.at(s+1) != ']' {
+		return s + 1, false
+	}
+	if z.at(s+2) != '>' {
+		return s + 2, false
+	}
+	return s + 3, true
 }
 
 // tail tells of text at the end, but for the last word and the space before it: more
@@ -255,9 +292,6 @@ func (z *tokenizer) startTag(beg int) int {
 			attrs[key] = value
 		}
 	}
-	if z.ignored() {
-		return s + 1
-	}
 	z.tag(name, attrs, true)
 	if raw, ok := literals[name]; ok {
 		z.literal, z.raw = name, raw
@@ -268,13 +302,14 @@ func (z *tokenizer) startTag(beg int) int {
 // attribute reads a name and its value; the name stands for a value that is missing.
 func (z *tokenizer) attribute(s int) (key, value string, next int) {
 	e := z.word(s+1, "=>")
-	key = strings.ToLower(string(z.buf[s:e]))
+	name := string(z.buf[s:e])
+	key = strings.ToLower(name)
 	s = z.spaces(e)
 	if s >= len(z.buf) {
 		return "", "", -1
 	}
 	if z.buf[s] != '=' {
-		return key, key, s
+		return key, name, s
 	}
 	if s = z.spaces(s + 1); s >= len(z.buf) {
 		return "", "", -1
@@ -327,9 +362,7 @@ func (z *tokenizer) endTag(beg int) int {
 		z.comment(beg, gt+1)
 		return gt + 1
 	}
-	if !z.ignored() {
-		z.tag(strings.ToLower(string(z.buf[s:e])), nil, false)
-	}
+	z.tag(strings.ToLower(string(z.buf[s:e])), nil, false)
 	return gt + 1
 }
 
@@ -341,6 +374,7 @@ func (z *tokenizer) comment(from, to int) {
 
 func (z *tokenizer) process(beg int) int {
 	if i := bytes.IndexByte(z.buf[beg:], '>'); i >= 0 {
+		z.endPending()
 		return beg + i + 1
 	}
 	return beg
@@ -355,7 +389,7 @@ func (z *tokenizer) decl(beg int) int {
 	case c == '-' && s+1 >= len(z.buf):
 		return beg
 	case c == '[':
-		if end := z.section(s + 1); end != -1 {
+		if end := z.openSection(s + 1); end != -1 {
 			if end == 0 {
 				return beg
 			}
@@ -365,10 +399,13 @@ func (z *tokenizer) decl(beg int) int {
 		z.comment(beg, s+1)
 		return s + 1
 	case alpha(c):
-		if end := z.declaration(beg); end != -1 {
-			return end
-		}
+		return z.declaration(beg)
 	}
+	return z.noDeclaration(beg, s)
+}
+
+// noDeclaration reads what is no declaration, as is found out at s, as a comment.
+func (z *tokenizer) noDeclaration(beg, s int) int {
 	gt := bytes.IndexByte(z.buf[s:], '>')
 	if gt < 0 {
 		return beg
@@ -400,15 +437,15 @@ func (z *tokenizer) dashes(beg int) int {
 	}
 }
 
-// section reads "<![NAME[": 0 if it has no end yet, -1 if it is none.
-func (z *tokenizer) section(s int) int {
-	name := "include"
+// openSection reads "<![NAME NAME[": 0 if it has no end yet, -1 if it is none.
+func (z *tokenizer) openSection(s int) int {
+	how := unknownSection
 	for s = z.spaces(s); nameFirst(z.at(s)); {
 		e := s + 1
 		for hname(z.at(e)) {
 			e++
 		}
-		name = strings.ToLower(string(z.buf[s:e]))
+		how = max(how, sections[strings.ToLower(string(z.buf[s:e]))])
 		if s = z.spaces(e); s >= len(z.buf) {
 			return 0
 		}
@@ -416,28 +453,44 @@ func (z *tokenizer) section(s int) int {
 	if z.at(s) != '[' {
 		return -1
 	}
-	if len(z.marked) < 100 {
-		z.marked = append(z.marked, name)
-	}
+	z.mark(how)
 	return s + 1
 }
 
-func (z *tokenizer) markedAs(name string) bool {
+// section is how the sections that stand around are read.
+func (z *tokenizer) section() section {
+	how := unknownSection
 	for _, m := range z.marked {
-		if m == name || name == "cdata" && m == "rcdata" {
-			return true
-		}
+		how = max(how, m)
 	}
-	return false
+	return how
 }
 
-func (z *tokenizer) ignored() bool { return z.markedAs("ignore") }
+// mark begins a section, and unmark ends one.
+func (z *tokenizer) mark(how section) {
+	if len(z.marked) < 100 {
+		z.marked = append(z.marked, how)
+	}
+	z.raw = z.section() == verbatim
+	z.endPending()
+}
 
-// declaration reads "<!DOCTYPE ...>": -1 if it is none.
+func (z *tokenizer) unmark() {
+	z.endPending()
+	z.marked = z.marked[:len(z.marked)-1]
+	z.raw = z.section() == verbatim
+}
+
+func (z *tokenizer) ignored() bool { return z.section() == ignored }
+
+// declaration reads "<!DOCTYPE ...>".
 func (z *tokenizer) declaration(beg int) int {
 	s := beg + 2
 	for s < len(z.buf) && hname(z.buf[s]) {
 		s++
+	}
+	if name := string(z.buf[beg+2 : s]); s < len(z.buf) && !strings.EqualFold(name, "doctype") && !strings.EqualFold(name, "entity") {
+		return z.noDeclaration(beg, s)
 	}
 	for s < len(z.buf) {
 		switch c := z.buf[s]; {
@@ -461,6 +514,8 @@ func (z *tokenizer) declaration(beg int) int {
 				return beg
 			}
 			s += i + 4
+		case c == '-' && s+1 < len(z.buf):
+			return z.noDeclaration(beg, s+1)
 		default:
 			s = z.word(s+1, ">")
 		}
@@ -484,7 +539,7 @@ func (z *tokenizer) finish(at int) {
 			at = z.parse(at)
 			continue
 		}
-		if z.buf[at] == '<' {
+		if z.opens(at) {
 			z.comment(at, len(z.buf))
 			return
 		}
@@ -503,8 +558,14 @@ func (z *tokenizer) closeLiteral() bool {
 	default:
 		z.pending = z.literal
 	}
-	z.literal, z.raw = "", false
+	z.literal = "" // but text stays as it is
 	return true
+}
+
+// opens reports whether markup may begin at s.
+func (z *tokenizer) opens(s int) bool {
+	c := z.at(s + 1)
+	return z.buf[s] == '<' && (s+1 == len(z.buf) || nameFirst(c) || c == '/' || c == '!' || c == '?')
 }
 
 type entityTable struct{ latin, other map[string]rune }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"weak"
 )
 
 // dfa says of texts, a byte a step, which of some patterns they can match: it never
@@ -26,7 +27,8 @@ type Cache struct {
 	limit   int64
 	used    atomic.Int64
 	mu      sync.Mutex
-	members []*dfa
+	members []weak.Pointer[dfa] // those of filters that are gone leave at times
+	sweep   int                 // how many members make it time
 }
 
 // DefaultCache is the limit of a cache of zero bytes.
@@ -45,15 +47,21 @@ func (c *Cache) Used() int64 { return c.used.Load() }
 
 func (c *Cache) join(d *dfa) {
 	c.mu.Lock()
-	c.members = append(c.members, d)
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	if c.members = append(c.members, weak.Make(d)); len(c.members) < max(c.sweep, 64) {
+		return
+	}
+	c.members = slices.DeleteFunc(c.members, func(m weak.Pointer[dfa]) bool { return m.Value() == nil })
+	c.sweep = 2 * len(c.members)
 }
 
 // clear drops all states.
 func (c *Cache) clear() {
 	c.mu.Lock()
-	for _, d := range c.members {
-		d.states.Store(nil)
+	for _, m := range c.members {
+		if d := m.Value(); d != nil {
+			d.states.Store(nil)
+		}
 	}
 	c.used.Store(0)
 	c.mu.Unlock()

@@ -2,6 +2,7 @@ package regex
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -190,4 +191,23 @@ func TestWild(t *testing.T) {
 			t.Errorf("%s: wild %v, common %v", c.pattern, wild, common)
 		}
 	}
+}
+
+// A cache does not hold the automata of filters that are gone.
+func TestCacheLetsGo(t *testing.T) {
+	cache := NewCache(0)
+	kept := NewFilter([]*Regexp{mustCompile(t, `[ab]+[cd]+`, "")}, cache)
+	most := 0
+	for range 2000 {
+		f := NewFilter([]*Regexp{mustCompile(t, `[ab]+[cd]+`, "")}, cache)
+		f.Scan([]byte("xxabcd"), &Candidates{})
+		if most = max(most, len(cache.members)); len(cache.members)%50 == 0 {
+			runtime.GC()
+		}
+	}
+	if most > 400 {
+		t.Errorf("%d automata are held", most)
+	}
+	cache.clear()
+	runtime.KeepAlive(kept)
 }

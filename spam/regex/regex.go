@@ -186,6 +186,40 @@ func (re *Regexp) Find(text []byte, from int, caps []int, b *Budget) ([]int, err
 	return caps, nil
 }
 
+// Count counts the matches that follow each other, as Find finds them: at most as many
+// as most. first are the offsets of the first of them.
+func (re *Regexp) Count(text []byte, most int, b *Budget) (n int, first [2]int, err error) {
+	m, ok, err := re.find(text, 0, false, b)
+	if m == nil {
+		return 0, first, err
+	}
+	defer m.release()
+	first = [2]int{int(m.caps[0]), int(m.caps[1])}
+	for ok {
+		n++
+		at := int(m.caps[1])
+		if m.caps[0] == m.caps[1] {
+			at++
+		}
+		if n >= most || at > len(text) {
+			break
+		}
+		limit := b.limit()
+		if limit <= 0 {
+			return n, first, ErrBudget
+		}
+		m.start(m.prog, text, at, false, limit)
+		ok, err = re.search.run(m, at)
+		if spent := b.spend(m.steps); err == nil && !ok {
+			err = spent
+		}
+		if err != nil {
+			break
+		}
+	}
+	return n, first, err
+}
+
 // maxText is the longest text: offsets are 32 bits.
 const maxText = 1 << 30
 

@@ -1,6 +1,7 @@
 package regex
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"strings"
@@ -254,5 +255,32 @@ func TestMemoChangesNothing(t *testing.T) {
 	}
 	if compared < 20000/scale {
 		t.Errorf("compared %d", compared)
+	}
+}
+
+// Count counts what Find finds.
+func TestCount(t *testing.T) {
+	for _, tc := range []struct {
+		pattern, text string
+		most, want    int
+		first         [2]int
+	}{
+		{"a", "banana", 10, 3, [2]int{1, 2}},
+		{"a", "banana", 2, 2, [2]int{1, 2}},
+		{"a?", "ba", 10, 3, [2]int{0, 0}},
+		{"ana", "banana", 10, 1, [2]int{1, 4}},
+		{"x", "banana", 10, 0, [2]int{}},
+		{"^b", "bb", 10, 1, [2]int{0, 1}},
+		{"$", "b", 10, 1, [2]int{1, 1}},
+		{"(a)(?=n)", "banana", 10, 2, [2]int{1, 2}},
+	} {
+		re, text := mustCompile(t, tc.pattern, ""), []byte(tc.text)
+		n, first, err := re.Count(text, tc.most, nil)
+		if n != tc.want || err != nil || n > 0 && first != tc.first {
+			t.Errorf("%s in %s: %d, %v, %v", tc.pattern, tc.text, n, first, err)
+		}
+	}
+	if n, _, err := mustCompile(t, "a", "").Count(bytes.Repeat([]byte("a"), 100), 100, &Budget{Steps: 50}); n == 0 || n == 100 || !errors.Is(err, ErrBudget) {
+		t.Errorf("%d, %v", n, err)
 	}
 }

@@ -10,9 +10,10 @@ import (
 // with a full table. It is immutable, and can be used by several goroutines.
 type Set struct {
 	literals []Literal
+	at       []int32    // by literal: where the octets are that the automaton knows
 	class    [256]uint8 // of a byte, in lower case
 	width    int        // of a state's row in the table
-	depth    int        // how many octets of a literal the automaton knows
+	depth    int        // how many octets of a literal the automaton knows, the rarest
 	table    []uint16   // by state*width+class: the next state, and hit
 	outputs  []int32    // by state: where in found its literals are; one more at the end
 	found    []int32
@@ -21,7 +22,7 @@ type Set struct {
 // hit marks a transition to a state with literals.
 const hit = 1 << 15
 
-// depth is how many octets of a literal an automaton knows: what is behind them is
+// depth is how many octets of a literal an automaton knows: what is beside them is
 // compared. So the table fits the caches of the processor. Where there would be too
 // many states for 15 bits, it is less.
 const depth = 4
@@ -29,11 +30,14 @@ const depth = 4
 // NewSet builds an automaton. The number of a literal is its index.
 func NewSet(literals []Literal) *Set {
 	for d := depth; ; d-- {
-		s := &Set{literals: literals, depth: d}
+		s := &Set{literals: literals, depth: d, at: make([]int32, len(literals))}
+		for id, l := range literals {
+			s.at[id] = int32(rarest(l, d))
+		}
 		s.classes()
 		b := &builder{set: s}
-		for id, l := range literals {
-			b.insert(int32(id), l)
+		for id := range literals {
+			b.insert(int32(id), s.known(id))
 		}
 		if len(b.trie) < hit {
 			b.finish()
@@ -42,14 +46,31 @@ func NewSet(literals []Literal) *Set {
 	}
 }
 
+// known are the octets of a literal that the automaton knows.
+func (s *Set) known(id int) string {
+	text := s.literals[id].Text[s.at[id]:]
+	return text[:min(len(text), s.depth)]
+}
+
+// rarest is where the octets of a literal are that fewest texts have.
+func rarest(l Literal, size int) (at int) {
+	most := -1.0
+	for i := 0; i+size <= len(l.Text); i++ {
+		if rare := (Literal{l.Text[i : i+size], true}).bits(); rare > most {
+			at, most = i, rare
+		}
+	}
+	return at
+}
+
 // classes gives every byte of the literals a class of its own, and those above
 // ASCII, which are many and rare, a few together: what is found is compared. Frequent
 // ones are first.
 func (s *Set) classes() {
 	var used [256]bool
-	for _, l := range s.literals {
-		for i := range min(len(l.Text), s.depth) {
-			used[coarse(l.Text[i])] = true
+	for id := range s.literals {
+		for _, c := range []byte(s.known(id)) {
+			used[coarse(c)] = true
 		}
 	}
 	var of [256]uint8
@@ -86,13 +107,13 @@ type trieNode struct {
 	fail int32
 }
 
-func (b *builder) insert(id int32, l Literal) {
+func (b *builder) insert(id int32, text string) {
 	if len(b.trie) == 0 {
 		b.trie = append(b.trie, trieNode{})
 	}
 	at := int32(0)
-	for i := range min(len(l.Text), b.set.depth) {
-		c := b.set.class[l.Text[i]]
+	for i := range len(text) {
+		c := b.set.class[text[i]]
 		to, ok := b.trie[at].next[c]
 		if !ok {
 			to = int32(len(b.trie))
@@ -176,7 +197,8 @@ func (s *Set) Scan(text []byte, f func(id int)) {
 		state &^= hit
 		for _, id := range s.found[s.outputs[state]:s.outputs[state+1]] {
 			l := &s.literals[id]
-			if rest := text[i+1-min(len(l.Text), s.depth):]; len(rest) >= len(l.Text) && l.at(rest) {
+			start := i + 1 - min(len(l.Text), s.depth) - int(s.at[id])
+			if start >= 0 && start+len(l.Text) <= len(text) && l.at(text[start:]) {
 				f(int(id))
 			}
 		}

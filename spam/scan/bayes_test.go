@@ -24,7 +24,7 @@ func TestBayesInputAsPerl(t *testing.T) {
 	p := newPerl(t)
 	p.settings.Redirects = redirects(t, p.settings.Rules.Words("redirector_pattern"))
 	s := bayes.NewSettings(p.settings.Rules)
-	seed, n := seeds()
+	seed, n := spamtest.Cases(100, 3000)
 	r := rand.New(rand.NewPCG(seed, 11))
 	messages := spamtest.Corpus(seed, n)
 	for i := range n {

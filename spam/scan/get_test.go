@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,13 +31,12 @@ type seen struct {
 type perl struct {
 	oracle   *spamtest.Oracle
 	settings *Settings
-	path     string
 }
 
 func newPerl(t *testing.T) *perl {
 	rules, err := conf.Load([]string{spamtest.Stock, spamtest.Site}, conf.Options{Local: true})
 	mtatest.Check(t, err)
-	return &perl{spamtest.Start(t, "..", spamtest.Stock, spamtest.Site), &Settings{Rules: rules}, filepath.Join(t.TempDir(), "message")}
+	return &perl{spamtest.Start(t, "..", spamtest.Stock, spamtest.Site), &Settings{Rules: rules}}
 }
 
 func (p *perl) ask(t *testing.T, verb string, text []byte) (*seen, *Scan) {
@@ -50,16 +47,8 @@ func (p *perl) ask(t *testing.T, verb string, text []byte) (*seen, *Scan) {
 
 func (p *perl) askFor(t *testing.T, verb string, text []byte, want any) *Scan {
 	t.Helper()
-	mtatest.Check(t, os.WriteFile(p.path, text, 0o600))
-	p.oracle.Ask(t, verb+" "+p.path, want)
+	p.oracle.About(t, verb, text, want)
 	return New(context.Background(), p.settings, text, Facts{}, &regex.Budget{Steps: 1 << 40})
-}
-
-func seeds() (seed uint64, n int) {
-	if v, err := strconv.Atoi(os.Getenv("SEED")); err == nil {
-		return uint64(v), 3000
-	}
-	return 1, mtatest.Fewer(100)
 }
 
 // foreign reports whether a text has hosts with letters that the DNS has not: a
@@ -95,16 +84,14 @@ func (p *perl) compareFields(t *testing.T, text []byte) {
 			t.Errorf("%s: %q, want %q", what, lists[0], lists[1])
 		}
 	}
-	if t.Failed() && os.Getenv("KEEP") != "" {
-		os.WriteFile(filepath.Join(os.Getenv("KEEP"), strings.ReplaceAll(t.Name(), "/", "-")), text, 0o600)
-	}
+	spamtest.Keep(t, t.Name(), text)
 }
 
 // TestGetAsPerl compares what rules may ask of headers: of the corpus, and of headers
 // with odd fields.
 func TestGetAsPerl(t *testing.T) {
 	p := newPerl(t)
-	seed, n := seeds()
+	seed, n := spamtest.Cases(100, 3000)
 	for _, m := range spamtest.Corpus(seed, n) {
 		t.Run(m.Name, func(t *testing.T) { p.compareFields(t, m.Text) })
 	}

@@ -62,21 +62,27 @@ type Settings struct {
 	Local     bool         // tests over the network are off
 	Blocks    *Blocks
 
+	under  *Settings // of a user's: the site's
 	shared sync.Map
 	kept   atomic.Int64
 }
 
-// With are the settings with other rules, a user's.
+// With are the settings with other rules, those of this one with a user's preferences.
 func (s *Settings) With(rs *conf.Ruleset) *Settings {
-	return &Settings{Rules: rs, Redirects: s.Redirects, Resolver: s.Resolver, Local: s.Local, Blocks: s.Blocks}
+	return &Settings{Rules: rs, Redirects: s.Redirects, Resolver: s.Resolver, Local: s.Local, Blocks: s.Blocks, under: s}
 }
 
 // maxKept bounds what is kept for all messages.
 const maxKept = 10000
 
 // Once gives what make makes, made once for all messages with a key: patterns in
-// arguments, lists in another form. It must not be changed afterwards.
+// arguments, lists in another form. It must not be changed afterwards. What a string is
+// the key of must not depend on scores, or on settings that users may change but for the
+// Words, Values and Pairs of the rules.
 func (s *Settings) Once(key any, make func() any) any {
+	for s.shares(key) {
+		s = s.under
+	}
 	if v, ok := s.shared.Load(key); ok {
 		return v
 	}
@@ -85,6 +91,20 @@ func (s *Settings) Once(key any, make func() any) any {
 		s.shared.Store(key, v)
 	}
 	return v
+}
+
+// shares reports whether what a key is of is the same as without a user's preferences.
+func (s *Settings) shares(key any) bool {
+	if s.under == nil || s.Rules.Whole() {
+		return false
+	}
+	switch key.(type) {
+	case string:
+		return true
+	case bayesKey:
+		return !s.Rules.Touches("bayes_")
+	}
+	return !s.Rules.Touches("score")
 }
 
 // Scan is one message. It belongs to one goroutine.

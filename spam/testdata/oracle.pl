@@ -7,7 +7,9 @@
 #   head PATH       a message: only what rules may ask of its header, its relays and links; no rules
 #   tokens PATH     its tokens for Bayes, and what they are made of
 #   line REGION HEX the tokens of a line
+#   markup PATH     what a document of HTML is taken apart to: tags, text, comments
 #   unmark PATH     it, as it was before SpamAssassin marked it
+#   call NAME HEX.. what a function of SpamAssassin's gives for arguments in hexadecimal
 #   learn CLASS PATH  learns it as ham or spam, or forgets it (forget)
 #   close           ends learning: other programs may look at the state now
 #   bayes PATH      what Bayes says of it
@@ -19,6 +21,7 @@ use strict;
 use warnings;
 use File::Temp qw(tempdir);
 use JSON::PP;
+use HTML::Parser;
 use Mail::SpamAssassin;
 use Mail::SpamAssassin::PerMsgStatus;
 
@@ -238,6 +241,53 @@ sub line {
 	return { tokens => [map { bytes($_) } plugin('Bayes')->_tokenize_line(pack('H*', $hex), '', $region)] };
 }
 
+# As Mail::SpamAssassin::HTML has it: what is open of these at the end is closed before it.
+sub markup {
+	open my $fh, '<:raw', shift or die $!;
+	my $text = do { local $/; <$fh> };
+	my (@events, %inside);
+	my $tag = sub {
+		my ($name, $attr, $num) = @_;
+		$inside{$name} += $num;
+		$inside{$name} = 0 if $inside{$name} < 0;
+		push @events, join ' ', $num > 0 ? 'start' : 'end', bytes($name), $num > 0 ? map { bytes($_) . '=' . bytes($attr->{$_}) } sort keys %$attr : ();
+	};
+	my $p = HTML::Parser->new(api_version => 3, marked_sections => 1,
+		handlers => [
+			start => [$tag, "tagname,attr,'+1'"],
+			end => [$tag, "tagname,attr,'-1'"],
+			text => [sub { push @events, 'text ' . bytes(shift) }, 'dtext'],
+			comment => [sub { push @events, 'comment ' . bytes(shift) }, 'text'],
+			declaration => [sub { push @events, 'declaration ' . bytes(shift) }, 'text'],
+		]);
+	$p->utf8_mode(1);
+	eval {
+		local $SIG{__WARN__} = sub { };
+		$p->parse($text);
+		for my $name (qw(style script)) {
+			$p->parse("</$name>") while ($inside{$name} // 0) > 0;
+		}
+		$p->eof;
+	};
+	return { events => \@events, died => "$@" };
+}
+
+# Functions by the names that tests have for them: each gives a list.
+my %functions = (
+	date => sub { Mail::SpamAssassin::Util::parse_rfc822_date(shift) },
+	forms => sub { sort(Mail::SpamAssassin::Util::uri_list_canonicalize($sa->{conf}{redirector_patterns}, [shift], $sa->{registryboundaries})) },
+	domain => sub { $sa->{registryboundaries}->uri_to_domain(shift) },
+	base64 => sub { Mail::SpamAssassin::Util::base64_decode(shift) },
+	qp => sub { Mail::SpamAssassin::Util::qp_decode(shift) },
+	color => sub { Mail::SpamAssassin::HTML::name_to_rgb(shift) },
+	decode => sub { my ($charset, $insist, $text) = @_; Mail::SpamAssassin::Message::Node::_normalize($text, $charset, !$insist, $insist) },
+);
+
+sub call {
+	my ($name, @args) = split / /, shift, -1;
+	return { list => [map { bytes("$_") } grep { defined } $functions{$name}->(map { pack 'H*', $_ } @args)] };
+}
+
 sub learn {
 	my ($class, $path) = split / /, shift, 2;
 	my $msg = parse($path);
@@ -290,7 +340,7 @@ sub expire {
 	return {};
 }
 
-my %verbs = (conf => \&conf, check => \&check, head => \&head, tokens => \&tokens, line => \&line, unmark => \&unmark, learn => \&learn, bayes => \&bayes,
+my %verbs = (conf => \&conf, check => \&check, head => \&head, tokens => \&tokens, line => \&line, call => \&call, markup => \&markup, unmark => \&unmark, learn => \&learn, bayes => \&bayes,
 	vouched => sub { ($Vouched::domains, $Vouched::sender) = split / /, shift; return {} },
 	autolearn => \&autolearn, expire => \&expire, close => sub { $sa->finish_learner(); $sa->init_learner({ caller_will_untie => 0 }); return {} });
 while (defined(my $line = <STDIN>)) {

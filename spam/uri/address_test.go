@@ -2,10 +2,7 @@ package uri_test
 
 import (
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -54,13 +51,6 @@ func values(seed uint64, n int) []string {
 	return out
 }
 
-func seed(t *testing.T, n int) (uint64, int) {
-	if v, err := strconv.Atoi(os.Getenv("SEED")); err == nil {
-		return uint64(v), 20 * n
-	}
-	return 1, mtatest.Fewer(n)
-}
-
 // foreign reports whether a host has letters that the DNS has not. Here it is one
 // nevertheless; a SpamAssassin without LibIDN, as that of these tests, knows none, and
 // takes a name that is such an address for a name.
@@ -73,12 +63,10 @@ func TestAddressesAsPerl(t *testing.T) {
 	s, err := conf.Load([]string{spamtest.Stock, spamtest.Site}, conf.Options{Local: true})
 	mtatest.Check(t, err)
 	o := spamtest.Start(t, "..", spamtest.Stock, spamtest.Site)
-	path := filepath.Join(t.TempDir(), "message")
-	for _, v := range values(seed(t, 600)) {
+	for _, v := range values(spamtest.Cases(600, 12000)) {
 		text := []byte("Subject: x\nFrom: " + v + "\nX-End: x\n\nbody\n")
-		mtatest.Check(t, os.WriteFile(path, text, 0o600))
 		var want struct{ Get map[string]*spamtest.Bytes }
-		o.Ask(t, "head "+path, &want)
+		o.About(t, "head", text, &want)
 		m := mail.Parse(text, mail.Limits{})
 		var addresses, names []string
 		host := ""

@@ -248,7 +248,7 @@ func (f *forms) web(w parts) {
 		f.add(proto + host + rest)
 	}
 	f.follow(proto+host+rest, rest)
-	if i := strings.LastIndexByte(host, '@'); i > 0 {
+	if i := strings.IndexByte(host, '@'); i > 0 {
 		host = host[i+1:]
 		f.add(proto + host + rest)
 	}

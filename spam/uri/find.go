@@ -85,7 +85,15 @@ func FindText(text []byte, d *conf.Domains, seen map[string]bool) []Found {
 	}
 	f := &finder{text: text, domains: d, mailFrom: -1}
 	var out []Found
+	wordEnd := 0
 	for p := 0; p < len(text); {
+		if p >= wordEnd {
+			var may bool
+			if wordEnd, may = wordAt(text, p); !may {
+				p = wordEnd
+				continue
+			}
+		}
 		if !f.begins(p) {
 			p++
 			continue
@@ -111,6 +119,29 @@ func FindText(text []byte, d *conf.Domains, seen map[string]bool) []Found {
 	}
 	return out
 }
+
+// wordAt is where what begins at p ends at white space, and whether there can be a link
+// in it: every link has one of three marks.
+func wordAt(text []byte, p int) (end int, may bool) {
+	for end = p; end < len(text); end++ {
+		switch marks[text[end]] {
+		case 'm':
+			may = true
+		case 's':
+			return max(end, p+1), may
+		}
+	}
+	return end, may
+}
+
+// marks are "m" for what links have, "s" for white space.
+var marks = func() (t [256]byte) {
+	for i := range len(white) {
+		t[white[i]] = 's'
+	}
+	t['.'], t['@'], t[':'] = 'm', 'm', 'm'
+	return t
+}()
 
 // begins reports whether a link may begin at p: at an edge of a word, behind a
 // delimiter, or behind a shift of ISO-2022.
