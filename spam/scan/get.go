@@ -289,10 +289,10 @@ func (c *Scan) mailboxes(fields []string, r request) []string {
 
 func phrase(s string) string {
 	s = mail.DecodeWords(s)
-	if strings.TrimSpace(s) == "" {
+	if mail.Blank([]byte(s)) {
 		return s
 	}
-	s = strings.Join(strings.Fields(s), " ")
+	s = strings.Join(mail.Words(s), " ")
 	if len(s) > 1 && s[0] == '\'' && s[len(s)-1] == '\'' {
 		s = s[1 : len(s)-1]
 	}

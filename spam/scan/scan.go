@@ -221,7 +221,7 @@ func (c *Scan) Links() *uri.List {
 		for _, name := range []string{"DomainKey-Signature", "DKIM-Signature"} {
 			for _, v := range c.Get(name) {
 				for _, m := range signer.FindAllStringSubmatch(v, 20) {
-					c.links.AddSigner(strings.Join(strings.Fields(m[1]), ""))
+					c.links.AddSigner(strings.Join(mail.Words(m[1]), ""))
 				}
 			}
 		}

@@ -279,6 +279,11 @@ my %functions = (
 	domain => sub { $sa->{registryboundaries}->uri_to_domain(shift) },
 	base64 => sub { Mail::SpamAssassin::Util::base64_decode(shift) },
 	qp => sub { Mail::SpamAssassin::Util::qp_decode(shift) },
+	network => sub {
+		my ($ip, $four, $six) = @_;
+		require Mail::SpamAssassin::Plugin::TxRep;
+		return Mail::SpamAssassin::Plugin::TxRep::ip_to_awl_key({ conf => { txrep_ipv4_mask_len => $four, txrep_ipv6_mask_len => $six } }, $ip) // 'none';
+	},
 	color => sub { Mail::SpamAssassin::HTML::name_to_rgb(shift) },
 	decode => sub { my ($charset, $insist, $text) = @_; Mail::SpamAssassin::Message::Node::_normalize($text, $charset, !$insist, $insist) },
 );
