@@ -378,7 +378,10 @@ func (c *check) headers(h *headGroup) {
 		}
 		return
 	}
-	value, ok := c.s.Joined(h.what)
+	value, ok := "", false
+	if h.plain == "" || !c.s.Lacks(h.plain) {
+		value, ok = c.s.Joined(h.what)
+	}
 	for _, r := range h.exists {
 		if ok && !c.e.mute.has(r.id) {
 			c.got(r, 1)
@@ -395,7 +398,7 @@ func (c *check) headers(h *headGroup) {
 			return true
 		})
 	}
-	for _, r := range h.rules {
+	for _, r := range h.special {
 		switch {
 		case c.e.mute.has(r.id):
 		case r.Header.HasUnset && !ok:

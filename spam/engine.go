@@ -88,9 +88,11 @@ type group struct {
 
 // headGroup are the rules about one field, or part of a field.
 type headGroup struct {
-	what string
+	what  string
+	plain string // the field's name; "" if it is made of others
 	group
-	exists []*rule
+	exists  []*rule
+	special []*rule // of the rules those that the filter does not decide
 }
 
 // mayBeEmpty reports whether a pattern may match the empty text.
@@ -342,13 +344,16 @@ func (e *Engine) place(r *rule, heads map[string]*headGroup) {
 		what := strings.Join(append([]string{r.Header.Name}, r.Header.Modifiers...), ":")
 		h := heads[what]
 		if h == nil {
-			h = &headGroup{what: what}
+			h = &headGroup{what: what, plain: scan.Plain(what)}
 			heads[what] = h
 		}
 		if r.Header.Exists {
 			h.exists = append(h.exists, r)
 		} else {
 			h.rules = append(h.rules, r)
+		}
+		if r.Header.Negate || r.Header.HasUnset {
+			h.special = append(h.special, r)
 		}
 	case conf.Body:
 		e.body[0].rules = append(e.body[0].rules, r)

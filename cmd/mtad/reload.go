@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"mtad/cmd/mtad/heap"
 	"mtad/monitor"
 	"mtad/pipeline"
 )
@@ -47,6 +48,7 @@ func (h *house) reload(ctx context.Context) (restart []string, err error) {
 	}
 	h.out.SetLevel(c.top.LogLevel)
 	h.warnPostmaster(ctx, c)
+	heap.Release()
 	h.log.Info("configuration reloaded", "file", h.from.path, "needs_restart", changed)
 	return changed, nil
 }

@@ -93,7 +93,7 @@ var levels = map[string]int{
 	"pipeline": 1, "store": 1, "maildrop": 1, "selector": 1, "monitor/grant": 1,
 	"mailbox": 2, "directory": 2, "spamdb": 2, "queue": 2, "trace": 2, "trace/postfix": 2, "trace/report": 2, "deliver": 4, "deliver/relay": 2, "deliver/route": 3, "deliver/hand": 5,
 	"smtpd": 5, "imapd": 5, "imapd/wire": 0, "managesieved": 5, "milterd": 5, "milterd/wire": 0, "admin": 5, "sdk/mtadpb": 0, "sdk": 1, "plugins": 5,
-	"cmd/mtad": 7, "cmd/mtad/script": 6, "cmd/mtad/plug": 6, "cmd/mtad/users": 6, "cmd/mtad/routes": 6, "cmd/mtad/local": 6, "cmd/mtad/maps": 5, "cmd/mtad/edit": 5, "cmd/mtad/compat": 6, "cmd/mtad/dev": 0, "cmd/mtad/boot": 2, "cmd/mtad/logs": 6, "cmd/mtad/spamserve": 6, "cmd/mtad/spamlearn": 6,
+	"cmd/mtad": 7, "cmd/mtad/script": 6, "cmd/mtad/plug": 6, "cmd/mtad/users": 6, "cmd/mtad/routes": 6, "cmd/mtad/local": 6, "cmd/mtad/maps": 5, "cmd/mtad/edit": 5, "cmd/mtad/compat": 6, "cmd/mtad/dev": 0, "cmd/mtad/heap": 0, "cmd/mtad/boot": 2, "cmd/mtad/logs": 6, "cmd/mtad/spamserve": 6, "cmd/mtad/spamlearn": 6,
 }
 
 // siblings are imports within a level that the plan has.

@@ -32,7 +32,7 @@ type Cache struct {
 }
 
 // DefaultCache is the limit of a cache of zero bytes.
-const DefaultCache = 24 << 20
+const DefaultCache = 20 << 20
 
 // NewCache makes a cache of so many bytes, about.
 func NewCache(limit int64) *Cache {
@@ -74,7 +74,6 @@ type dstates struct {
 	mu    sync.Mutex
 	list  []dstate // the first stands for what has not been made
 	index map[string]uint32
-	walk  walk
 	key   []byte
 	start uint32
 }
@@ -88,10 +87,20 @@ type arrival struct {
 // dstate is a set of states of the nfa between two bytes; that a match can start
 // anywhere is understood.
 type dstate struct {
-	set   []int32
+	key   string  // in the index; the set is behind the first octets of it
+	head  int32   // how many
 	ends  []int32 // which patterns match if the text ends there
 	ended bool    // ends is known
 	prev  context
+}
+
+// set gives the states of the nfa, in the memory of buf.
+func (s *dstate) set(buf []int32) []int32 {
+	buf = buf[:0]
+	for k := s.key[s.head:]; len(k) > 0; k = k[3:] {
+		buf = append(buf, int32(k[0])|int32(k[1])<<8|int32(k[2])<<16)
+	}
+	return buf
 }
 
 // What stands in the table: zero if it is not known; else the place of the next
@@ -185,10 +194,13 @@ func (d *dfa) ends(s *dstates, row uint32) []int32 {
 	at := &s.list[int(row)/d.width]
 	if !at.ended {
 		at.ended = true
-		s.walk.begin(len(d.nfa.states))
-		d.nfa.end(&s.walk, at.set, at.prev)
-		d.nfa.end(&s.walk, d.nfa.starts, at.prev)
-		for _, n := range s.walk.sorted() {
+		w := walks.Get().(*walk)
+		defer walks.Put(w)
+		w.begin(len(d.nfa.states))
+		w.from = at.set(w.from)
+		d.nfa.end(w, w.from, at.prev)
+		d.nfa.end(w, d.nfa.starts, at.prev)
+		for _, n := range w.sorted() {
 			at.ends = append(at.ends, d.nfa.states[n].x)
 		}
 	}
@@ -205,18 +217,20 @@ func (d *dfa) make(s *dstates, row uint32, class uint8, work *int) (*dstates, ui
 		d.cache.clear()
 		s = d.fresh()
 		s.mu.Lock()
-		row = d.state(s, from.set, nil, from.prev)
+		row = d.state(s, from.set(nil), nil, from.prev)
 	}
 	defer s.mu.Unlock()
 	table := *s.table.Load()
 	if n := table[row+uint32(class)]; n != 0 {
 		return s, n
 	}
-	w := &s.walk
+	w := walks.Get().(*walk)
+	defer walks.Put(w)
 	w.work = 0
 	w.begin(len(d.nfa.states))
 	w.found = append(w.found, d.nfa.first[from.prev][class]...)
-	d.nfa.step(w, from.set, from.prev, class)
+	w.from = from.set(w.from)
+	d.nfa.step(w, w.from, from.prev, class)
 	*work += w.work + len(w.found) + 20
 	prev := otherByte
 	if d.nfa.looks {
@@ -240,6 +254,7 @@ func (d *dfa) state(s *dstates, set, patterns []int32, prev context) uint32 {
 		s.key = append(s.key, byte(p), byte(p>>8))
 	}
 	s.key = append(s.key, 0xFF, 0xFF)
+	head := int32(len(s.key))
 	for _, n := range set {
 		s.key = append(s.key, byte(n), byte(n>>8), byte(n>>16))
 	}
@@ -251,13 +266,14 @@ func (d *dfa) state(s *dstates, set, patterns []int32, prev context) uint32 {
 	done := len(set) == 0 && (d.nfa.anchored && prev != edge || len(patterns) == len(d.ids))
 	hits := append(*s.hits.Load(), arrival{patterns, done})
 	s.hits.Store(&hits)
-	s.list = append(s.list, dstate{set: slices.Clone(set), prev: prev})
-	s.index[string(s.key)] = row
+	key := string(s.key)
+	s.list = append(s.list, dstate{key: key, head: head, prev: prev})
+	s.index[key] = row
 	if old := *s.table.Load(); len(old) < int(row)+w {
 		table := make([]uint32, 2*len(old))
 		copy(table, old)
 		s.table.Store(&table)
 	}
-	d.cache.used.Add(int64(250 + 6*w + 7*len(set)))
+	d.cache.used.Add(int64(250 + 6*w + 3*len(set)))
 	return row
 }

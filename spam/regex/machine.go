@@ -221,21 +221,22 @@ func (m *machine) split(i *inst, pos int32) (int32, bool) {
 // choose takes the first of the alternatives from number k on that can start
 // with the next byte, and keeps the next such one for later.
 func (m *machine) choose(i *inst, pc, pos, k int32) (int32, bool) {
-	n := int32(len(i.branches))
+	n := int32(len(i.more.branches))
 	if k = i.possible(m.text, pos, k); k == n {
 		return 0, false
 	}
 	if next := i.possible(m.text, pos, k+1); next < n {
 		m.push(fAlt, pc, pos, next)
 	}
-	return i.branches[k].pc, true
+	return i.more.branches[k].pc, true
 }
 
 // possible is the number of the next alternative, from k on, that can start at
 // pos.
 func (i *inst) possible(text []byte, pos, k int32) int32 {
-	for ; int(k) < len(i.branches); k++ {
-		f := &i.branches[k].first
+	branches := i.more.branches
+	for ; int(k) < len(branches); k++ {
+		f := &branches[k].first
 		if !f.known || int(pos) < len(text) && f.set.has(text[pos]) {
 			break
 		}
@@ -432,7 +433,7 @@ func (m *machine) rare(i *inst, pc, pos int32) (int32, int32, bool) {
 		pos, ok := m.backref(i, pos)
 		return pc + 1, pos, ok
 	case opCond:
-		if m.anySet(i.refs) {
+		if m.anySet(i.more.refs) {
 			return i.x, pos, true
 		}
 		return i.y, pos, true
@@ -496,7 +497,7 @@ func (m *machine) anySet(groups []int) bool {
 // backref matches what a group matched; of groups with one name the first that
 // is set.
 func (m *machine) backref(i *inst, pos int32) (int32, bool) {
-	for _, g := range i.refs {
+	for _, g := range i.more.refs {
 		a, b := m.caps[2*g], m.caps[2*g+1]
 		if b < 0 {
 			continue

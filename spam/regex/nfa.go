@@ -1,6 +1,9 @@
 package regex
 
-import "slices"
+import (
+	"slices"
+	"sync"
+)
 
 // nfa is what patterns at most accept, as one automaton without memory: it finds a
 // match of a pattern in every text that has one, and in some others.
@@ -14,9 +17,10 @@ type nfa struct {
 	looks    bool // it looks at the bytes around a place
 	anchored bool // a match starts where the text does
 	free     []int32
-	unfolded int // turns of a repetition that are told apart
-	inner    int // the same, within a repetition
-	sets     map[charset]*charset
+	unfolded int       // turns of a repetition that are told apart
+	inner    int       // the same, within a repetition
+	sets     []charset // of states
+	number   map[charset]int32
 	base     int // where the states of the pattern begin that is being added
 }
 
@@ -24,15 +28,16 @@ type nfa struct {
 type nstate struct {
 	kind nkind
 	look assertion // nLook
-	x, y int32     // where it goes on; negative is nowhere. Of nAccept, x is the pattern
-	set  *charset  // nByte
+	// x and y are where it goes on; negative is nowhere. Of nAccept, x is the pattern; of
+	// nByte, y is the set.
+	x, y int32
 }
 
 type nkind uint8
 
 const (
 	nSplit  nkind = iota // x and y
-	nByte                // x behind a byte of set
+	nByte                // x behind a byte of a set
 	nLook                // x if the assertion holds
 	nAccept              // pattern x matches
 )
@@ -68,7 +73,7 @@ var turns = [][2]int{{10, 10}, {6, 3}, {3, 2}, {3, 1}, {2, 1}, {1, 1}}
 
 // newNFA makes the automaton of patterns. Their numbers are their places.
 func newNFA(trees []*node) *nfa {
-	a := &nfa{sets: map[charset]*charset{}}
+	a := &nfa{number: map[charset]int32{}}
 	for id, tree := range trees {
 		a.base = len(a.states)
 		a.bases = append(a.bases, int32(a.base))
@@ -83,6 +88,7 @@ func newNFA(trees []*node) *nfa {
 		a.add(nstate{kind: nAccept, x: int32(id), y: -1})
 		a.starts = append(a.starts, int32(a.base))
 	}
+	a.states = slices.Clone(a.states) // without room for more
 	a.drop(len(trees))
 	a.classes()
 	a.anchored = true
@@ -95,7 +101,11 @@ func newNFA(trees []*node) *nfa {
 		for c := range a.member {
 			w.begin(len(a.states))
 			a.step(&w, a.starts, prev, uint8(c))
-			a.first[prev][c] = slices.Clone(w.sorted())
+			if found := w.sorted(); prev > 0 && slices.Equal(found, a.first[prev-1][c]) {
+				a.first[prev][c] = a.first[prev-1][c]
+			} else {
+				a.first[prev][c] = slices.Clone(found)
+			}
 			a.anchored = a.anchored && (prev == edge || len(w.found) == 0)
 		}
 	}
@@ -137,7 +147,7 @@ func (a *nfa) node(n *node) {
 	}
 	switch n.kind {
 	case kSet:
-		a.add(nstate{kind: nByte, set: a.set(n.set), x: a.here() + 1, y: -1})
+		a.add(nstate{kind: nByte, x: a.here() + 1, y: a.set(n.set)})
 	case kCat:
 		for _, s := range n.subs {
 			a.node(s)
@@ -217,13 +227,15 @@ func factor(subs []*node) []*node {
 	return out
 }
 
-func (a *nfa) set(s charset) *charset {
-	p := a.sets[s]
-	if p == nil {
-		p = &s
-		a.sets[s] = p
+// set gives the number of a set.
+func (a *nfa) set(s charset) int32 {
+	n, ok := a.number[s]
+	if !ok {
+		n = int32(len(a.sets))
+		a.sets = append(a.sets, s)
+		a.number[s] = n
 	}
-	return p
+	return n
 }
 
 // loop adds n any number of times.
@@ -294,15 +306,15 @@ func (a *nfa) classes() {
 			a.class[c] = split[old]
 		})
 	}
-	for set := range a.sets {
-		refine(&set)
+	for i := range a.sets {
+		refine(&a.sets[i])
 	}
 	if a.looks {
 		newline := single('\n')
 		refine(&newline)
 		refine(&wordsASCII)
 	}
-	a.sets = nil
+	a.number = nil
 	a.member = make([]byte, 0, number)
 	renumbered := make([]int, number)
 	for _, c := range byFrequency {
@@ -323,11 +335,14 @@ type walk struct {
 	todo   []int32
 	found  []int32 // those reached with something to do: bytes, looks that wait, accepts
 	before []int32 // those of the place before
+	from   []int32 // where a round begins
 	work   int     // states looked at, of all rounds
 }
 
+var walks = sync.Pool{New: func() any { return &walk{} }}
+
 func (w *walk) begin(states int) {
-	if len(w.mark) != states {
+	if len(w.mark) < states {
 		w.mark, w.round = make([]uint32, states), 0
 	}
 	w.again()
@@ -423,7 +438,7 @@ func (a *nfa) step(w *walk, from []int32, prev context, class uint8) {
 		switch {
 		case n.kind == nAccept:
 			w.found = append(w.found, s)
-		case n.set.has(c):
+		case a.sets[n.y].has(c):
 			a.closure(w, n.x, next, unknown)
 		}
 	}

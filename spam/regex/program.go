@@ -53,6 +53,11 @@ type inst struct {
 	set      *charset
 	setY     *charset
 	text     string
+	more     *more // opBackref, opCond, opAlt
+}
+
+// more is what few instructions have.
+type more struct {
 	refs     []int
 	branches []branch
 }
@@ -142,7 +147,7 @@ func (c *compiler) node(n *node, follow first) {
 	case kAhead, kBehind:
 		c.look(n)
 	case kBackref:
-		c.emit(inst{op: opBackref, refs: n.refs, sub: fold(n.fold), latin: n.latin})
+		c.emit(inst{op: opBackref, more: &more{refs: n.refs}, sub: fold(n.fold), latin: n.latin})
 	case kAssert:
 		c.emit(inst{op: opAssert, n: int32(n.assert)})
 	case kCond:
@@ -251,7 +256,7 @@ func (c *compiler) branches(subs []*node, follow first) {
 		c.node(s, follow)
 		ends[i] = c.emit(inst{op: opJump})
 	}
-	c.code[alt].branches = branches
+	c.code[alt].more = &more{branches: branches}
 	for _, e := range ends {
 		c.code[e].x = c.here()
 	}
@@ -303,7 +308,7 @@ func (c *compiler) conditional(n *node, follow first) {
 	yes, no := n.subs[len(n.subs)-2], n.subs[len(n.subs)-1]
 	var choose int
 	if n.n >= 0 {
-		choose = c.emit(inst{op: opCond, refs: n.refs})
+		choose = c.emit(inst{op: opCond, more: &more{refs: n.refs}})
 		c.code[choose].x = c.here()
 	} else {
 		look := n.subs[0]
