@@ -119,7 +119,17 @@ func onlyEUC(b []byte) (out []byte, whole bool) {
 func noncharacter(r rune) bool { return r&0xfffe == 0xfffe || r >= 0xfdd0 && r <= 0xfdef }
 
 func validUTF8(b []byte) bool {
-	return utf8.Valid(b) && !bytes.ContainsFunc(b, noncharacter)
+	if !utf8.Valid(b) {
+		return false
+	}
+	for i, c := range b {
+		if c >= 0xef { // others begin none
+			if r, _ := utf8.DecodeRune(b[i:]); noncharacter(r) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // replaceInvalid puts one U+FFFD for each sequence that is none: an octet that begins one
