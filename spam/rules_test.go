@@ -31,6 +31,7 @@ func TestRuleKinds(t *testing.T) {
 		hit("header %s ToCc =~ /two/", fields("To: one@example.com", "Cc: two@example.com")), hit("header %s ALL =~ /^X-A: a$/m", fields("x: y", "X-A: a")),
 		hit("header %s MESSAGEID =~ /one.*two/s", fields("Resent-Message-Id: <one>", "Message-Id: <two>")),
 		hit("body %s /^the subject$/", text("x")), miss("body %s /subject/\ntflags %[1]s nosubject", text("x")), // the subject is the first paragraph
+		miss("body %s /the subject/", "Subject: the subject\nContent-Type: <>\n\nx\n"), // there is no part then
 		hit("body %s /one two/", text("one\ntwo")), miss("body %s /one two/", text("one\n\ntwo")),
 		hit("body %s /one two/", html("one <b>two</b>")), miss("body %s /<b>/", html("one <b>two</b>")),
 		hit("rawbody %s /<b>two/", html("one <b>two</b>")), miss("rawbody %s /the subject/", text("x")), hit("rawbody %s /one\\ntwo/", text("one\ntwo")),
