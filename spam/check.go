@@ -378,7 +378,10 @@ func (c *check) headers(h *headGroup) {
 		}
 		return
 	}
-	value, ok := c.s.Joined(h.what)
+	value, ok := "", false
+	if h.plain == "" || !c.s.Lacks(h.plain) {
+		value, ok = c.s.Joined(h.what)
+	}
 	for _, r := range h.exists {
 		if ok && !c.e.mute.has(r.id) {
 			c.got(r, 1)
@@ -395,7 +398,7 @@ func (c *check) headers(h *headGroup) {
 			return true
 		})
 	}
-	for _, r := range h.rules {
+	for _, r := range h.special {
 		switch {
 		case c.e.mute.has(r.id):
 		case r.Header.HasUnset && !ok:
@@ -473,7 +476,7 @@ func (c *check) meta(r *rule) {
 	if c.e.dead.has(r.id) {
 		return
 	}
-	v := r.Expr.Eval(func(slot int) conf.Span { return c.span(r.deps[slot]) })
+	v := r.Expr.Eval(func(slot int) conf.Span { return c.span(r, slot) })
 	switch {
 	case v.True():
 		c.got(r, v.Lo)
@@ -484,13 +487,14 @@ func (c *check) meta(r *rule) {
 }
 
 // span is what is known of a rule that a meta depends on.
-func (c *check) span(d *rule) conf.Span {
-	if d == nil {
+func (c *check) span(r *rule, slot int) conf.Span {
+	id := r.depIDs[slot]
+	if id < 0 {
 		return conf.Known(0)
 	}
-	v := c.value[d.id]
-	if c.gone[d.id] && v == 0 {
-		if d.Flags.Multiple || d.Type == conf.Meta {
+	v := c.value[id]
+	if v == 0 && c.gone[id] {
+		if d := r.deps[slot]; d.Flags.Multiple || d.Type == conf.Meta {
 			return conf.Span{Lo: 0, Hi: maxHits}
 		}
 		return conf.Span{Lo: 0, Hi: 1}

@@ -75,6 +75,7 @@ type rule struct {
 	detail []*regex.Regexp
 	call   eval.Func
 	deps   []*rule // of a meta, by the place of their names in Expr.Rules
+	depIDs []int32 // their ids, -1 of a name that no rule has
 	idle   bool    // a meta that does not hit if nothing that it depends on has
 }
 
@@ -88,9 +89,11 @@ type group struct {
 
 // headGroup are the rules about one field, or part of a field.
 type headGroup struct {
-	what string
+	what  string
+	plain string // the field's name; "" if it is made of others
 	group
-	exists []*rule
+	exists  []*rule
+	special []*rule // of the rules those that the filter does not decide
 }
 
 // mayBeEmpty reports whether a pattern may match the empty text.
@@ -344,13 +347,16 @@ func (e *Engine) place(r *rule, heads map[string]*headGroup) {
 		what := strings.Join(append([]string{r.Header.Name}, r.Header.Modifiers...), ":")
 		h := heads[what]
 		if h == nil {
-			h = &headGroup{what: what}
+			h = &headGroup{what: what, plain: scan.Plain(what)}
 			heads[what] = h
 		}
 		if r.Header.Exists {
 			h.exists = append(h.exists, r)
 		} else {
 			h.rules = append(h.rules, r)
+		}
+		if r.Header.Negate || r.Header.HasUnset {
+			h.special = append(h.special, r)
 		}
 	case conf.Body:
 		e.body[0].rules = append(e.body[0].rules, r)
@@ -420,7 +426,7 @@ func (e *Engine) orderMetas() {
 		state[r.id] = open
 		for _, name := range r.Expr.Rules() {
 			d := e.byName[name]
-			r.deps = append(r.deps, d)
+			r.deps, r.depIDs = append(r.deps, d), append(r.depIDs, d.number())
 			if d == nil || d.Type != conf.Meta {
 				continue
 			}
@@ -444,6 +450,14 @@ func (e *Engine) orderMetas() {
 	e.bearings()
 }
 
+// number is a rule's id, -1 without a rule.
+func (r *rule) number() int32 {
+	if r == nil {
+		return -1
+	}
+	return int32(r.id)
+}
+
 // bearings notes which metas a rule bears on.
 func (e *Engine) bearings() {
 	e.busy, e.bears = make([]uint64, (len(e.metas)+63)/64), make([][]int32, len(e.rules))
@@ -451,9 +465,9 @@ func (e *Engine) bearings() {
 		if !r.idle {
 			e.busy[i>>6] |= 1 << (i & 63)
 		}
-		for _, d := range r.deps {
-			if d != nil {
-				e.bears[d.id] = append(e.bears[d.id], int32(i))
+		for _, id := range r.depIDs {
+			if id >= 0 {
+				e.bears[id] = append(e.bears[id], int32(i))
 			}
 		}
 	}

@@ -39,11 +39,23 @@ func (s senders) Change(_ context.Context, changes []scan.ReputationChange) erro
 	return nil
 }
 
-// TestTxRepAsPerl judges mail of a few senders, again and again, and now and then learns or
-// forgets some of it: each score must be SpamAssassin's.
+// vouchers are who may vouch for a message, by DKIM and by SPF, as SpamAssassin is told and
+// as the engine is.
+var vouchers = []struct {
+	there string
+	here  scan.Facts
+}{
+	{"- -", scan.Facts{}}, {"- -", scan.Facts{SPF: &scan.SPF{MailFrom: "fail"}, DKIM: []scan.Signature{{Domain: "bad.example", Result: "fail"}}}},
+	{"list.example -", scan.Facts{DKIM: []scan.Signature{{Domain: "list.example", Result: "pass"}, {Domain: "list.example", Selector: "2", Result: "pass"}, {Domain: "x.example", Result: "neutral"}}}},
+	{"list.example,example.com bounce@list.example", scan.Facts{SPF: &scan.SPF{MailFrom: "pass"}, DKIM: []scan.Signature{{Domain: "list.example", Result: "pass"}, {Domain: "example.com", Result: "pass"}}}},
+	{"- bounce@list.example", scan.Facts{SPF: &scan.SPF{MailFrom: "pass"}}}, {"- -", scan.Facts{SPF: &scan.SPF{Helo: "pass", MailFrom: "none"}}},
+}
+
+// TestTxRepAsPerl judges mail of a few senders, vouched for by different domains, again and
+// again, and now and then learns or forgets some of it: each score must be SpamAssassin's.
 func TestTxRepAsPerl(t *testing.T) {
 	rules := t.TempDir()
-	const text = "loadplugin Mail::SpamAssassin::Plugin::TxRep\nuse_txrep 1\nuse_auto_welcomelist 0\nbayes_auto_learn 0\n" +
+	const text = "loadplugin Mail::SpamAssassin::Plugin::TxRep\nuse_txrep 1\nuse_auto_welcomelist 0\nbayes_auto_learn 0\nbayes_min_spam_num 10000\n" +
 		"header TXREP eval:check_senders_reputation()\ntflags TXREP userconf noautolearn\npriority TXREP 1000\n"
 	mtatest.Write(t, filepath.Join(rules, "10.cf"), obvious+text)
 	o := spamtest.Start(t, ".", rules, spamtest.Site, "state="+t.TempDir())
@@ -54,7 +66,7 @@ func TestTxRepAsPerl(t *testing.T) {
 	messages := spamtest.Corpus(6, mtatest.Fewer(100))
 	hits := 0
 	for i := range 3 * len(messages) {
-		m := messages[i*7%len(messages)]
+		m := messages[(i*7+i/len(messages))%len(messages)] // those that are learned are judged in other rounds
 		if i%5 == 4 {
 			class := []string{"spam", "ham", "forget"}[i/5%3]
 			o.About(t, "learn "+class, m.Text, nil)
@@ -64,8 +76,12 @@ func TestTxRepAsPerl(t *testing.T) {
 			continue
 		}
 		var want verdict
+		v := vouchers[i%len(vouchers)]
+		o.Ask(t, "vouched "+v.there, nil)
 		o.About(t, "check", m.Text, &want)
-		r := e.Check(context.Background(), m.Text, scan.Facts{Reputation: known})
+		facts := v.here
+		facts.Reputation = known
+		r := e.Check(context.Background(), m.Text, facts)
 		mtatest.Check(t, known.Change(context.Background(), r.Senders()))
 		if math.Abs(r.Score-want.Score) > 0.0015 {
 			t.Fatalf("%d, %s: score %v %v, want %v %v", i, m.Name, r.Score, r.Names(), want.Score, want.Hits)

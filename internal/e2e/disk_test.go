@@ -213,16 +213,10 @@ func TestFailingDisk(t *testing.T) {
 	}
 }
 
-// A database that another program has locked holds up delivery, not acceptance.
-func TestLockedDatabase(t *testing.T) {
-	t.Parallel()
-	python := program(t, "python3")
-	s := start(t)
-	if refused := offer(t, s, "before", 1000); refused != nil {
-		t.Fatal(refused)
-	}
-	s.mail("bob", 1)
-	lock := exec.Command(python, "-c", `import sqlite3,sys
+// lockDatabase has another program lock a server's database, until release.
+func lockDatabase(t *testing.T, s *server) (release func()) {
+	t.Helper()
+	lock := exec.Command(program(t, "python3"), "-c", `import sqlite3,sys
 db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=20)
 db.execute("BEGIN IMMEDIATE")
 print("locked", flush=True)
@@ -234,6 +228,19 @@ sys.stdin.read()`, filepath.Join(s.dir, "data/store/mtad.db"))
 	check(t, lock.Start())
 	t.Cleanup(func() { hold.Close(); lock.Wait() })
 	eventually(t, "the lock", timeLimit, func() bool { return strings.Contains(out.String(), "locked") })
+	return func() { hold.Close() }
+}
+
+// A database that another program has locked holds up delivery, not acceptance.
+func TestLockedDatabase(t *testing.T) {
+	t.Parallel()
+	program(t, "python3")
+	s := start(t)
+	if refused := offer(t, s, "before", 1000); refused != nil {
+		t.Fatal(refused)
+	}
+	s.mail("bob", 1)
+	release := lockDatabase(t, s)
 	for i := range 3 {
 		if refused := offer(t, s, fmt.Sprint("locked ", i), 1000); refused != nil {
 			t.Error(refused)
@@ -242,7 +249,7 @@ sys.stdin.read()`, filepath.Join(s.dir, "data/store/mtad.db"))
 	if out, code := s.mtad("check"); code != 1 || !strings.Contains(out, "database") {
 		t.Errorf("check: exit %d\n%s", code, out)
 	}
-	hold.Close()
+	release()
 	promised(t, s, map[string]bool{"before": true, "locked 0": true, "locked 1": true, "locked 2": true})
 }
 

@@ -180,3 +180,54 @@ func TestTellFromElsewhere(t *testing.T) {
 	mustSay(t, s.do("spam", "stats"), "0          0          0  non-token data: nspam")
 	mustSay(t, s.proc.Out.String(), "spamd: client not allowed", "allow_tell")
 }
+
+// What a recipient's own rules have said before the reply is kept through kill -9, whatever
+// they want meanwhile. Mail that is held is judged by them when it goes.
+func TestPreferencesSurvive(t *testing.T) {
+	t.Parallel()
+	program(t, "python3")
+	dir := mtatest.OpenDir(t)
+	rules := filepath.Join(dir, "10.cf")
+	write(t, rules, clientRules)
+	check(t, os.Chmod(rules, 0o644))
+	s := start(t, func(s *server, text string) string {
+		write(t, filepath.Join(s.dir, "fates.lua"), fates)
+		text = replace("  filter \"thresholds\" {", fmt.Sprintf("  filter \"spamscore\" { rules = [%q] }\n  filter \"lua\" \"fates\" { script = \"fates.lua\" }\n  filter \"thresholds\" {", rules))(s, text)
+		return replace("pipeline \"delivery\" {\n", fmt.Sprintf("pipeline \"delivery\" {\n  filter \"spamscore\" \"theirs\" {\n    rules = [%q]\n    preferences = store()\n  }\n  filter \"thresholds\" \"limits\" {}\n", rules))(s, text)
+	})
+	prefs := filepath.Join(dir, "prefs")
+	put := func(text string) {
+		write(t, prefs, text)
+		s.do("spam", "prefs", "put", "alice@example.test", prefs)
+	}
+	send := func(subject string) {
+		all := []string{"alice@example.test", "bob@example.test"}
+		check(t, submit(t, local(s.SMTP), "ann@good.test", all, letter("ann@good.test", all[0], subject, "How are you?")))
+	}
+	put("required_score 1\n")
+	send("hello, hold me")
+	list := func() string { return s.do("queue", "list") }
+	eventually(t, "it is held", timeLimit, func() bool { return strings.Contains(list(), "held") })
+	release := lockDatabase(t, s)
+	send("hello")
+	s.proc.Kill()
+	release()
+	write(t, rules, clientRules+"score HELLO_ 9\n") // who is judged now, has this
+	check(t, os.Chmod(rules, 0o644))
+	s.start()
+	put("score HELLO_ 0.5\n")
+	mustSay(t, list(), "held", "<alice@example.test>", "<bob@example.test>")
+	s.do("queue", "release", "ALL")
+	status := func(msg string) string { return field(msg, "X-Spam-Status") }
+	if got := status(s.login("alice").await("Junk", 1)[0]); got != "Yes, score=1.2 required=1.0 tests=HELLO_" {
+		t.Errorf("alice, before the reply: %q", got)
+	}
+	if got := status(s.login("alice").await("INBOX", 1)[0]); got != "No, score=0.5 required=5.0 tests=HELLO_" {
+		t.Errorf("alice, released: %q", got)
+	}
+	for _, msg := range s.login("bob").await("INBOX", 2) {
+		if got := status(msg); got != "No, score=1.2 required=5.0 tests=HELLO_" {
+			t.Errorf("bob: %q", got)
+		}
+	}
+}

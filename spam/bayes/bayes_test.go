@@ -357,3 +357,28 @@ func TestLongDomains(t *testing.T) {
 		t.Errorf("%d tokens of an address that may be one", n)
 	}
 }
+
+// TestTokenBounds: a source with more tokens than are made of one is told of.
+func TestTokenBounds(t *testing.T) {
+	s := plain(t)
+	many := func(n int) (lines [][]byte) {
+		for i := range n {
+			lines = append(lines, fmt.Appendf(nil, "alpha%d gamma%d\n", i, i))
+		}
+		return lines
+	}
+	for _, c := range []struct {
+		in   Input
+		want string
+	}{
+		{Input{Visible: many(20000), Fields: []mail.Field{{Name: "X-A", Value: "alpha"}}}, ""}, {Input{Visible: many(30000)}, "tokens: 50000 of the text"},
+		{Input{Fields: []mail.Field{{Name: "X-A", Value: strings.Repeat("alpha gamma ", 5300)}}}, "tokens: 10000 of the header"},
+	} {
+		got := ""
+		c.in.Cut = func(format string, bound int) { got = fmt.Sprintf(format, bound) }
+		s.Tokens(&c.in)
+		if got != c.want {
+			t.Errorf("cut %q, want %q", got, c.want)
+		}
+	}
+}

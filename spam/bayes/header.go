@@ -103,7 +103,11 @@ func (c *collector) field(in *Input, name, value string) bool {
 		prefix = "H" + name + ":"
 	}
 	c.line(text, prefix, inHeader)
-	return c.made < maxHeader
+	if c.made >= maxHeader {
+		in.cut("tokens: %d of the header", maxHeader)
+		return false
+	}
+	return true
 }
 
 // prepare changes a value so that what differs in every message makes no tokens.

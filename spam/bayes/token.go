@@ -41,6 +41,14 @@ type Input struct {
 	Digests []string
 	// Addresses takes a field with addresses apart; without it they make no tokens.
 	Addresses func(value string) []Address
+	// Cut, if it is not nil, is told which source had more tokens than are made of one.
+	Cut func(format string, bound int)
+}
+
+func (in *Input) cut(format string, bound int) {
+	if in.Cut != nil {
+		in.Cut(format, bound)
+	}
 }
 
 // Metadata is a fact about a message in a field's form.
@@ -108,14 +116,14 @@ const (
 func (s *Settings) Tokens(in *Input) []Token {
 	c := newCollector(s)
 	if s.Visible {
-		c.texts(in.Visible, "")
+		c.texts(in, in.Visible, "")
 	}
 	if s.URI {
 		c.made = 0
 		c.links(in)
 	}
 	if s.Invisible {
-		c.texts(in.Invisible, "I*:")
+		c.texts(in, in.Invisible, "I*:")
 	}
 	if s.MIMEPart {
 		for _, d := range in.Digests {
@@ -165,6 +173,7 @@ func (a *arena) keep(text []byte) string {
 func (c *collector) links(in *Input) {
 	for _, u := range in.URIs {
 		if c.line([]byte(u), "", inURI); c.made >= maxURI {
+			in.cut("tokens: %d of the links", maxURI)
 			return
 		}
 	}
@@ -173,15 +182,17 @@ func (c *collector) links(in *Input) {
 		c.latin = latin
 		c.line(text, "", inURI)
 		if c.latin = false; c.made >= maxURI {
+			in.cut("tokens: %d of the links", maxURI)
 			return
 		}
 	}
 }
 
-func (c *collector) texts(lines [][]byte, prefix string) {
+func (c *collector) texts(in *Input, lines [][]byte, prefix string) {
 	c.made = 0
 	for _, l := range lines {
 		if c.line(l, prefix, inBody); c.made >= maxText {
+			in.cut("tokens: %d of the text", maxText)
 			return
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -12,12 +13,39 @@ const maxDepth = 200
 
 // Expr is the expression of a meta rule, with the operators and precedence of Perl.
 type Expr struct {
+	nodes []exprNode // each before its operands
+	rules []string   // the names of the rules, each once, in order
+}
+
+// exprNode is a part of an expression. Its first operand follows it.
+type exprNode struct {
+	op            exprOp
+	slot          int32 // of a rule: its place in the expression's rules
+	second, third int32 // where the other operands are
+	num           float64
+}
+
+// exprTree is an expression as it is read.
+type exprTree struct {
 	op   exprOp
 	num  float64
-	slot int // of a rule: its place in the root's rules
-	args []*Expr
-	// rules are, at the root, the names of the rules, each once, in order.
-	rules []string
+	slot int
+	args []*exprTree
+}
+
+// lay puts a tree behind what the expression has.
+func (e *Expr) lay(t *exprTree) {
+	at := len(e.nodes)
+	e.nodes = append(e.nodes, exprNode{op: t.op, num: t.num, slot: int32(t.slot)})
+	for i, a := range t.args {
+		switch i {
+		case 1:
+			e.nodes[at].second = int32(len(e.nodes))
+		case 2:
+			e.nodes[at].third = int32(len(e.nodes))
+		}
+		e.lay(a)
+	}
 }
 
 // exprOp is what an expression is: a number, a rule's value, or an operator.
@@ -66,48 +94,47 @@ func (e *Expr) Rules() []string { return e.rules }
 // Mentions are the names of rules as often as the expression has them.
 func (e *Expr) Mentions() []string {
 	var out []string
-	var walk func(x *Expr)
-	walk = func(x *Expr) {
-		if x.op == opRule {
-			out = append(out, e.rules[x.slot])
-		}
-		for _, a := range x.args {
-			walk(a)
+	for _, n := range e.nodes {
+		if n.op == opRule {
+			out = append(out, e.rules[n.slot])
 		}
 	}
-	walk(e)
 	return out
 }
 
 // Eval finds the expression's value from those of rules, by their place in Rules.
-func (e *Expr) Eval(value func(slot int) Span) Span {
-	switch e.op {
+func (e *Expr) Eval(value func(slot int) Span) Span { return e.eval(0, value) }
+
+func (e *Expr) eval(at int32, value func(slot int) Span) Span {
+	n := &e.nodes[at]
+	switch n.op {
 	case opNumber:
-		return Known(e.num)
+		return Known(n.num)
 	case opRule:
-		return value(e.slot)
+		return value(int(n.slot))
+	}
+	a := e.eval(at+1, value)
+	switch n.op {
 	case opNot:
-		return truth(e.args[0].Eval(value)).not()
+		return truth(a).not()
 	case opMinus:
-		a := e.args[0].Eval(value)
 		return Span{-a.Hi, -a.Lo}
 	case opAnd:
-		return e.and(value)
+		return e.and(a, n, value)
 	case opOr:
-		return e.or(value)
+		return e.or(a, n, value)
 	case opChoose:
-		return e.choose(value)
+		return e.choose(a, n, value)
 	}
-	return binary(e.op, e.args[0].Eval(value), e.args[1].Eval(value))
+	return binary(n.op, a, e.eval(n.second, value))
 }
 
 // and is the first operand if that is false, else the second.
-func (e *Expr) and(value func(int) Span) Span {
-	a := e.args[0].Eval(value)
+func (e *Expr) and(a Span, n *exprNode, value func(int) Span) Span {
 	if a.False() {
 		return a
 	}
-	b := e.args[1].Eval(value)
+	b := e.eval(n.second, value)
 	switch {
 	case a.True(), b.False():
 		return b
@@ -116,12 +143,11 @@ func (e *Expr) and(value func(int) Span) Span {
 }
 
 // or is the first operand if that is true, else the second.
-func (e *Expr) or(value func(int) Span) Span {
-	a := e.args[0].Eval(value)
+func (e *Expr) or(a Span, n *exprNode, value func(int) Span) Span {
 	if a.True() {
 		return a
 	}
-	b := e.args[1].Eval(value)
+	b := e.eval(n.second, value)
 	if a.False() {
 		return b
 	}
@@ -131,14 +157,14 @@ func (e *Expr) or(value func(int) Span) Span {
 	return join(a, b)
 }
 
-func (e *Expr) choose(value func(int) Span) Span {
-	switch a := e.args[0].Eval(value); {
+func (e *Expr) choose(a Span, n *exprNode, value func(int) Span) Span {
+	switch {
 	case a.True():
-		return e.args[1].Eval(value)
+		return e.eval(n.second, value)
 	case a.False():
-		return e.args[2].Eval(value)
+		return e.eval(n.third, value)
 	}
-	return join(e.args[1].Eval(value), e.args[2].Eval(value))
+	return join(e.eval(n.second, value), e.eval(n.third, value))
 }
 
 func join(a, b Span) Span { return Span{math.Min(a.Lo, b.Lo), math.Max(a.Hi, b.Hi)} }
@@ -257,18 +283,19 @@ type exprParser struct {
 func ParseExpr(text string) (*Expr, error) {
 	p := &exprParser{text: text, slots: map[string]int{}}
 	if strings.ReplaceAll(strings.ReplaceAll(text, " ", ""), "\t", "") == "()" {
-		return &Expr{}, nil // a name that others set
+		return &Expr{nodes: []exprNode{{}}}, nil // a name that others set
 	}
-	e, err := p.ternary()
+	t, err := p.ternary()
 	if err != nil {
 		return nil, err
 	}
 	if p.skip(); p.text != "" {
 		return nil, fmt.Errorf("%q does not belong here", short(p.text))
 	}
-	root := *e
-	root.rules = p.rules
-	return &root, nil
+	root := &Expr{rules: p.rules}
+	root.lay(t)
+	root.nodes = slices.Clip(root.nodes)
+	return root, nil
 }
 
 func short(s string) string {
@@ -291,7 +318,7 @@ func (p *exprParser) operator() string {
 	return ""
 }
 
-func (p *exprParser) ternary() (*Expr, error) {
+func (p *exprParser) ternary() (*exprTree, error) {
 	if p.depth++; p.depth > maxDepth {
 		return nil, fmt.Errorf("parentheses are nested more than %d deep", maxDepth)
 	}
@@ -316,10 +343,10 @@ func (p *exprParser) ternary() (*Expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Expr{op: opChoose, args: []*Expr{cond, yes, no}}, nil
+	return &exprTree{op: opChoose, args: []*exprTree{cond, yes, no}}, nil
 }
 
-func (p *exprParser) binary(least int) (*Expr, error) {
+func (p *exprParser) binary(least int) (*exprTree, error) {
 	left, err := p.unary()
 	if err != nil {
 		return nil, err
@@ -335,11 +362,11 @@ func (p *exprParser) binary(least int) (*Expr, error) {
 		if err != nil {
 			return nil, err
 		}
-		left = &Expr{op: o.op, args: []*Expr{left, right}}
+		left = &exprTree{op: o.op, args: []*exprTree{left, right}}
 	}
 }
 
-func (p *exprParser) unary() (*Expr, error) {
+func (p *exprParser) unary() (*exprTree, error) {
 	p.skip()
 	if p.text == "" {
 		return nil, errors.New("the expression ends too early")
@@ -358,7 +385,7 @@ func (p *exprParser) unary() (*Expr, error) {
 		}
 		name := p.text[:n]
 		p.text = p.text[n:]
-		return &Expr{op: opRule, slot: p.slot(name)}, nil
+		return &exprTree{op: opRule, slot: p.slot(name)}, nil
 	}
 	return nil, fmt.Errorf("%q is no rule, number or operator", short(p.text))
 }
@@ -373,7 +400,7 @@ func (p *exprParser) slot(name string) int {
 	return n
 }
 
-func (p *exprParser) sign(c byte) (*Expr, error) {
+func (p *exprParser) sign(c byte) (*exprTree, error) {
 	if p.depth++; p.depth > maxDepth {
 		return nil, fmt.Errorf("operators are nested more than %d deep", maxDepth)
 	}
@@ -387,10 +414,10 @@ func (p *exprParser) sign(c byte) (*Expr, error) {
 	if c == '-' {
 		op = opMinus
 	}
-	return &Expr{op: op, args: []*Expr{a}}, nil
+	return &exprTree{op: op, args: []*exprTree{a}}, nil
 }
 
-func (p *exprParser) parenthesis() (*Expr, error) {
+func (p *exprParser) parenthesis() (*exprTree, error) {
 	p.text = p.text[1:]
 	e, err := p.ternary()
 	if err != nil {
@@ -403,12 +430,12 @@ func (p *exprParser) parenthesis() (*Expr, error) {
 	return e, nil
 }
 
-func (p *exprParser) number() (*Expr, error) {
+func (p *exprParser) number() (*exprTree, error) {
 	n := len(p.text) - len(strings.TrimLeft(p.text, "0123456789."))
 	v, ok := readNumber(p.text[:n])
 	if !ok {
 		return nil, fmt.Errorf("%q is no number", p.text[:n])
 	}
 	p.text = p.text[n:]
-	return &Expr{num: v}, nil
+	return &exprTree{num: v}, nil
 }

@@ -115,7 +115,7 @@ func blankLines(s *scan.Scan, _ *conf.Rule, a []string) (float64, error) {
 	for _, chunk := range s.Mail.RawText() {
 		for line := range bytes.Lines(chunk) {
 			lines++
-			if len(bytes.TrimSpace(line)) == 0 {
+			if mail.Blank(line) {
 				blank++
 			}
 		}

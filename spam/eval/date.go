@@ -71,10 +71,10 @@ func (d *dates) readReceived(s *scan.Scan) {
 	if len(lines) == 0 {
 		return
 	}
-	if fromLocal.MatchString(lines[0]) || byUID.MatchString(lines[0]) {
+	if isLocal(lines[0]) {
 		local, lines = lines[:1:1], lines[1:]
 	}
-	if len(lines) > 0 && byFetchmail.MatchString(lines[0]) {
+	if len(lines) > 0 && strings.Contains(lines[0], "fetchmail-") && byFetchmail.MatchString(lines[0]) {
 		local, lines = append(local, lines[0]), lines[1:]
 	} else if len(local) > 0 {
 		lines, local = append(slices.Clone(local[:1]), lines...), nil
@@ -91,6 +91,14 @@ func (d *dates) readReceived(s *scan.Scan) {
 			d.received = append(d.received, t)
 		}
 	}
+}
+
+// isLocal reports whether a Received field says that the message comes from the machine.
+func isLocal(line string) bool {
+	if strings.Contains(line, "localhost") || strings.Contains(line, "127.0.0.1") {
+		return fromLocal.MatchString(line) || byUID.MatchString(line)
+	}
+	return strings.Contains(line, "invoked by uid") && byUID.MatchString(line)
 }
 
 func dateIn(line string) (int64, bool) {

@@ -129,16 +129,17 @@ func freemailBody(s *scan.Scan, r *conf.Rule, a []string) (float64, error) {
 }
 
 var (
-	linkWithAt = regexp.MustCompile(`(?i)<?https?://\S{0,255}(?:@|%40)\S{0,255}`)
+	linkWithAt = regexp.MustCompile(`<?[Hh][Tt][Tt][Pp][Ss]?://\S{0,255}(?:@|%40)\S{0,255}`)
 	quotedFrom = regexp.MustCompile(`(?i)^(?:>|\s{1,10}([a-z]{2,11}):)`)
 	contactWay = regexp.MustCompile(`(?i)^(?:fa(?:x|csi)|tel|phone|e?-?mail)`)
-	emailForm  = regexp.MustCompile("(?i)[a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*@(?:[a-z0-9](?:[a-z0-9-]{0,59}[a-z0-9])?\\.){1,4}[a-z0-9-]+")
+	// Without (?i), which would take the signs of Kelvin and the long s for letters of ASCII.
+	emailForm = regexp.MustCompile("[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,59}[A-Za-z0-9])?\\.){1,4}[A-Za-z0-9-]+")
 )
 
 // inEmail are the octets that emailForm may match.
 var inEmail = func() (t [256]bool) {
 	for c := range t {
-		t[c] = c >= 0x80 || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("!#$%&'*+/=?^_`{|}~-.@", byte(c)) >= 0
+		t[c] = c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("!#$%&'*+/=?^_`{|}~-.@", byte(c)) >= 0
 	}
 	return t
 }()

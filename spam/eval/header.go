@@ -56,7 +56,7 @@ func text(s *scan.Scan, what string) string {
 
 // received is all Received fields with single spaces.
 func received(s *scan.Scan) string {
-	return strings.Join(strings.Fields(text(s, "Received")), " ") + " "
+	return strings.Join(mail.Words(text(s, "Received")), " ") + " "
 }
 
 var (
@@ -94,7 +94,7 @@ func illegalChars(s *scan.Scan, _ *conf.Rule, args []string) (float64, error) {
 		name += ":raw"
 	}
 	v := text(s, name)
-	if strings.TrimSpace(v) == "" {
+	if mail.Blank([]byte(v)) {
 		return 0, nil
 	}
 	illegal, controls, eighth, exempt := 0, 0, false, 0
@@ -245,7 +245,7 @@ func forgedYahoo(s *scan.Scan, _ *conf.Rule, _ []string) (float64, error) {
 	}
 	r := received(s)
 	if x := text(s, "X-Received"); x != "" && text(s, "Resent-From") != "" && text(s, "Resent-To") != "" {
-		r = strings.Join(strings.Fields(x), " ")
+		r = strings.Join(mail.Words(x), " ")
 	}
 	return hit(!(yahooRDNS.MatchString(relay.Join(s.Path.Trusted)) || yahooFirst.MatchString(relay.Join(s.Path.Untrusted)) || anyOf(yahooTrace, r) ||
 		yahooBulk.MatchString(r) && yahooReply.MatchString(from)))
@@ -373,7 +373,7 @@ var (
 )
 
 func allCaps(s *scan.Scan, _ *conf.Rule, _ []string) (float64, error) {
-	v := replyMarks.ReplaceAllString(strings.TrimSpace(text(s, "Subject")), "")
+	v := replyMarks.ReplaceAllString(strings.Trim(text(s, "Subject"), " \t\r\n\f\v"), "")
 	if !strings.ContainsAny(v, " \t\r\n\f\v") || len(v) < 10 || capCharset.MatchString(text(s, "Subject:raw")) {
 		return 0, nil
 	}

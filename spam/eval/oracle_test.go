@@ -142,7 +142,8 @@ func (m maker) words(n int) string {
 	var b strings.Builder
 	for range n {
 		b.WriteString(m.of("the", "offer", "free", "OFFER", "PILLS", "meeting", "ann@gmail.com", "bob@yahoo.com", "x", "tomorrow", "price: 12", "HERE", "caf\xc3\xa9", "&#x0041;", "1,000", "http://good.example.org/", "\nReceived: from "+m.host()+" (x [192.0.2.1])\n\tby "+m.host()+" with SMTP\n", "=65=66", "\xb0\xa1\xb0\xa2\xb0\xa3",
-			"http://www.example.net/x", "https://ok.example.net/", "http://bad.example.org/a?u=http://other.example.com/", "http://203.0.113.7/", "trading date: 5\nsymbol: ABC\ncompany: x\n"))
+			"http://www.example.net/x", "https://ok.example.net/", "http://bad.example.org/a?u=http://other.example.com/", "http://203.0.113.7/", "trading date: 5\nsymbol: ABC\ncompany: x\n",
+			"\n\u00a0\n\u00a0 \n", "\n\xa0\n\v\n", "\u2003", "x\u0085y", "CAF\u00c9", "http\u017f://www.example.net/", "\u212aarl@gmail.com", "ann@gmail.com\u00a0wrote:"))
 		b.WriteString(m.of(" ", " ", " ", "  ", "\n", "\n\n"))
 	}
 	return b.String()
@@ -155,7 +156,7 @@ func (m maker) address() string {
 
 func (m maker) named() string {
 	a := m.address()
-	name := m.of("", "Ann", "\"Ann, B.\"", "\"boss@example.net\"", "\"ann@gmail.com\"", "\"ann at gmail dot com\"", "=?gb2312?B?yMs=?=", "=?iso-8859-1?q?J=F6rg?=", "J\xf6r\xfcg", "\"joe@good.example.org (via x)\"", "\""+a+"\"")
+	name := m.of("", "Ann", "\"Ann, B.\"", "\"boss@example.net\"", "\"ann@gmail.com\"", "\"ann at gmail dot com\"", "=?gb2312?B?yMs=?=", "=?iso-8859-1?q?J=F6rg?=", "J\xf6r\xfcg", "\"joe@good.example.org (via x)\"", "\""+a+"\"", "=?utf-8?Q?"+strings.ReplaceAll(a, "@", "=C2=A0@")+"?=", "\"Ann\u00a0B.\"", "=?utf-8?Q?=C3=89ve=E2=80=83?=", "\u00a0\v")
 	if name == "" {
 		return a
 	}
@@ -214,7 +215,7 @@ func (m maker) head() string {
 	}
 	b.WriteString(m.maybe(12, "From: "+m.named()+"\n") + m.maybe(6, "To: "+m.addresses()+"\n") + m.maybe(2, "Cc: "+m.addresses()+"\n") + m.maybe(2, "Reply-To: "+m.named()+"\n"))
 	for range 1 + m.IntN(8)/7 {
-		b.WriteString("Subject: " + m.of("hello", "[ok] it", "BUY THESE PILLS NOW", "Re: ALL CAPS HERE", "ann", "ann, look", "fw: hi ann@gmail.com", "=?koi8-r?B?8NLJ18XU?=", "=?gb2312?Q?=B0=A1?= x", "a\x80\x81b", "\xa3 1", "pills", "{NAME} you won", "%%FIRSTNAME%% hi", "VERY LOUD SUBJECT INDEED", "for ann@gmail.com only", "for friend@example.com") + "\n")
+		b.WriteString("Subject: " + m.of("hello", "[ok] it", "BUY THESE PILLS NOW", "Re: ALL CAPS HERE", "ann", "ann, look", "fw: hi ann@gmail.com", "=?koi8-r?B?8NLJ18XU?=", "=?gb2312?Q?=B0=A1?= x", "a\x80\x81b", "\xa3 1", "pills", "{NAME} you won", "%%FIRSTNAME%% hi", "VERY LOUD SUBJECT INDEED", "for ann@gmail.com only", "for friend@example.com", "\u00a0LOUD \u00c9TUDE AGAIN\u00a0", "VERY\u00a0LOUD\u00a0SUBJECT", "ann\u00a0, look", "re:\u00a0ann", "\v", "\u212a K pills") + "\n")
 	}
 	b.WriteString(m.maybe(4, "Date: "+m.date()+"\n"))
 	b.WriteString(m.maybe(4, "Message-ID: "+m.of("<a.b@example.com>", "<000501c2d1ab$12345678$0100a8c0@x>", "<list-123@groups.msn.com>", "<ann>", "<20261126.A1B2C3D4@mail.example.com>", "<1@[192.0.2.1]>", "<ABCDEFGHIJKLMNOPQRSTUVWXYZAB.joe@good.example.org>", "<list-9@groups.msn.com>", "<x@p01.groups.msn.com>")+"\n"))

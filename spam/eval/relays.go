@@ -41,9 +41,11 @@ func isIPv4(s string) bool {
 	return err == nil && a.Is4()
 }
 
+// numericHelo: private addresses count too. SpamAssassin means to leave them out, but Perl
+// (5.36) never finds that its $1 there is one.
 func numericHelo(s *scan.Scan, _ *conf.Rule, _ []string) (float64, error) {
 	m := heloIP.FindStringSubmatch(relay.Join(s.Path.Untrusted))
-	return hit(m != nil && isIPv4(m[1]) && !relay.Private(m[1]))
+	return hit(m != nil && isIPv4(m[1]))
 }
 
 func heloMismatch(s *scan.Scan, _ *conf.Rule, _ []string) (float64, error) {

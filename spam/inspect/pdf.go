@@ -416,7 +416,7 @@ func pdfEmptyBody(p *pdfs, s *scan.Scan, a []string) (bool, error) {
 	least, _ := number(a, 0)
 	n := 0
 	for i, line := range s.Body() {
-		if i > 0 && len(bytes.TrimSpace(line)) > 0 {
+		if i > 0 && !mail.Blank(line) {
 			n += len(line)
 		}
 	}

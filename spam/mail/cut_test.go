@@ -2,12 +2,9 @@ package mail
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"mtad/internal/mtatest"
 	"mtad/spam/spamtest"
 )
 
@@ -71,15 +68,13 @@ func TestCuts(t *testing.T) {
 // TestDepthAsPerl: as many levels and parts are read as SpamAssassin reads.
 func TestDepthAsPerl(t *testing.T) {
 	o := spamtest.Start(t, "..", "../rules", spamtest.Site)
-	path := filepath.Join(t.TempDir(), "message")
 	for name, text := range map[string]string{
 		"10": nested(10), "11": nested(11), "20": nested(20), "21": nested(21), "forwarded 20": forwarded(20), "forwarded 21": forwarded(21),
 		"1000 parts": parted(1000, "--b--\n"), "1001 parts": parted(1001, "--b--\n"), "999 parts without end": parted(999, ""), "1000 parts without end": parted(1000, ""),
 	} {
 		t.Run(name, func(t *testing.T) {
-			mtatest.Check(t, os.WriteFile(path, []byte(text), 0o600))
 			var want seen
-			o.Ask(t, "check "+path, &want)
+			o.About(t, "check", []byte(text), &want)
 			compare(t, []byte(text), &want)
 		})
 	}

@@ -32,7 +32,7 @@ var (
 // ParseDate reads a date of a message as seconds since 1970, generously; ok is false
 // if there is none.
 func ParseDate(s string) (sec int64, ok bool) {
-	words := strings.FieldsFunc(commas.ReplaceAllString(s, " "), func(r rune) bool { return r < 0x80 && asciiSpace(byte(r)) })
+	words := Words(commas.ReplaceAllString(s, " "))
 	s = " " + strings.Join(words, " ") + " "
 	var day, year int
 	var month string

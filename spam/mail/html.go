@@ -239,10 +239,35 @@ func (h *HTML) display(text []byte, invisible bool) {
 
 func asciiSpace(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
 
+// Blank reports whether there is nothing but white space of ASCII in a line: what SpamAssassin
+// looks at are octets, of which Perl takes no other for white space.
+func Blank(line []byte) bool {
+	for _, c := range line {
+		if !asciiSpace(c) {
+			return false
+		}
+	}
+	return true
+}
+
+// Words are what stands between white space of ASCII.
+func Words(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r < utf8.RuneSelf && asciiSpace(byte(r)) })
+}
+
+// mojibake is a no-break space in UTF-8 that was read as Windows-1252. SpamAssassin, which
+// means to find it in octets, finds these two letters instead, and takes them for a space.
+var mojibake = []byte("\u00c2\u00a0")
+
 // squeeze makes each run of white space of ASCII one space.
 func squeeze(text []byte) []byte {
 	out := make([]byte, 0, len(text))
 	for i := 0; i < len(text); i++ {
+		if text[i] == mojibake[0] && bytes.HasPrefix(text[i:], mojibake) {
+			out = append(out, ' ')
+			i += len(mojibake) - 1
+			continue
+		}
 		if !asciiSpace(text[i]) {
 			out = append(out, text[i])
 			continue
@@ -253,6 +278,21 @@ func squeeze(text []byte) []byte {
 		out = append(out, ' ')
 	}
 	return out
+}
+
+// nothing reports whether a text is but white space, as squeeze has it.
+func nothing(text []byte) bool {
+	for len(text) > 0 {
+		switch {
+		case asciiSpace(text[0]):
+			text = text[1:]
+		case bytes.HasPrefix(text, mojibake):
+			text = text[len(mojibake):]
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 func (h *HTML) words(text []byte) {
@@ -270,7 +310,7 @@ func (h *HTML) words(text []byte) {
 		h.Titles[h.title] += string(text)
 	}
 	invisible := false
-	if len(bytes.TrimFunc(text, func(r rune) bool { return r < 0x80 && asciiSpace(byte(r)) })) > 0 {
+	if !nothing(text) {
 		invisible = h.invisible()
 	}
 	if n := len(h.text); n > 0 {

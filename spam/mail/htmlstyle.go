@@ -120,6 +120,9 @@ var (
 // css reads a style attribute.
 func (h *HTML) css(s *style, text string) {
 	for part := range strings.SplitSeq(text, ";") {
+		if lower := strings.ToLower(part); !strings.Contains(lower, "color:") && !strings.Contains(part, "background:") && !strings.Contains(part, "display") && !strings.Contains(part, "visibility") {
+			continue // what most of them are
+		}
 		if m := cssColor.FindStringSubmatch(part); m != nil {
 			to := &s.fg
 			if m[1] != "" {

@@ -122,19 +122,28 @@ type parts struct {
 	path                               string
 }
 
-var uriForm = regexp.MustCompile(`^(?:([^:/?#]+):)?(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?`)
-
+// parseURI parts a link (RFC 3986, appendix B).
 func parseURI(s string) (p parts) {
-	m := uriForm.FindStringSubmatchIndex(s)
-	get := func(i int) *string {
-		if m[2*i] < 0 {
-			return nil
-		}
-		v := s[m[2*i]:m[2*i+1]]
-		return &v
+	if i := strings.IndexAny(s, ":/?#"); i > 0 && s[i] == ':' {
+		scheme := s[:i]
+		p.scheme, s = &scheme, s[i+1:]
 	}
-	p.scheme, p.authority, p.query, p.fragment = get(1), get(2), get(4), get(5)
-	p.path = *get(3)
+	if rest, ok := strings.CutPrefix(s, "//"); ok {
+		end := strings.IndexAny(rest, "/?#")
+		if end < 0 {
+			end = len(rest)
+		}
+		authority := rest[:end]
+		p.authority, s = &authority, rest[end:]
+	}
+	if before, fragment, ok := strings.Cut(s, "#"); ok {
+		fragment, _, _ = strings.Cut(fragment, "\n")
+		p.fragment, s = &fragment, before
+	}
+	if before, query, ok := strings.Cut(s, "?"); ok {
+		p.query, s = &query, before
+	}
+	p.path = s
 	return p
 }
 

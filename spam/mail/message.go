@@ -116,7 +116,7 @@ func (m *Message) begin(text []byte, depth int) []task {
 	lines = trimBlank(lines, crlf)
 	ct := ParseContentType(m.Header("content-type"))
 	m.Type = ct.Type
-	if strings.HasPrefix(m.Type, "multipart/") && len(lines) > 1 && len(bytes.TrimSpace(lines[0])) > 0 &&
+	if strings.HasPrefix(m.Type, "multipart/") && len(lines) > 1 && !Blank(lines[0]) &&
 		(!ct.Bounded || !bytes.HasPrefix(lines[0], []byte("--"+ct.Boundary))) {
 		lines = append([][]byte{[]byte("\n")}, lines...)
 	}
@@ -218,14 +218,14 @@ func (h *headReader) field(text []byte) {
 func trimBlank(lines [][]byte, crlf bool) [][]byte {
 	out := make([][]byte, 0, len(lines))
 	blank := 0
-	if len(lines) > 0 && len(bytes.TrimSpace(lines[0])) == 0 {
+	if len(lines) > 0 && Blank(lines[0]) {
 		blank = -1 // at the beginning one more is left
 	}
 	for _, line := range lines {
 		if crlf && bytes.HasSuffix(line, []byte("\r\n")) {
 			line = append(append(make([]byte, 0, len(line)-1), line[:len(line)-2]...), '\n')
 		}
-		if len(bytes.TrimSpace(line)) > 0 {
+		if !Blank(line) {
 			blank = 0
 		} else if blank++; blank > maxBlank {
 			continue

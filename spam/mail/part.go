@@ -53,7 +53,7 @@ func (p *Part) add(name, raw string) {
 var folds = regexp.MustCompile(`\n[ \t]+`)
 
 func unfold(raw string) string {
-	if strings.Contains(raw, "\n") {
+	if strings.Contains(raw, "\n ") || strings.Contains(raw, "\n\t") {
 		raw = folds.ReplaceAllString(raw, " ")
 	}
 	return strings.Trim(raw, spaces)
@@ -202,7 +202,6 @@ var (
 	ctCharset  = regexp.MustCompile(`(?i)\bcharset\s*=\s*["']?([^\n]*?)["']?(?:;|$)`)
 	ctName     = regexp.MustCompile(`(?i)\b(?:file)?name\s*=\s*["']?([^\n]*?)["']?(?:;|$)`)
 	ctNames    = regexp.MustCompile(`(?i)\b(?:file)?name\*(\d+)\s*=\s*["']?([^\n]*?)["']?(?:;|$)`)
-	ctType     = regexp.MustCompile(`^(?s)([^/]+(?:/[^/\s]*)?).*$`)
 	ctText     = regexp.MustCompile(`^text\b`)
 )
 
@@ -232,7 +231,7 @@ func ParseContentType(v string) (ct ContentType) {
 		ct.Name = continued(v)
 	}
 	t, _, _ := strings.Cut(strings.TrimLeft(v, spaces), ";")
-	t = strings.ToLower(ctType.ReplaceAllString(t, "$1"))
+	t = strings.ToLower(mediaType(t))
 	ct.Missing = ct.Missing || t == ""
 	if t == "" || ctText.MatchString(t) && t != "text/x-vcard" && t != "text/calendar" && t != "text/html" {
 		t = "text/plain"
@@ -244,6 +243,18 @@ func ParseContentType(v string) (ct ContentType) {
 		return r
 	}, t)
 	return ct
+}
+
+// mediaType is what of a field may be a type: words before a slash and one behind it.
+func mediaType(t string) string {
+	i := strings.IndexByte(t, '/')
+	if i <= 0 {
+		return t
+	}
+	if n := strings.IndexAny(t[i+1:], "/ \t\r\n\f"); n >= 0 {
+		return t[:i+1+n]
+	}
+	return t
 }
 
 // continued joins the parts of a name (RFC 2231, 3).

@@ -185,22 +185,51 @@ func (b *builder) order() (order, number []int32) {
 	return order, number
 }
 
-// Scan calls f for every occurrence of a literal, by its end.
+// Scan calls f for every occurrence of a literal. The automaton knows but a few octets
+// back, so both halves of a text are looked at side by side: neither waits for the
+// memory that the other needs.
 func (s *Set) Scan(text []byte, f func(id int)) {
 	table, class, width := s.table, &s.class, s.width
-	var state uint16
-	for i, c := range text {
-		state = table[int(state)*width+int(class[c])]
-		if state&hit == 0 {
+	half := len(text) / 2
+	back := half - (s.depth - 1)
+	if back < 0 {
+		half, back = 0, 0
+	}
+	var first, second uint16
+	for _, c := range text[back:half] {
+		second = table[int(second)*width+int(class[c])] &^ hit
+	}
+	left, right := text[:half], text[half:]
+	for i, c := range left {
+		first = table[int(first)*width+int(class[c])]
+		second = table[int(second)*width+int(class[right[i]])]
+		if (first|second)&hit == 0 {
 			continue
 		}
-		state &^= hit
-		for _, id := range s.found[s.outputs[state]:s.outputs[state+1]] {
-			l := &s.literals[id]
-			start := i + 1 - min(len(l.Text), s.depth) - int(s.at[id])
-			if start >= 0 && start+len(l.Text) <= len(text) && l.at(text[start:]) {
-				f(int(id))
-			}
+		if first&hit != 0 {
+			first &^= hit
+			s.ends(text, i+1, first, f)
+		}
+		if second&hit != 0 {
+			second &^= hit
+			s.ends(text, half+i+1, second, f)
+		}
+	}
+	for i, c := range right[half:] {
+		if second = table[int(second)*width+int(class[c])]; second&hit != 0 {
+			second &^= hit
+			s.ends(text, 2*half+i+1, second, f)
+		}
+	}
+}
+
+// ends calls f for the literals of a state that is reached at end.
+func (s *Set) ends(text []byte, end int, state uint16, f func(id int)) {
+	for _, id := range s.found[s.outputs[state]:s.outputs[state+1]] {
+		l := &s.literals[id]
+		start := end - min(len(l.Text), s.depth) - int(s.at[id])
+		if start >= 0 && start+len(l.Text) <= len(text) && l.at(text[start:]) {
+			f(int(id))
 		}
 	}
 }

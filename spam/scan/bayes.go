@@ -21,7 +21,7 @@ type bayesKey struct{}
 func (c *Scan) BayesInput(s *bayes.Settings, checked bool) *bayes.Input {
 	in := s.Input(c.Mail)
 	in.Metadata = c.metadata(checked)
-	in.Addresses = fieldAddresses
+	in.Addresses, in.Cut = fieldAddresses, c.Cut
 	if s.URI {
 		in.URIs, in.HTMLURIs = c.Links().Found()
 	}

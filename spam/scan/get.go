@@ -100,6 +100,32 @@ func (c *Scan) Joined(what string) (text string, ok bool) {
 // Has reports whether there is a field, or what else is asked for.
 func (c *Scan) Has(what string) bool { return len(c.Get(what)) > 0 }
 
+// Plain is the name, in small letters, of the field that is asked for; "" if what is
+// asked for is made of others or of what is known beside the message.
+func Plain(what string) string {
+	name, _, _ := strings.Cut(strings.ToLower(what), ":")
+	switch name {
+	case "all", "all-trusted", "all-internal", "all-untrusted", "all-external", "messageid", "envelopefrom", "tocc":
+		return ""
+	}
+	if strings.HasPrefix(name, "x-spam-relays-") {
+		return ""
+	}
+	return name
+}
+
+// Lacks reports whether there is no field of a name that Plain has given.
+func (c *Scan) Lacks(name string) bool {
+	if c.names == nil {
+		c.names = make(map[string]bool, len(c.Mail.Fields))
+		for _, f := range c.Mail.Fields {
+			c.names[strings.ToLower(f.Name)] = true
+		}
+	}
+	_, pseudo := c.meta[name]
+	return !pseudo && !c.names[name]
+}
+
 // fields gives whole fields.
 func (c *Scan) fields(r request) []string {
 	switch r.name {
@@ -263,10 +289,10 @@ func (c *Scan) mailboxes(fields []string, r request) []string {
 
 func phrase(s string) string {
 	s = mail.DecodeWords(s)
-	if strings.TrimSpace(s) == "" {
+	if mail.Blank([]byte(s)) {
 		return s
 	}
-	s = strings.Join(strings.Fields(s), " ")
+	s = strings.Join(mail.Words(s), " ")
 	if len(s) > 1 && s[0] == '\'' && s[len(s)-1] == '\'' {
 		s = s[1 : len(s)-1]
 	}

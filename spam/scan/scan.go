@@ -125,6 +125,7 @@ type Scan struct {
 
 	cuts     mail.Cuts
 	got      map[string][]string
+	names    map[string]bool // of the fields, in small letters
 	logs     map[string][]string
 	tags     map[string][]string
 	links    *uri.List
@@ -136,7 +137,7 @@ type Scan struct {
 // New begins a scan of a message. It must be closed.
 func New(ctx context.Context, s *Settings, text []byte, f Facts, b *regex.Budget) *Scan {
 	m := mail.Parse(text, mail.Limits{Body: int(s.Rules.Number("body_part_scan_size")), RawBody: int(s.Rules.Number("rawbody_part_scan_size"))})
-	c := &Scan{Settings: s, Context: ctx, Mail: m, Facts: f, Budget: b, Ask: s.inquiry(ctx), Keep: map[string]any{}, got: map[string][]string{}, tags: map[string][]string{}, meta: map[string]string{}}
+	c := &Scan{Settings: s, Context: ctx, Mail: m, Facts: f, Budget: b, Ask: s.inquiry(ctx), Keep: map[string]any{}, got: make(map[string][]string, 64), tags: map[string][]string{}, meta: map[string]string{}}
 	if c.Facts.Now.IsZero() {
 		c.Facts.Now = time.Now()
 	}
@@ -220,7 +221,7 @@ func (c *Scan) Links() *uri.List {
 		for _, name := range []string{"DomainKey-Signature", "DKIM-Signature"} {
 			for _, v := range c.Get(name) {
 				for _, m := range signer.FindAllStringSubmatch(v, 20) {
-					c.links.AddSigner(strings.Join(strings.Fields(m[1]), ""))
+					c.links.AddSigner(strings.Join(mail.Words(m[1]), ""))
 				}
 			}
 		}

@@ -3,6 +3,7 @@
 # tests compare it with this program's. Asked for on standard input, a line each:
 #   conf            the rules, scores and lists
 #   check PATH      a message: what it is rendered to, and what hits
+#   vouched DOMAINS SENDER  who has signed the messages that are checked from now on (parted by ","), and for whom SPF passes; "-" is nobody
 #   head PATH       a message: only what rules may ask of its header, its relays and links; no rules
 #   tokens PATH     its tokens for Bayes, and what they are made of
 #   line REGION HEX the tokens of a line
@@ -40,6 +41,30 @@ my $sa = Mail::SpamAssassin->new({
 	save_pattern_hits => 1,
 });
 $sa->init(1);
+{
+	package Vouched;
+	our @ISA = ('Mail::SpamAssassin::Plugin');
+	our ($domains, $sender) = ('-', '-');
+	sub check_start {
+		my $pms = $_[1]->{permsgstatus};
+		my @list = split /,/, $domains;
+		$pms->set_tag('DKIMDOMAIN', @list == 1 ? $list[0] : \@list) if $domains ne '-';
+		@{$pms}{qw(spf_pass spf_sender)} = (1, $sender) if $sender ne '-';
+	}
+}
+push @{$sa->{plugins}{plugins}}, Vouched->new($sa);
+# TxRep forgets a message without a look at its relays, and so what other senders have.
+if (my $forget = Mail::SpamAssassin::Plugin::TxRep->can('forget_message')) {
+	no warnings 'redefine';
+	*Mail::SpamAssassin::Plugin::TxRep::forget_message = sub {
+		my ($self, $params) = @_;
+		return $forget->(@_) if $self->{last_pms};
+		local $self->{last_pms} = Mail::SpamAssassin::PerMsgStatus->new($self->{main}, $params->{msg});
+		$self->{last_pms}->extract_message_metadata();
+		return $forget->(@_);
+	};
+}
+delete $sa->{plugins}{cbs}{check_start};
 my $json = JSON::PP->new->canonical->ascii->allow_nonref;
 $| = 1;
 
@@ -254,6 +279,11 @@ my %functions = (
 	domain => sub { $sa->{registryboundaries}->uri_to_domain(shift) },
 	base64 => sub { Mail::SpamAssassin::Util::base64_decode(shift) },
 	qp => sub { Mail::SpamAssassin::Util::qp_decode(shift) },
+	network => sub {
+		my ($ip, $four, $six) = @_;
+		require Mail::SpamAssassin::Plugin::TxRep;
+		return Mail::SpamAssassin::Plugin::TxRep::ip_to_awl_key({ conf => { txrep_ipv4_mask_len => $four, txrep_ipv6_mask_len => $six } }, $ip) // 'none';
+	},
 	color => sub { Mail::SpamAssassin::HTML::name_to_rgb(shift) },
 	decode => sub { my ($charset, $insist, $text) = @_; Mail::SpamAssassin::Message::Node::_normalize($text, $charset, !$insist, $insist) },
 );
@@ -316,6 +346,7 @@ sub expire {
 }
 
 my %verbs = (conf => \&conf, check => \&check, head => \&head, tokens => \&tokens, line => \&line, call => \&call, markup => \&markup, unmark => \&unmark, learn => \&learn, bayes => \&bayes,
+	vouched => sub { ($Vouched::domains, $Vouched::sender) = split / /, shift; return {} },
 	autolearn => \&autolearn, expire => \&expire, close => sub { $sa->finish_learner(); $sa->init_learner({ caller_will_untie => 0 }); return {} });
 while (defined(my $line = <STDIN>)) {
 	chomp $line;

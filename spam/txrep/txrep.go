@@ -3,7 +3,8 @@
 // relay and name.
 //
 // Entries are kept as the database of SpamAssassin keeps them by default: under address
-// and network, whoever has signed.
+// and network, whoever has signed. What is forgotten is taken from the senders that it was
+// added to; SpamAssassin does not look at the relays then, and takes it from others.
 package txrep
 
 import (
@@ -195,13 +196,7 @@ func (t *turn) origin(points float64) (ip, helo string) {
 // signed is who vouches for the message: a domain, by DKIM or by SPF.
 func (t *turn) signed() (domain string, ok bool) {
 	if t.Rules.Bool("auto_welcomelist_distinguish_signed") {
-		var domains []string
-		for _, d := range t.Facts.DKIM {
-			if d.Result == "pass" {
-				domains = append(domains, d.Domain)
-			}
-		}
-		if domains != nil {
+		if domains := t.Tag("DKIMDOMAIN"); domains != nil { // each once
 			return strings.Join(domains, " "), true
 		}
 	}
@@ -215,12 +210,12 @@ func (t *turn) senders(points float64) (delta float64) {
 	}
 	ip, helo := t.origin(points)
 	if t.Rules.Bool("txrep_track_messages") {
+		count := t.known[t.key(t.id, "")].Count // what is forgotten is not there afterwards
 		mean := t.check("MSG_ID", t.id, "", nil)
-		e := t.known[t.key(t.id, "")]
 		switch {
-		case e.Count == 0:
+		case count == 0:
 		case t.learning != 0 && !t.forgetting:
-			if e.Count > 1 {
+			if count > 1 {
 				t.forgetting = true
 				t.senders(t.learning)
 				t.forgetting = false
