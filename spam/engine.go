@@ -48,6 +48,7 @@ type Engine struct {
 	reputation         *rule        // TxRep's; nil if there is none
 	cache              *regex.Cache // of all filters
 	spaces             *sync.Pool   // of *space
+	warm               *sync.Once
 	// stages are the rules by their priorities, each with those of one, if a hit may
 	// end the check before all have run; else nil.
 	stages   []*Engine
@@ -122,7 +123,7 @@ func New(rs *conf.Ruleset, o Options) *Engine {
 // newEngine makes rules ready with one set of scores. What like has of the same rules is
 // used again.
 func newEngine(settings *scan.Settings, o Options, set conf.ScoreSet, like *Engine) *Engine {
-	e := &Engine{settings: settings, options: o, set: set, byName: map[string]*rule{}, cannot: map[string]string{}, spaces: &sync.Pool{}}
+	e := &Engine{settings: settings, options: o, set: set, byName: map[string]*rule{}, cannot: map[string]string{}, spaces: &sync.Pool{}, warm: &sync.Once{}}
 	for _, r := range settings.Rules.Rules() {
 		x := &rule{Rule: r, id: len(e.rules), score: settings.Rules.Score(r.Name, e.set)}
 		if x.call = o.Functions[r.Call.Func]; r.Type == conf.AskDNS {
@@ -176,7 +177,7 @@ func (e *Engine) fill(rules []*rule, like *Engine) {
 	e.body, e.raw, e.full, e.uris = []*group{{}}, []*group{{}}, []*group{{}}, []*group{{}}
 	for _, r := range rules {
 		off := e.score(r) == 0
-		if e.cannot[r.Name] != "" || !e.runs(r) || off && r.Type != conf.Meta && !like.filters(r) {
+		if e.cannot[r.Name] != "" || !e.runs(r) || off && r.Type != conf.Meta && !e.filtered(r, like) {
 			continue
 		}
 		if off && r.Type != conf.Meta {
@@ -211,20 +212,22 @@ func (e *Engine) ready(like *Engine) {
 	e.uris[0].ready(e.cache, like.uris[0])
 }
 
-// filters reports whether a rule is among those of a filter.
-func (e *Engine) filters(r *rule) bool {
-	if e == nil || r.re == nil || r.Wants != nil || r.Priority == capturePriority {
-		return false
-	}
-	like := e.byName[r.Name]
-	if like == nil || like.re != r.re || e.score(like) == 0 && !e.mute.has(like.id) {
+// filtered reports whether a rule without a score is nonetheless put into a filter: so
+// that it can be the same as that of like, or of the half with Bayes.
+func (e *Engine) filtered(r *rule, like *Engine) bool {
+	if r.re == nil || r.Wants != nil || r.Priority == capturePriority {
 		return false
 	}
 	switch r.Type {
 	case conf.Header, conf.Body, conf.RawBody, conf.Full, conf.URI, conf.MIMEHeader:
-		return true
+	default:
+		return false
 	}
-	return false
+	if like == nil {
+		return e.options.Bayes && e.settings.Rules.Score(r.Name, e.set^conf.WithBayes) != 0
+	}
+	l := like.byName[r.Name]
+	return l != nil && l.re == r.re && (like.score(l) != 0 || like.mute.has(l.id))
 }
 
 // runs reports whether the options let a rule run.

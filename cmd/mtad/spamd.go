@@ -42,6 +42,7 @@ func newSpamd() *cobra.Command {
 			return err
 		}
 		src.tellFaults(cmd.ErrOrStderr(), rs, e)
+		go e.Warm()
 		debug.FreeOSMemory() // reading rules takes much more than they do
 		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 		defer stop()

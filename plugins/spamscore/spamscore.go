@@ -115,6 +115,15 @@ func (f *filter) paths() []string {
 // Outdated reports whether the rules' files have changed.
 func (f *filter) Outdated() bool { return f.judge.Changed(f.paths()) }
 
+// Start makes the rules ready for the first message, in the background.
+func (f *filter) Start(context.Context) error {
+	go f.judge.Warm()
+	return nil
+}
+
+// Close implements pipeline.Runner.
+func (f *filter) Close() error { return nil }
+
 // Stages: a user's own Bayes and preferences are for local delivery.
 func (f *filter) Stages() pipeline.Stages {
 	if f.Bayes == bayesUser || f.prefs.users != nil {

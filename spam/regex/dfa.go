@@ -122,14 +122,7 @@ func newDFA(patterns []*Regexp, ids []int32, cache *Cache) *dfa {
 
 // scan adds the patterns that the text can match.
 func (d *dfa) scan(text []byte, out *Candidates) {
-	d.once.Do(func() {
-		trees := make([]*node, len(d.patterns))
-		for i, re := range d.patterns {
-			trees[i] = re.tree()
-		}
-		d.nfa = newNFA(trees)
-		d.width = rowWidth(len(d.nfa.member))
-	})
+	d.ready()
 	for _, p := range d.nfa.free {
 		out.add(d.ids[p])
 	}
@@ -163,6 +156,18 @@ func (d *dfa) scan(text []byte, out *Candidates) {
 	for _, p := range d.ends(s, at) {
 		out.add(d.ids[p])
 	}
+}
+
+// ready makes the automaton of the patterns, once.
+func (d *dfa) ready() {
+	d.once.Do(func() {
+		trees := make([]*node, len(d.patterns))
+		for i, re := range d.patterns {
+			trees[i] = re.tree()
+		}
+		d.nfa = newNFA(trees)
+		d.width = rowWidth(len(d.nfa.member))
+	})
 }
 
 func (d *dfa) all(out *Candidates) {

@@ -193,6 +193,18 @@ func (f *Filter) Scan(text []byte, c *Candidates) {
 	}
 }
 
+// Ready is what the first scan would do before anything else, in parts that can be done
+// at once.
+func (f *Filter) Ready() (parts []func()) {
+	for _, c := range f.closer {
+		parts = append(parts, c.dfa.ready)
+	}
+	for _, d := range f.dfas {
+		parts = append(parts, d.ready)
+	}
+	return parts
+}
+
 func (c *Candidates) add(id int32) { c.set[id/64] |= 1 << (id % 64) }
 
 // take says whether a pattern is a candidate; then it is none any more.
