@@ -130,7 +130,7 @@ func freemailBody(s *scan.Scan, r *conf.Rule, a []string) (float64, error) {
 
 var (
 	linkWithAt = regexp.MustCompile(`<?[Hh][Tt][Tt][Pp][Ss]?://\S{0,255}(?:@|%40)\S{0,255}`)
-	quotedFrom = regexp.MustCompile(`(?i)^(?:>|\s{1,10}([a-z]{2,11}):)`)
+	quotedFrom = regexp.MustCompile(`^(?:>|\s{1,10}([A-Za-z]{2,11}):)`)
 	contactWay = regexp.MustCompile(`(?i)^(?:fa(?:x|csi)|tel|phone|e?-?mail)`)
 	// Without (?i), which would take the signs of Kelvin and the long s for letters of ASCII.
 	emailForm = regexp.MustCompile("[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,59}[A-Za-z0-9])?\\.){1,4}[A-Za-z0-9-]+")
