@@ -168,7 +168,7 @@ func TestTokensAgainstPerl(t *testing.T) {
 			_, s := settings(t, more)
 			messages := corpus(mtatest.Fewer(60))
 			all := 0
-			for _, m := range slices.Concat(messages, odd(mtatest.Fewer(30)), linked(mtatest.Fewer(20))) {
+			for _, m := range slices.Concat(messages, odd(mtatest.Fewer(30)), linked(mtatest.Fewer(20)), named(mtatest.Fewer(20))) {
 				l, w := a.lesson(t, s, m.Text)
 				var want, ids []string
 				for h, text := range w.Tokens {
@@ -228,6 +228,24 @@ func linked(n int) []spamtest.Message {
 			fmt.Fprintf(&b, "<a href=\"http://%s.example.com/\u00c9t\u00e9\u00a0%s\">x</a>\n", oddPieces[r.IntN(len(oddPieces))], strings.Trim(oddLine(r), "\"<>"))
 		}
 		out = append(out, spamtest.Message{Name: fmt.Sprintf("linked-%d", i), Text: []byte(strings.ToValidUTF8(b.String(), ""))})
+	}
+	return out
+}
+
+// named makes messages of HTML in ASCII, with letters and signs by their names.
+func named(n int) []spamtest.Message {
+	var out []spamtest.Message
+	for i := range n {
+		r := rand.New(rand.NewPCG(11, uint64(i)))
+		var b strings.Builder
+		b.WriteString("Content-Type: text/html\n\n")
+		for range 20 {
+			b.WriteString([]string{"caf&eacute; ", "&copy; ", "&copy;Example", "&#160;", "&nbsp;", "na&iuml;vet&eacute; ", "word ", "<p>", "<font color=white>", "</font>", "&Agrave;&Eacute;", "&#xa0;\n"}[r.IntN(12)])
+		}
+		if r.IntN(4) == 0 {
+			b.WriteString("&euro; ")
+		}
+		out = append(out, spamtest.Message{Name: fmt.Sprintf("named-%d", i), Text: []byte(b.String())})
 	}
 	return out
 }

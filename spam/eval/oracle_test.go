@@ -235,7 +235,7 @@ func (m maker) html() string {
 	for range m.IntN(8) {
 		b.WriteString(m.of("<p>"+m.words(5)+"</p>", "<b>"+m.words(3), "</b>", "<font color=white>x y</font>", "<font color=#ffff>z</font>", "<font color=nocolor>z</font>", "<font face=\"F*o\">z</font>", "<font face=\"Foo, Bar\" size=7>big</font>", "<!-- x comment -->", "<foo>", "te<!-- -->xt",
 			"<a href=\"http://www.example.net/\">https://www.example.com/</a>", "<a href=\"http://203.0.113.7/\">https://bank.example.com here</a>", "<img src=\"cid:1\" width=300 height="+m.of("200", "1%", "x")+">", "<iframe src=\"http://x.example.com/\"></iframe>",
-			"<form action=\"mailto:a@b.com\">", "<script>x</script>", "<embed src=a>", "<center>", "<table width=600 height=400 background=x>", "<span style=\"font-size:40px;color:#fefefe\">w</span>", "<a href=\"mailto:ann@gmail.com\">here</a>"))
+			"<form action=\"mailto:a@b.com\">", "<script>x</script>", "<embed src=a>", "<center>", "<table width=600 height=400 background=x>", "<span style=\"font-size:40px;color:#fefefe\">w</span>", "<a href=\"mailto:ann@gmail.com\">here</a>", "&copy; caf&eacute; &#160;\n&#160; x", "CAF&Eacute;&euro; "))
 	}
 	if m.IntN(30) == 0 {
 		b.WriteString("<a href=\"http://www.example.com/" + strings.Repeat("x", 9000) + "\">x</a>")

@@ -39,20 +39,26 @@ var (
 // say otherwise; what can not be decoded at all is taken for Windows-1252. insist
 // believes what is declared.
 func toUTF8(b []byte, declared string, insist bool) []byte {
+	out, _ := decode(b, declared, insist)
+	return out
+}
+
+// decode is toUTF8; decoded is false where there was nothing to decode.
+func decode(b []byte, declared string, insist bool) (out []byte, decoded bool) {
 	plain := ascii(b)
 	if plain && plainName.MatchString(declared) {
-		return b
+		return b, false
 	}
 	if !plain && !insist && validUTF8(b) {
-		return b
+		return b, true
 	}
 	if out, ok := decodeAs(b, declared, insist, plain); ok {
-		return out
+		return out, true
 	}
 	if plain {
-		return b
+		return b, false
 	}
-	return decode1252(b)
+	return decode1252(b), true
 }
 
 func decodeAs(b []byte, declared string, insist, plain bool) ([]byte, bool) {
@@ -113,7 +119,17 @@ func onlyEUC(b []byte) (out []byte, whole bool) {
 func noncharacter(r rune) bool { return r&0xfffe == 0xfffe || r >= 0xfdd0 && r <= 0xfdef }
 
 func validUTF8(b []byte) bool {
-	return utf8.Valid(b) && !bytes.ContainsFunc(b, noncharacter)
+	if !utf8.Valid(b) {
+		return false
+	}
+	for i, c := range b {
+		if c >= 0xef { // others begin none
+			if r, _ := utf8.DecodeRune(b[i:]); noncharacter(r) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // replaceInvalid puts one U+FFFD for each sequence that is none: an octet that begins one

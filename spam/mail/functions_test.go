@@ -27,7 +27,7 @@ func date(s string) []string {
 	return []string{strconv.FormatInt(sec, 10)}
 }
 
-func decode(charset, insist, text string) string {
+func decodedText(charset, insist, text string) string {
 	return string(toUTF8([]byte(text), charset, insist == "1"))
 }
 
@@ -55,7 +55,7 @@ func TestFunctions(t *testing.T) {
 		for _, insist := range []string{"0", "1"} {
 			// What follows what is wrong at once, Perl takes for a part of it or not, as it likes.
 			u := strings.Join(strings.Split(shuffled(r, []string{"a ", "\xc3\xa9 ", "\xc3 ", "\xe4\xbd\xa0 ", "\xe4 ", "\xe4\xbd ", "\xf0\x9f\x98\x80 ", "\xf0\x9f ", "\x80 ", "\xff ", "\xfe ", "\xf8 ", "\xfc ", "\xc0\xaf ", "\xed\xa0\x80 ", "\xef\xbf\xbf ", "\xef\xb7\x90 ", "\xef\xbf\xbd ", "\xf4\x90\x80\x80 "}, 8), " "), "a")
-			same("decode", []string{decode("utf-8", insist, u)}, "utf-8", insist, u)
+			same("decode", []string{decodedText("utf-8", insist, u)}, "utf-8", insist, u)
 		}
 	}
 }
@@ -74,7 +74,7 @@ func TestCutCharacters(t *testing.T) {
 		{"euc-jp", "0", "\xa4\xa2\xa4", "\u3042"}, {"gbk", "0", "\xc4", ""},
 	}
 	for _, c := range cases {
-		if got := decode(c.charset, c.insist, c.text); got != c.want {
+		if got := decodedText(c.charset, c.insist, c.text); got != c.want {
 			t.Errorf("%s, %s, %q: %q, want %q", c.charset, c.insist, c.text, got, c.want)
 		}
 	}
@@ -102,7 +102,7 @@ func TestCharsets(t *testing.T) {
 				if strings.Contains(newer, set+" "+text) {
 					continue
 				}
-				got := decode(set, insist, text)
+				got := decodedText(set, insist, text)
 				if want := strings.Join(o.Call(t, "decode", set, insist, text), ""); got != want {
 					t.Errorf("%s, %s, %q: %q, want %q", set, insist, text, got, want)
 				}

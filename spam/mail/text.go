@@ -13,6 +13,7 @@ type rendering struct {
 	typ                      string // "" if the part is no text
 	text, visible, invisible []byte // UTF-8
 	html                     *HTML
+	decoded                  bool // the part has more than ASCII, or a charset that hides it
 }
 
 // EffectiveType is the part's type, or text/html if its name ends in .html.
@@ -42,7 +43,8 @@ func (p *Part) render() *rendering {
 	if !p.HasCharset {
 		charset = "us-ascii"
 	}
-	text := toUTF8(octets, charset, false)
+	text, decoded := decode(octets, charset, false)
+	r.decoded = decoded
 	if typ != "text/html" || len(octets) == 0 {
 		r.text, r.visible = text, text
 		return r
@@ -88,6 +90,7 @@ func (m *Message) buildText(w Which) [][]byte {
 		return nil
 	}
 	var text []byte
+	wide := false
 	for _, p := range leaves {
 		if len(text) > 0 {
 			text = append(text, '\n')
@@ -106,13 +109,42 @@ func (m *Message) buildText(w Which) [][]byte {
 			m.cuts.Add(fmt.Sprintf("text: %d characters of a part", m.scan.Body))
 		}
 		text = append(text, kept...)
+		wide = wide || len(whole) > 0 && r.decoded || beyondLatin(whole)
 	}
 	subject := ""
 	if w != Invisible {
 		subject = m.Header("subject") + "\n"
 	}
-	return shortLines(append([]byte(subject), paragraphs(text)...))
+	if !wide {
+		return shortLines(append([]byte(subject), latin(paragraphs(text, asciiRune))...))
+	}
+	return shortLines(append([]byte(subject), paragraphs(text, perlSpace)...))
 }
+
+// beyondLatin reports whether a text has characters that ISO 8859-1 has not.
+func beyondLatin(text []byte) bool {
+	for _, c := range text {
+		if c >= 0xc4 {
+			return true
+		}
+	}
+	return false
+}
+
+// latin writes a text in ISO 8859-1. So does Perl with one in which signs by name, as
+// "&copy;", are all that is not ASCII; and it knows no other white space then.
+func latin(text []byte) []byte {
+	if ascii(text) {
+		return text
+	}
+	out := make([]byte, 0, len(text))
+	for _, r := range string(text) {
+		out = append(out, byte(r))
+	}
+	return out
+}
+
+func asciiRune(r rune) bool { return r < utf8.RuneSelf && asciiSpace(byte(r)) }
 
 // MainHTML is the rendering that rules about HTML look at, nil if there is no HTML: the
 // last in the message.
@@ -155,7 +187,7 @@ func cutText(b []byte, n int, ends ...string) []byte {
 
 // paragraphs makes every run of white space one space, and of those with two ends of
 // lines one end of a line.
-func paragraphs(text []byte) []byte {
+func paragraphs(text []byte, space func(rune) bool) []byte {
 	out := make([]byte, 0, len(text))
 	for i := 0; i < len(text); {
 		r, size := rune(text[i]), 1
@@ -166,11 +198,11 @@ func paragraphs(text []byte) []byte {
 		case r == 0:
 			out = append(out, '\n')
 			i += size
-		case !perlSpace(r):
+		case !space(r):
 			out = append(out, text[i:i+size]...)
 			i += size
 		default:
-			n, newlines := spaceRun(text[i:])
+			n, newlines := spaceRun(text[i:], space)
 			if newlines >= 2 {
 				out = appendBreak(out, text[i:i+n])
 			} else {
@@ -196,10 +228,10 @@ func appendBreak(out, run []byte) []byte {
 }
 
 // spaceRun measures the white space that a text begins with.
-func spaceRun(b []byte) (n, newlines int) {
+func spaceRun(b []byte, space func(rune) bool) (n, newlines int) {
 	for n < len(b) {
 		r, size := utf8.DecodeRune(b[n:])
-		if !perlSpace(r) {
+		if !space(r) {
 			break
 		}
 		if r == '\n' {

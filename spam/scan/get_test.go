@@ -108,7 +108,7 @@ var oddValues = []string{"Ann <a@example.com>", "a@example.com, \"B, C\" <b@exam
 	"from a.example.com (b.example.com [192.0.2.7]) by mx.example.org (Postfix) with ESMTP id ABC; Thu, 26 Nov 2026 10:00:00 +0000", "from [10.1.2.3] by localhost with HTTP", "from a.example.com ([127.0.0.1]) by mx.example.org (Exim 4.96) (envelope-from <e@example.com>)",
 	"from a.example.com (192.0.2.7) by mx.example.org with POP3 (fetchmail-6.4)", "[192.0.2.1]", "2001:db8::1", "1.2.3.4 5.6.7.8", "<e@example.com>", "<>", "J\xfcrgen", "\xe4\xbd\xa0\xe5\xa5\xbd", "=?iso-8859-1?Q?Andr=E9?=", "=?utf-8?Q?a?=x=?utf-8?Q?b?=", "=?big5?B?p0GmbQ==?=", "=?utf-8?b?!!?=", "=?x?q?y", "a.b@c.example.co.uk (x y)",
 	"'Ann' <a@example.com>", "\"'Ann  B'\" <a@example.com>", "undisclosed-recipients:;", "\x00x", "x\r", "a\\b \"c\\\"d\" <e@example.com>", "mail.example.com text/plain",
-	"=?utf-8?Q?Ann=C2=A0B?= <a@example.com>", "=?utf-8?Q?=C2=A0Ann=E2=80=83?= <a@example.com>", "=?utf-8?Q?=C3=89TIENNE?= <\u00c9@EXAMPLE.COM>", "\u00a0Ann\u00a0 <a@example.com>\u00a0", "\"Ann\x85\" <a@example.com>", "\xc9COLE <A\xc9@EXAMPLE.COM>", "\v<a@example.com>\v", "http://EX\u00c4MPLE.COM/ \u00c9"}
+	"=?utf-8?Q?Ann=C2=A0B?= <a@example.com>", "=?utf-8?Q?=C2=A0Ann=E2=80=83?= <a@example.com>", "=?utf-8?Q?=C3=89TIENNE?= <\u00c9@EXAMPLE.COM>", "\u00a0Ann\u00a0 <a@example.com>\u00a0", "\"Ann\x85\" <a@example.com>", "\xc9COLE <A\xc9@EXAMPLE.COM>", "\v<a@example.com>\v"}
 
 func oddHeader(r *rand.Rand) []byte {
 	var b strings.Builder
