@@ -1,35 +1,11 @@
 package spam_test
 
 import (
-	"context"
 	"strings"
 	"testing"
 
-	"mtad/internal/mtatest"
-	"mtad/spam"
-	"mtad/spam/conf"
-	"mtad/spam/scan"
-	"mtad/spam/spamtest"
+	"mtad/spam/spamtest/cases"
 )
-
-func caseEngine(t *testing.T, files ...string) func([]byte) map[string]bool {
-	rs, err := conf.Load(files, conf.Options{Local: true})
-	mtatest.Check(t, err)
-	for _, p := range rs.Problems {
-		t.Error(p)
-	}
-	e := spam.New(rs, spam.Options{})
-	for name, why := range e.Cannot() {
-		t.Errorf("%s: %s", name, why)
-	}
-	return func(message []byte) map[string]bool {
-		hits := map[string]bool{}
-		for _, h := range e.Check(context.Background(), message, scan.Facts{}).Hits {
-			hits[h.Rule] = true
-		}
-		return hits
-	}
-}
 
 // TestRuleKinds: what each kind of rule looks at, and what its operators and flags mean.
 func TestRuleKinds(t *testing.T) {
@@ -39,11 +15,11 @@ func TestRuleKinds(t *testing.T) {
 	}
 	html := func(s string) string { return "Subject: x\nContent-Type: text/html\n\n" + s + "\n" }
 	two := "Subject: x\nContent-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain\nContent-Disposition: inline\n\nx\n--b\nContent-Type: image/png;\n name=\"a.png\"\nContent-Disposition: ATTACHMENT; filename=a.png\n\nx\n--b--\n"
-	hit, miss := spamtest.Hit, spamtest.Miss
+	hit, miss := cases.Hit, cases.Miss
 	meta := func(expression string) string {
 		return "header __HAS_%[1]s exists:X-A\nheader __TWICE_%[1]s X-B =~ /b/\ntflags __TWICE_%[1]s multiple\nmeta %[1]s " + strings.NewReplacer("HAS", "__HAS_%[1]s", "TWICE", "__TWICE_%[1]s").Replace(expression)
 	}
-	spamtest.Check(t, ".", "util_rb_tld com org net\nloadplugin Mail::SpamAssassin::Plugin::URIDetail\nloadplugin Mail::SpamAssassin::Plugin::MIMEHeader\n", []spamtest.Case{
+	cases.Check(t, ".", "util_rb_tld com org net\nloadplugin Mail::SpamAssassin::Plugin::URIDetail\nloadplugin Mail::SpamAssassin::Plugin::MIMEHeader\n",
 		hit("header %s Subject =~ /^caf\xc3\xa9$/", fields("Subject: =?iso-8859-1?Q?caf=E9?=")), // decoded, in octets of UTF-8
 		hit("header %s Subject:raw =~ /^ =\\?/", fields("Subject: =?iso-8859-1?Q?caf=E9?=")),
 		hit("header %s X-A =~ /^a b$/", fields("X-A: a\n b")), hit("header %s X-A:raw =~ /a\\n b/", fields("X-A: a\n b")),
@@ -55,6 +31,7 @@ func TestRuleKinds(t *testing.T) {
 		hit("header %s ToCc =~ /two/", fields("To: one@example.com", "Cc: two@example.com")), hit("header %s ALL =~ /^X-A: a$/m", fields("x: y", "X-A: a")),
 		hit("header %s MESSAGEID =~ /one.*two/s", fields("Resent-Message-Id: <one>", "Message-Id: <two>")),
 		hit("body %s /^the subject$/", text("x")), miss("body %s /subject/\ntflags %[1]s nosubject", text("x")), // the subject is the first paragraph
+		miss("body %s /the subject/", "Subject: the subject\nContent-Type: <>\n\nx\n"), // there is no part then
 		hit("body %s /one two/", text("one\ntwo")), miss("body %s /one two/", text("one\n\ntwo")),
 		hit("body %s /one two/", html("one <b>two</b>")), miss("body %s /<b>/", html("one <b>two</b>")),
 		hit("rawbody %s /<b>two/", html("one <b>two</b>")), miss("rawbody %s /the subject/", text("x")), hit("rawbody %s /one\\ntwo/", text("one\ntwo")),
@@ -72,5 +49,5 @@ func TestRuleKinds(t *testing.T) {
 		hit(meta("HAS && !TWICE"), fields("X-A: a")), miss(meta("HAS && !TWICE"), fields("X-A: a", "X-B: b")),
 		hit(meta("TWICE > 1"), fields("X-B: b b")), miss(meta("TWICE > 1"), fields("X-B: b")), hit(meta("(HAS + TWICE) >= 2"), fields("X-A: a", "X-B: b")),
 		hit(meta("HAS * 2 - 1 == 1"), fields("X-A: a")), hit(meta("TWICE == 3"), fields("X-B: b b b")),
-	}, caseEngine)
+	)
 }

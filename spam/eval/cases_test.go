@@ -1,38 +1,14 @@
 package eval_test
 
 import (
-	"context"
 	"strings"
 	"testing"
 
-	"mtad/internal/mtatest"
-	"mtad/spam"
-	"mtad/spam/conf"
-	"mtad/spam/scan"
-	"mtad/spam/spamtest"
+	"mtad/spam/spamtest/cases"
 )
 
-func engine(t *testing.T, files ...string) func([]byte) map[string]bool {
-	rs, err := conf.Load(files, conf.Options{Local: true})
-	mtatest.Check(t, err)
-	for _, p := range rs.Problems {
-		t.Error(p)
-	}
-	e := spam.New(rs, spam.Options{})
-	for name, why := range e.Cannot() {
-		t.Errorf("%s: %s", name, why)
-	}
-	return func(message []byte) map[string]bool {
-		hits := map[string]bool{}
-		for _, h := range e.Check(context.Background(), message, scan.Facts{}).Hits {
-			hits[h.Rule] = true
-		}
-		return hits
-	}
-}
-
-func hit(rule, message string) spamtest.Case  { return spamtest.Hit(rule, message) }
-func miss(rule, message string) spamtest.Case { return spamtest.Miss(rule, message) }
+func hit(rule, message string) cases.Case  { return cases.Hit(rule, message) }
+func miss(rule, message string) cases.Case { return cases.Miss(rule, message) }
 
 func header(call string) string { return "header %s eval:" + call }
 func body(call string) string   { return "body %s eval:" + call }
@@ -44,11 +20,11 @@ func fields(f ...string) string { return strings.Join(f, "\n") + "\n\nbody\n" }
 func TestHeaderLimits(t *testing.T) {
 	cut := header("check_msg_parse_flags('truncated_header')")
 	long := func(n int, each string) string { return strings.Repeat(each, n) }
-	spamtest.Check(t, "..", "", []spamtest.Case{
+	cases.Check(t, "..", "",
 		miss(cut, fields(long(256, "n")+": x")), hit(cut, fields(long(257, "n")+": x")),
 		miss(cut, fields("X: "+long(8190, "v"))), hit(cut, fields("X: "+long(8191, "v"))),
 		miss(cut, fields("X:"+long(8191, "v"))), hit(cut, fields("X:"+long(8192, "v"))),
-	}, engine)
+	)
 }
 
 func text(s string) string {
@@ -76,7 +52,7 @@ func TestHeaders(t *testing.T) {
 	received := func(date string) string {
 		return "Received: from a.example.com (a.example.com [192.0.2.1]) by mx.example.org (Postfix) with SMTP id A1; " + date
 	}
-	spamtest.Check(t, "..", "", []spamtest.Case{
+	cases.Check(t, "..", "",
 		hit(caps, fields("Subject: BUY THIS NOW")), miss(caps, fields("Subject: BUY THIs NOW")),
 		miss(caps, fields("Subject: BUYTHISNOW")),                                          // one word
 		miss(caps, fields("Subject: BUY IT NO")), hit(caps, fields("Subject: BUY IT NOW")), // less than ten, and ten octets
@@ -110,7 +86,7 @@ func TestHeaders(t *testing.T) {
 		hit(template, fields("X-Odd: %FIRST_NAME")), miss(template, fields("X-Odd: %first")), miss(template, fields("Subject: %FIRST_NAME")),
 		miss(unique, fields("Subject: hello   [abc1234567]")), // SpamAssassin looks no longer
 		hit(missing, fields("From: a@example.com")), miss(missing, fields("To: a@example.com")), miss(missing, fields("Apparently-To: a@example.com")),
-	}, engine)
+	)
 }
 
 // TestRelays: functions that look at the way of a message.
@@ -120,7 +96,7 @@ func TestRelays(t *testing.T) {
 	client := func(helo, name, ip string) string {
 		return fields("Received: from " + helo + " (" + name + " [" + ip + "]) by mx.example.org (Postfix) with SMTP id A1")
 	}
-	spamtest.Check(t, "..", "", []spamtest.Case{
+	cases.Check(t, "..", "",
 		hit(numeric, client("192.0.2.1", "unknown", "192.0.2.1")), miss(numeric, client("[192.0.2.1]", "unknown", "192.0.2.1")), miss(numeric, client("a.example.com", "unknown", "192.0.2.1")),
 		hit(numeric, client("10.0.0.1", "unknown", "192.0.2.1")), // meant to be left out
 		hit(trusted, client("a", "a", "10.0.0.1")), miss(trusted, client("a", "a", "192.0.2.1")), miss(trusted, fields("X: y")),
@@ -129,7 +105,7 @@ func TestRelays(t *testing.T) {
 		hit(other, client("192.0.3.1", "unknown", "192.0.2.1")), miss(other, client("192.0.2.99", "unknown", "192.0.2.1")),
 		miss(illegal, client("a", "a", "0.1.2.3")), // SpamAssassin looks no longer
 		hit(dotcom, client("hotmail.com", "unknown", "192.0.2.1")), miss(dotcom, client("hotmail.com", "mail.hotmail.com", "192.0.2.1")), miss(dotcom, client("example.com", "unknown", "192.0.2.1")),
-	}, engine)
+	)
 }
 
 // TestBodies: functions that look at texts.
@@ -137,7 +113,7 @@ func TestBodies(t *testing.T) {
 	blank, upper, shortest := body("check_blank_line_ratio('50','100','4')"), body("check_for_uppercase('50','101')"), body("check_body_length('4')")
 	sig, vertical, stock := body("plaintext_sig_length('5','100')"), body("tvd_vertical_words('0','15')"), body("check_stock_info('2')")
 	unicode, difference := body("check_abundant_unicode_ratio('0.02')"), body("multipart_alternative_difference('99','100')")
-	spamtest.Check(t, "..", "", []spamtest.Case{
+	cases.Check(t, "..", "",
 		hit(blank, text("a\n\nb\n\nc\n\n")), miss(blank, text("a\nb\nc\n\nd")), miss(blank, text("a\n")),
 		miss(blank, text("a\n\u00a0\nb\n\u00a0\nc\n\u00a0\nd\n\u00a0")),                        // a no-break space is something
 		hit(blank, text("a\n\v\nb\n\f \nc\n\t\n \n")), miss(blank, text("a\n\nb\n\nc\n\nd\n")), // half is not more than half
@@ -150,7 +126,7 @@ func TestBodies(t *testing.T) {
 		miss(difference, parts("alternative", "Content-Type: text/plain\n\none two three", "Content-Type: text/html\n\n<p>one two three</p>")),
 		hit(difference, parts("alternative", "Content-Type: text/plain\n\none two three", "Content-Type: text/html\n\n<p>four five six</p>")),
 		miss(difference, parts("mixed", "Content-Type: text/plain\n\none two three", "Content-Type: text/html\n\n<p>four five six</p>")),
-	}, engine)
+	)
 }
 
 // TestMIME: functions that look at how parts are written.
@@ -162,7 +138,7 @@ func TestMIME(t *testing.T) {
 	qp := func(s string) string {
 		return "Subject: x\nMIME-Version: 1.0\nContent-Type: text/plain\nContent-Transfer-Encoding: quoted-printable\n\n" + s + "\n"
 	}
-	spamtest.Check(t, "..", "", []spamtest.Case{
+	cases.Check(t, "..", "",
 		hit(body("check_base64_length('78','79')"), base64(77)), hit(body("check_base64_length('78','79')"), base64(78)), // with its end
 		miss(body("check_base64_length('78','79')"), base64(76)), miss(body("check_base64_length('78','79')"), base64(79)),
 		hit(mime("mime_base64_count"), base64(76)), miss(mime("mime_base64_count"), text("a")),
@@ -173,19 +149,19 @@ func TestMIME(t *testing.T) {
 		hit(mime("mime_attachment"), parts("mixed", "Content-Type: text/plain\nContent-Disposition: attachment; filename=a\n\nx")), miss(mime("mime_attachment"), parts("mixed", "Content-Type: text/plain\n\nx")),
 		hit(body("check_for_mime_html_only()"), html("<p>x")), miss(body("check_for_mime_html_only()"), parts("alternative", "Content-Type: text/plain\n\nx", "Content-Type: text/html\n\n<p>x")),
 		hit(body("check_ma_non_text()"), parts("alternative", "Content-Type: application/x\n\nx", "Content-Type: text/html\n\n<p>x")), miss(body("check_ma_non_text()"), parts("mixed", "Content-Type: application/x\n\nx")),
-	}, engine)
+	)
 }
 
 // TestFreemail: addresses in the text, each once; too many of them mean nothing.
 func TestFreemail(t *testing.T) {
 	free := header("check_freemail_body()")
 	config := "util_rb_tld com net\nfreemail_domains gmail.com yahoo.com\nfreemail_max_body_freemails 3\n"
-	spamtest.Check(t, "..", config, []spamtest.Case{
+	cases.Check(t, "..", config,
 		hit(free, text("ann@gmail.com")), miss(free, text("ann@example.com")), miss(free, text("ann@gmail.nosuch")),
 		miss(free, text("Ann <ann@gmail.com>")), miss(free, text("ann@gmail.com wrote:")), hit(free, text("ann@gmail.com fax: 1")), // who is quoted is not offered
 		miss(free, text("http://example.com/?ann@gmail.com")),
 		hit(free, text("a@gmail.com b@gmail.com")), miss(free, text("a@gmail.com b@gmail.com c@yahoo.com")),
 		hit(free, text("arl@gmail.com \u212aarl@gmail.com b@gmail.com")), // the sign of Kelvin is no letter of an address
 		hit(free, text("http\u017f://example.com/?ann@gmail.com")),       // and the long s none of a scheme
-	}, engine)
+	)
 }

@@ -38,9 +38,12 @@ func (p *Part) Leaves() []*Part {
 	return out
 }
 
-// Walk calls f for the part and all parts in it, in the order of the message.
+// Walk calls f for the part and all parts in it, in the order of the message, but for those
+// whose type has nothing that a type may have ("<>"): SpamAssassin finds none of them.
 func (p *Part) Walk(f func(*Part)) {
-	f(p)
+	if p.Type != "" {
+		f(p)
+	}
 	for _, q := range p.Parts {
 		q.Walk(f)
 	}
