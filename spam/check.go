@@ -184,7 +184,7 @@ func (c *check) run() {
 		func() { c.groups(c.e.body, c.s.Body) },
 		func() { c.groups(c.e.uris, c.uriTexts); c.unseenIn(c.e.uris) },
 		func() { c.groups(c.e.raw, c.s.Mail.RawText) },
-		func() { c.groups(c.e.full, func() [][]byte { return [][]byte{c.whole()} }) },
+		func() { c.groups(c.e.full, c.whole) },
 		func() { c.allParts(c.e.parts) },
 		func() { c.each(c.e.details, c.uriDetail); c.unseen(c.e.details) },
 		func() { c.each(c.e.template, c.templated) },
@@ -296,10 +296,8 @@ func (c *check) uriTexts() [][]byte {
 	return out
 }
 
-// whole is the message without the line that an mbox puts before it.
-func (c *check) whole() []byte {
-	return append(append(make([]byte, 0, len(c.s.Mail.Head)+len(c.s.Mail.Body)), c.s.Mail.Head...), c.s.Mail.Body...)
-}
+// whole is the message, which rules of type full look at.
+func (c *check) whole() [][]byte { return [][]byte{c.s.Mail.Whole()} }
 
 // got counts a hit.
 func (c *check) got(r *rule, v float64) {

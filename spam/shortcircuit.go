@@ -193,7 +193,7 @@ func (c *check) phases() []func() {
 		},
 		func() { c.groups(e.raw, c.s.Mail.RawText); templates(conf.RawBody) },
 		evals(conf.RawBodyEval),
-		func() { c.groups(e.full, func() [][]byte { return [][]byte{c.whole()} }); templates(conf.Full) },
+		func() { c.groups(e.full, c.whole); templates(conf.Full) },
 		evals(conf.FullEval),
 	}
 }

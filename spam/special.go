@@ -24,7 +24,7 @@ func (c *check) texts(r *rule) [][]byte {
 	case conf.RawBody:
 		return c.s.Mail.RawText()
 	case conf.Full:
-		return [][]byte{c.whole()}
+		return c.whole()
 	case conf.URI:
 		return c.uriTexts()
 	}

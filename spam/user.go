@@ -43,7 +43,9 @@ func (e *Engine) with(settings *scan.Settings) *Engine {
 		return u
 	}
 	u := *e
-	u.size = 0
+	if u.size = 0; rs.Whole() {
+		u.size = sizeOfWhole
+	}
 	u.settings, u.scores = settings, maps.Clone(e.scores)
 	u.mute = slices.Clone(e.mute)
 	var others []*rule // with a score here alone
@@ -102,11 +104,13 @@ func (e *Engine) more(rules []*rule) {
 }
 
 // About how many octets preferences take that only lay scores and lists on the rules, one
-// of these scores, and a rule where the rules are others.
+// of these scores, a rule where the rules are others, and what comes on top where options
+// of other kinds are.
 const (
 	sizeOfUser   = 4 << 10
 	sizePerScore = 128
 	sizePerRule  = 800
+	sizeOfWhole  = 700 << 10 // a copy of most that rules say
 )
 
 // Size is about how many octets an engine with preferences takes by itself, but for

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,6 +37,7 @@ type parser struct {
 	*Ruleset
 	o       Options
 	user    bool            // users' preferences
+	owned   map[string]bool // what of the site's they have copied
 	compats map[string]bool // enable_compat
 	file    string
 	line    int
@@ -405,6 +407,7 @@ func (p *parser) finish() {
 		p.nestNets()
 		p.replaceTags()
 		p.metas()
+		p.sorted = slices.SortedFunc(maps.Values(p.rules), func(a, b *Rule) int { return strings.Compare(a.Name, b.Name) })
 	}
 	slices.SortStableFunc(p.Problems, func(a, b Problem) int { return strings.Compare(a.File, b.File) })
 }

@@ -2,9 +2,7 @@ package conf
 
 import (
 	"fmt"
-	"maps"
 	"slices"
-	"sort"
 	"strings"
 )
 
@@ -48,6 +46,7 @@ type Ruleset struct {
 	Plugins  map[string]bool // "Mail::SpamAssassin::Plugin::DKIM" and its like that were loaded
 
 	rules    map[string]*Rule
+	sorted   []*Rule // the same, by name
 	scores   map[string][4]float64
 	describe map[string]string
 	prefixes map[string]string // subjprefix
@@ -66,9 +65,9 @@ type Ruleset struct {
 	// Rewrite are rewrite_header's texts by "Subject", "From" and "To".
 	Rewrite map[string]string
 
-	under   *Ruleset // of a user's: what counts where this one says nothing of a score, a setting, a list of addresses
+	under   *Ruleset // of a user's: what counts where this one says nothing of a score, a setting, a description, a list of addresses
 	touched []string // options that a user's preferences name
-	whole   bool     // they have changed more than scores, settings and lists of addresses
+	whole   bool     // they have changed more than scores, settings, descriptions and lists of addresses
 
 	domains *Domains
 	dirs    []string          // where the rules are
@@ -88,12 +87,8 @@ type Pair struct {
 // Rule finds a rule by its name, nil if there is none.
 func (s *Ruleset) Rule(name string) *Rule { return s.rules[name] }
 
-// Rules are all rules, sorted by name.
-func (s *Ruleset) Rules() []*Rule {
-	out := slices.Collect(maps.Values(s.rules))
-	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
-	return out
-}
+// Rules are all rules, sorted by name. The list is not to be changed.
+func (s *Ruleset) Rules() []*Rule { return s.sorted }
 
 // Score is what a hit of a rule counts. A rule without a score line has 1, or 0.01 if
 // its name begins with "T_"; less than nothing if it is nice.
@@ -110,9 +105,6 @@ func (s *Ruleset) Score(name string, set ScoreSet) float64 {
 	}
 	return score
 }
-
-// Description is a rule's, "" if it has none.
-func (s *Ruleset) Description(name string) string { return s.describe[name] }
 
 // SubjectPrefix is what a hit puts before the subject.
 func (s *Ruleset) SubjectPrefix(name string) string { return s.prefixes[name] }

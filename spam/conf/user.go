@@ -12,7 +12,7 @@ import (
 func (s *Ruleset) WithUser(name, text string, o Options) *Ruleset {
 	c := *s
 	c.under, c.touched, c.whole, c.files, c.Problems = s, nil, false, nil, nil
-	c.scores, c.settings, c.lists = map[string][4]float64{}, map[string]setting{}, map[string]AddressList{}
+	c.scores, c.settings, c.lists, c.describe = map[string][4]float64{}, map[string]setting{}, map[string]AddressList{}, map[string]string{}
 	p := parserInto(&c, o)
 	p.user = true
 	p.read(name, text)
@@ -25,12 +25,20 @@ func (p *parser) own(key string) {
 	p.touched = append(p.touched, key)
 	o, known := options[key]
 	switch {
-	case p.whole || key == "score" || key == "add_header" || key == "remove_header" || key == "report_safe":
+	case p.whole || key == "score" || key == "describe" || key == "add_header" || key == "remove_header" || key == "clear_headers" || key == "report_safe":
+	case strings.HasPrefix(key, "unwelcomelist_") || strings.HasPrefix(key, "unblocklist_"):
+		name := strings.TrimPrefix(key, "un")
+		for _, list := range []string{name, "def_" + name} {
+			p.ownList(list)
+			p.ownPairs(list)
+		}
 	case key == "rewrite_header":
 		p.Rewrite = maps.Clone(p.Rewrite)
 	case known && o.kind <= template:
 	case known && o.kind == addresses:
 		p.ownList(key)
+	case known && o.kind == paired:
+		p.ownPairs(key)
 	default:
 		p.ownAll()
 	}
@@ -43,21 +51,42 @@ func (p *parser) ownList(name string) {
 	}
 }
 
-// ownAll copies all but rules, scores and settings themselves.
+func (p *parser) ownPairs(name string) {
+	if p.first("pairs") {
+		p.rcvd = maps.Clone(p.rcvd)
+	}
+	if !p.first("pairs of " + name) {
+		return
+	}
+	list := slices.Clone(p.rcvd[name])
+	for i := range list {
+		list[i].Domains = slices.Clone(list[i].Domains)
+	}
+	p.rcvd[name] = list
+}
+
+// first reports whether something was not copied before.
+func (p *parser) first(what string) bool {
+	was := p.owned[what]
+	if p.owned == nil {
+		p.owned = map[string]bool{}
+	}
+	p.owned[what] = true
+	return !was
+}
+
+// ownAll copies all but rules themselves, scores, descriptions and settings.
 func (p *parser) ownAll() {
 	s := p.Ruleset
 	s.whole = true
-	s.rules, s.describe, s.prefixes = maps.Clone(s.rules), maps.Clone(s.describe), maps.Clone(s.prefixes)
+	s.rules, s.prefixes = maps.Clone(s.rules), maps.Clone(s.prefixes)
 	s.uriLists, s.updates, s.Rewrite = maps.Clone(s.uriLists), maps.Clone(s.updates), maps.Clone(s.Rewrite)
 	s.Ham, s.Spam = slices.Clone(s.Ham), slices.Clone(s.Spam)
 	for _, name := range s.Lists("") {
 		p.ownList(name)
 	}
-	s.rcvd = cloneEach(s.rcvd, slices.Clone)
-	for _, list := range s.rcvd {
-		for i := range list {
-			list[i].Domains = slices.Clone(list[i].Domains)
-		}
+	for name := range s.rcvd {
+		p.ownPairs(name)
 	}
 	s.hosts = cloneEach(s.hosts, maps.Clone)
 	s.nets = cloneEach(s.nets, func(n *Nets) *Nets { return &Nets{slices.Clone(n.nets), slices.Clone(n.excluded), n.Configured} })
@@ -83,6 +112,15 @@ func (s *Ruleset) scoresOf(name string) (scores [4]float64, ok bool) {
 	return scores, ok
 }
 
+// Description is a rule's, "" if it has none.
+func (s *Ruleset) Description(name string) (text string) {
+	ok := false
+	for ; s != nil && !ok; s = s.under {
+		text, ok = s.describe[name]
+	}
+	return text
+}
+
 func (s *Ruleset) setting(name string) (v setting) {
 	ok := false
 	for ; s != nil && !ok; s = s.under {
@@ -99,8 +137,8 @@ func (s *Ruleset) Touches(prefix string) bool {
 	return slices.ContainsFunc(s.touched, func(key string) bool { return strings.HasPrefix(key, prefix) })
 }
 
-// Whole reports whether a user's preferences have changed more than scores, settings and
-// lists of addresses.
+// Whole reports whether a user's preferences have changed more than scores, settings,
+// descriptions and lists of addresses.
 func (s *Ruleset) Whole() bool { return s.whole }
 
 // SameRules reports whether two rulesets have the same rules, whatever they score.

@@ -95,8 +95,11 @@ bayes_stopword_en x
 	if mine.Score("A", 0) != 3.5 || mine.Number("required_score") != 2 || mine.String("report") != "first\n" || !yes("e@example.org") || !yes("a@example.org") || len(mine.Lists("")) != len(site.Lists("")) {
 		t.Errorf("%+v", mine)
 	}
-	if mine = site.WithUser("one", "describe A b", Options{}); !mine.Whole() || !mine.SameRules(site) {
-		t.Errorf("a description: %+v", mine)
+	if mine = site.WithUser("one", "freemail_domains b", Options{}); !mine.Whole() || !mine.SameRules(site) {
+		t.Errorf("a list of words: %+v", mine)
+	}
+	if mine = site.WithUser("one", "describe A b\nunwelcomelist_from a@example.org\nwelcomelist_from_rcvd x y\nclear_headers", Options{}); mine.Whole() || mine.Description("A") != "b" || len(mine.Pairs("welcomelist_from_rcvd")) != 1 {
+		t.Errorf("%+v", mine)
 	}
 	if mine = site.WithUser("one", "body A /b/", Options{}); mine.SameRules(site) {
 		t.Error("another rule is the same")

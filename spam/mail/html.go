@@ -85,7 +85,7 @@ var (
 
 // RenderHTML renders a document of UTF-8. octets is its length before it was decoded.
 func RenderHTML(text []byte, octets int) *HTML {
-	h := &HTML{Length: utf8.RuneCount(text), MinSize: 3, MaxSize: 3, Inside: map[string]int{}, URIs: map[string]*Link{}, title: -1, font: 3,
+	h := &HTML{Length: countRunes(text), MinSize: 3, MaxSize: 3, Inside: map[string]int{}, URIs: map[string]*Link{}, title: -1, font: 3,
 		style: []style{{tag: "default", fg: "#000000", bg: "#ffffff", size: 3}}}
 	text = bytes.ReplaceAll(text, nbsp, []byte(" "))
 	if bytes.Contains(text, []byte("/>")) {
@@ -98,7 +98,7 @@ func RenderHTML(text []byte, octets int) *HTML {
 	z.run(text, h.open)
 	all := h.Text(All)
 	h.whole = all
-	h.TextLength = utf8.RuneCount(all)
+	h.TextLength = countRunes(all)
 	h.NonSpace = h.TextLength - countSpaces(all)
 	if octets > 0 {
 		h.Ratio = float64(octets-h.TextLength) / float64(octets)
@@ -117,10 +117,28 @@ func (h *HTML) open() string {
 }
 
 func countSpaces(text []byte) (n int) {
-	for _, r := range string(text) {
+	for len(text) > 0 {
+		r, size := rune(text[0]), 1
+		if r >= utf8.RuneSelf {
+			r, size = utf8.DecodeRune(text)
+		}
 		if perlSpace(r) {
 			n++
 		}
+		text = text[size:]
+	}
+	return n
+}
+
+// countRunes is utf8.RuneCount without a copy of the text.
+func countRunes(text []byte) (n int) {
+	for len(text) > 0 {
+		size := 1
+		if text[0] >= utf8.RuneSelf {
+			_, size = utf8.DecodeRune(text)
+		}
+		text = text[size:]
+		n++
 	}
 	return n
 }

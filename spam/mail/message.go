@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -25,6 +26,7 @@ type Message struct {
 	Separator string
 	// Head and Body are the octets before and behind the empty line; Head ends with it.
 	Head, Body []byte
+	whole      []byte // both, as they came
 
 	TruncatedHeader  bool // a name or value was too long
 	MissingSeparator bool // the empty line behind the header is missing
@@ -100,19 +102,36 @@ func b2i(b bool) int {
 	return 0
 }
 
+// size is how many octets lines have.
+func size(lines [][]byte) (n int) {
+	for _, l := range lines {
+		n += len(l)
+	}
+	return n
+}
+
+// Whole is the message, Head and Body, without Separator. It must not be changed.
+func (m *Message) Whole() []byte {
+	if n := len(m.Head); n+len(m.Body) == len(m.whole) && bytes.Equal(m.Head, m.whole[:n]) {
+		return m.whole
+	}
+	return slices.Concat(m.Head, m.Body)
+}
+
 // begin reads the header, and says what is to be read of the body.
 func (m *Message) begin(text []byte, depth int) []task {
 	lines := split(text)
 	if mboxFrom.Match(lines[0]) || mbxLine.Match(bytes.TrimRight(lines[0], "\n")) {
 		m.Separator = string(lines[0])
-		lines = lines[1:]
+		text, lines = text[len(lines[0]):], lines[1:]
 	}
+	m.whole = text
 	crlf := len(lines) > 0 && (bytes.Contains(lines[0], []byte("\r\n")) || bytes.Contains(lines[len(lines)-1], []byte("\r\n")))
 	h := &headReader{m: m, crlf: crlf, lines: lines}
 	h.read()
 	lines = h.lines
 	m.Head = h.head
-	m.Body = bytes.Join(lines, nil)
+	m.Body = text[len(text)-size(lines):]
 	lines = trimBlank(lines, crlf)
 	ct := ParseContentType(m.Header("content-type"))
 	m.Type = ct.Type

@@ -78,7 +78,7 @@ const maxKept = 10000
 // Once gives what make makes, made once for all messages with a key: patterns in
 // arguments, lists in another form. It must not be changed afterwards. What a string is
 // the key of must not depend on scores, or on settings that users may change but for the
-// Words, Values and Pairs of the rules.
+// Words and Values of the rules.
 func (s *Settings) Once(key any, make func() any) any {
 	for s.shares(key) {
 		s = s.under

@@ -55,7 +55,7 @@ $sa->init(1);
 push @{$sa->{plugins}{plugins}}, Vouched->new($sa);
 # TxRep forgets a message without a look at its relays, and so what other senders have.
 if (my $forget = Mail::SpamAssassin::Plugin::TxRep->can('forget_message')) {
-	no warnings 'redefine';
+	no warnings qw(redefine once);
 	*Mail::SpamAssassin::Plugin::TxRep::forget_message = sub {
 		my ($self, $params) = @_;
 		return $forget->(@_) if $self->{last_pms};

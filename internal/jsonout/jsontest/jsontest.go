@@ -73,7 +73,7 @@ func fill(rnd *rand.Rand, v reflect.Value) {
 		v.SetString([]string{"word", "<a@b.test>", "two\nlines \"\\", "ä\xff\u2028"}[rnd.IntN(4)])
 	case reflect.Bool:
 		v.SetBool(true)
-	case reflect.Int64:
+	case reflect.Int, reflect.Int64:
 		v.SetInt(rnd.Int64N(1 << 40))
 	default:
 		panic(fmt.Sprintf("jsontest: %s can not be filled", v.Type()))
