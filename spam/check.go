@@ -28,13 +28,16 @@ const (
 // Hit is a rule that has hit.
 type Hit struct {
 	Rule  string
-	Score float64
+	Score float64  // of each of its hits
 	Value float64  // how often, or what a meta comes to
 	Times int      // how often it has hit
 	Area  string   // "BODY: " and its like
 	Match string   // what the pattern has matched, the beginning of it
 	Log   []string // what a function says of it
 }
+
+// Points are what the hits of the rule add to the score.
+func (h Hit) Points() float64 { return h.Score * float64(h.Times) }
 
 // Unknown is a rule of which it is not known whether it hits, and why.
 type Unknown struct{ Rule, Why string }
@@ -65,11 +68,13 @@ type Result struct {
 // Spam reports whether the score reaches what is required.
 func (r *Result) Spam() bool { return r.Score >= r.Required }
 
-// Names are the names of the hits.
+// Names are the names of the hits, each as often as it has hit.
 func (r *Result) Names() []string {
 	var out []string
 	for _, h := range r.Hits {
-		out = append(out, h.Rule)
+		for range h.Times {
+			out = append(out, h.Rule)
+		}
 	}
 	return out
 }
@@ -85,6 +90,7 @@ type check struct {
 	cut     *rule             // the rule that has ended the check, if one has
 	ended   string            // how: ham or spam
 	noted   []bool            // hits that sum has
+	open    map[int32]bool    // metas that are never decided
 	sum     float64           // of the hits so far, where that matters
 	*space
 }
@@ -218,7 +224,7 @@ func (c *check) metas() {
 			bit := bits.TrailingZeros64(c.todo[i])
 			c.todo[i] &^= 1 << bit
 			r := c.e.metas[i<<6|bit]
-			if c.meta(r); c.value[r.id] != 0 || c.gone[r.id] {
+			if c.meta(r); c.value[r.id] != 0 || c.gone[r.id] || c.open[int32(r.id)] {
 				c.bearsOn(r.id) // on metas behind this one
 			}
 		}
@@ -442,10 +448,7 @@ func (c *check) result() *Result {
 			continue
 		}
 		delete(c.why, r) // it has hit, whatever came then
-		times := 1
-		if r.re != nil && r.Flags.Multiple {
-			times = int(v)
-		}
+		times := c.times(r)
 		score := c.e.score(r)
 		if d, ok := c.scores[r]; ok {
 			score = d
@@ -456,11 +459,11 @@ func (c *check) result() *Result {
 			continue
 		}
 		out.Hits = append(out.Hits, h)
-		out.Score += score
+		out.Score += h.Points()
 	}
 	out.Score = math.Round(out.Score*1000) / 1000
 	for r, why := range c.why {
-		if c.e.mute.has(r.id) {
+		if c.e.mute.has(r.id) || c.e.zero.has(r.id) {
 			continue
 		}
 		out.Unknown = append(out.Unknown, Unknown{r.Name, why})
@@ -469,19 +472,41 @@ func (c *check) result() *Result {
 	return out
 }
 
+// times is how often a rule has hit. A meta has hit once, whatever it comes to.
+func (c *check) times(r *rule) int {
+	if r.re != nil && r.Flags.Multiple {
+		return int(c.value[r.id])
+	}
+	return 1
+}
+
 // meta decides a meta.
 func (c *check) meta(r *rule) {
 	if c.e.dead.has(r.id) {
 		return
 	}
+	if c.open != nil && slices.ContainsFunc(r.depIDs, func(id int32) bool { return c.open[id] }) {
+		c.leaveOpen(r)
+		return
+	}
 	v := r.Expr.Eval(func(slot int) conf.Span { return c.span(r, slot) })
 	switch {
+	case v.True() && c.e.zero.has(r.id):
+		c.leaveOpen(r)
 	case v.True():
 		c.got(r, v.Lo)
 	case !v.False():
 		c.why[r] = "it depends on " + c.firstUnknown(r)
 		c.lose(r.id)
 	}
+}
+
+// leaveOpen notes that a meta is never decided.
+func (c *check) leaveOpen(r *rule) {
+	if c.open == nil {
+		c.open = map[int32]bool{}
+	}
+	c.open[int32(r.id)] = true
 }
 
 // span is what is known of a rule that a meta depends on.

@@ -30,7 +30,8 @@ type Engine struct {
 	byName   map[string]*rule
 
 	mute               marks             // rules that are there, but have no score
-	dead               marks             // metas that are never decided: they have no score, or depend on one that has none
+	dead               marks             // metas that are never decided: see findDead
+	zero               marks             // metas without a score that are decided if they are false
 	scores             map[*rule]float64 // of a user, where they are others than the rules'
 	size               int               // of a user, beside them
 	headers            []*headGroup
@@ -140,7 +141,7 @@ func newEngine(settings *scan.Settings, o Options, set conf.ScoreSet, like *Engi
 	}
 	e.compile(e.compiled(like))
 	stages := e.priorities()
-	e.mute, e.dead = newMarks(len(e.rules)), newMarks(len(e.rules))
+	e.mute, e.dead, e.zero = newMarks(len(e.rules)), newMarks(len(e.rules)), newMarks(len(e.rules))
 	if stages != nil {
 		for _, x := range stages {
 			s := *e

@@ -33,6 +33,8 @@ type Judge struct {
 	*Engine
 	Learned Learned // nil: without
 	Owner   string
+	// Asks: what is remembered is asked, and learns nothing of what is judged.
+	Asks bool
 }
 
 // Check is Engine's, with what was learned.
@@ -46,6 +48,10 @@ func (j *Judge) Check(ctx context.Context, text []byte, f scan.Facts) *Result {
 		f.Reputation = senders.Reputation(j.Owner)
 	}
 	r := j.Engine.Check(ctx, text, f)
+	if j.Asks {
+		r.AutoLearned = "disabled"
+		return r
+	}
 	if r.senders != nil {
 		senders.Repute(j.Owner, r.senders)
 	}

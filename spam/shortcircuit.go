@@ -245,7 +245,7 @@ func (c *check) noteHits() {
 			c.tryCut(s, r)
 		}
 		if !r.Sub() {
-			c.sum += r.score
+			c.sum += r.score * float64(c.times(r))
 		}
 	}
 }

@@ -127,7 +127,9 @@ func (p *Report) counted(name, arg string) func() string {
 		return func() string {
 			var out []string
 			for _, h := range p.Hits {
-				out = append(out, h.Rule+"="+strconv.FormatFloat(h.Score, 'g', -1, 64))
+				for range h.Times {
+					out = append(out, h.Rule+"="+strconv.FormatFloat(h.Score, 'g', -1, 64))
+				}
 			}
 			return orNone(strings.Join(out, sep))
 		}
@@ -191,7 +193,7 @@ func (p *Report) score(pad string) string {
 	return s
 }
 
-// list is a line or more for each hit.
+// list is a line or more for each hit of a rule.
 func (p *Report) list(form string, used int, indent string) string {
 	var out strings.Builder
 	for _, h := range p.Hits {
@@ -205,8 +207,10 @@ func (p *Report) list(form string, used int, indent string) string {
 		}
 		first := strings.Repeat(" ", used+len(h.Rule)+len(score)+len(h.Area))
 		d = strings.TrimLeft(wrap(d, indent, first, int(p.rules.Number("report_wrap_width")), false, spaceBreak), " \t\n")
-		out.WriteString(fmt.Sprintf(form, score, h.Rule, h.Area) + d + "\n")
-		out.WriteString(details(h.Log, indent))
+		for range h.Times {
+			out.WriteString(fmt.Sprintf(form, score, h.Rule, h.Area) + d + "\n")
+			out.WriteString(details(h.Log, indent))
+		}
 	}
 	return out.String()
 }

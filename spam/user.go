@@ -63,10 +63,9 @@ func (e *Engine) with(settings *scan.Settings) *Engine {
 			u.scores = map[*rule]float64{}
 		}
 		u.scores[r] = score
+		metas = metas || (was == 0) != (score == 0)
 		switch {
-		case (was == 0) == (score == 0) || e.cannot[name] != "":
-		case r.Type == conf.Meta:
-			metas = true
+		case (was == 0) == (score == 0) || e.cannot[name] != "" || r.Type == conf.Meta:
 		case score == 0:
 			u.mute.set(r.id)
 		case e.mute.has(r.id):
@@ -76,7 +75,7 @@ func (e *Engine) with(settings *scan.Settings) *Engine {
 		}
 	}
 	if metas {
-		u.dead = newMarks(len(u.rules))
+		u.dead, u.zero = newMarks(len(u.rules)), newMarks(len(u.rules))
 		u.findDead()
 	}
 	if others != nil {
@@ -131,15 +130,35 @@ func (e *Engine) score(r *rule) float64 {
 	return r.score
 }
 
-// findDead finds the metas that SpamAssassin never decides.
+// findDead finds the metas that SpamAssassin never decides. One without a score is no
+// hit where it is false, and all that it depends on is known before the end; else it is
+// not decided, nor is what depends on it (do_meta_tests of its plugin Check, 4.0.1).
 func (e *Engine) findDead() {
+	early := newMarks(len(e.rules))
 	for _, r := range e.metas { // each behind those it depends on
-		if e.score(r) == 0 || slices.ContainsFunc(r.deps, func(d *rule) bool {
-			return d != nil && d.Type == conf.Meta && (e.score(d) == 0 || e.dead.has(d.id))
-		}) {
+		if !slices.ContainsFunc(r.deps, func(d *rule) bool { return !e.settled(d, early) }) {
+			early.set(r.id)
+		}
+		dead := slices.ContainsFunc(r.deps, func(d *rule) bool { return d != nil && d.Type == conf.Meta && e.dead.has(d.id) })
+		switch none := e.score(r) == 0; {
+		case dead, none && !early.has(r.id):
 			e.dead.set(r.id)
+		case none:
+			e.zero.set(r.id)
 		}
 	}
+}
+
+// settled reports whether it is known before the end whether a rule has hit. early are the
+// metas of which it is.
+func (e *Engine) settled(r *rule, early marks) bool {
+	switch {
+	case r == nil:
+		return false
+	case r.Type == conf.Meta:
+		return early.has(r.id) && !e.dead.has(r.id)
+	}
+	return e.score(r) != 0 && e.runs(r)
 }
 
 // mayCircuit reports whether a hit may end a check.

@@ -143,7 +143,7 @@ type spamUnknown struct {
 func spamRules(rs *conf.Ruleset, hits []spam.Hit) []spamRule {
 	out := []spamRule{}
 	for _, h := range hits {
-		out = append(out, spamRule{h.Rule, h.Score, h.Value, rs.Description(h.Rule), strings.ToValidUTF8(h.Match, "\uFFFD")})
+		out = append(out, spamRule{h.Rule, h.Points(), h.Value, rs.Description(h.Rule), strings.ToValidUTF8(h.Match, "\uFFFD")})
 	}
 	return out
 }

@@ -126,7 +126,7 @@ func corrections(v *pipeline.View, e *spam.Engine, r *spam.Result) (out []pipeli
 		before[s.Name] += s.Points
 	}
 	for _, h := range r.Hits {
-		if points := h.Score - before[h.Rule]; math.Abs(points) > 1e-9 {
+		if points := h.Points() - before[h.Rule]; math.Abs(points) > 1e-9 {
 			out = append(out, pipeline.AddScore{Name: h.Rule, Points: points, Detail: r.Scan.Rules.Description(h.Rule)})
 		}
 		delete(before, h.Rule)

@@ -182,7 +182,7 @@ func (f *filter) Filter(ctx context.Context, s pipeline.Stage, v *pipeline.View)
 		out.Mods = append(out.Mods, corrections(v, j.Engine, r)...)
 	} else {
 		for _, h := range r.Hits {
-			out.Mods = append(out.Mods, pipeline.AddScore{Name: h.Rule, Points: h.Score, Detail: r.Scan.Rules.Description(h.Rule)})
+			out.Mods = append(out.Mods, pipeline.AddScore{Name: h.Rule, Points: h.Points(), Detail: r.Scan.Rules.Description(h.Rule)})
 		}
 	}
 	if own {
@@ -211,7 +211,8 @@ func (f *filter) ownJudge(ctx context.Context, v *pipeline.View, j *spam.Judge) 
 	}
 	e, own, err := f.prefs.engine(ctx, j.Engine, v.Mailbox())
 	if own {
-		j.Engine = e
+		// What a user prefers must not teach the site.
+		j.Engine, j.Asks = e, f.Bayes == bayesSite
 	}
 	return own, err == nil && !own && f.Bayes != bayesUser, err
 }

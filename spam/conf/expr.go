@@ -11,6 +11,9 @@ import (
 // maxDepth bounds how deep a meta's parentheses may be nested.
 const maxDepth = 200
 
+// maxNodes bounds the parts of an expression.
+const maxNodes = 20_000
+
 // Expr is the expression of a meta rule, with the operators and precedence of Perl.
 type Expr struct {
 	nodes []exprNode // each before its operands
@@ -33,9 +36,12 @@ type exprTree struct {
 	args []*exprTree
 }
 
-// lay puts a tree behind what the expression has.
-func (e *Expr) lay(t *exprTree) {
+// lay puts a tree behind what the expression has; false if that is too much.
+func (e *Expr) lay(t *exprTree) bool {
 	at := len(e.nodes)
+	if at >= maxNodes {
+		return false
+	}
 	e.nodes = append(e.nodes, exprNode{op: t.op, num: t.num, slot: int32(t.slot)})
 	for i, a := range t.args {
 		switch i {
@@ -44,8 +50,11 @@ func (e *Expr) lay(t *exprTree) {
 		case 2:
 			e.nodes[at].third = int32(len(e.nodes))
 		}
-		e.lay(a)
+		if !e.lay(a) {
+			return false
+		}
 	}
+	return true
 }
 
 // exprOp is what an expression is: a number, a rule's value, or an operator.
@@ -293,7 +302,9 @@ func ParseExpr(text string) (*Expr, error) {
 		return nil, fmt.Errorf("%q does not belong here", short(p.text))
 	}
 	root := &Expr{rules: p.rules}
-	root.lay(t)
+	if !root.lay(t) {
+		return nil, fmt.Errorf("the expression has more than %d parts", maxNodes)
+	}
 	root.nodes = slices.Clip(root.nodes)
 	return root, nil
 }
@@ -351,18 +362,29 @@ func (p *exprParser) binary(least int) (*exprTree, error) {
 	if err != nil {
 		return nil, err
 	}
-	for {
+	var last *exprTree // the right operand of a comparison that may be the first of a chain
+	for chained := 0; ; {
 		text := p.operator()
 		o := operators[text]
 		if text == "" || o.precedence < least {
 			return left, nil
+		}
+		if o.precedence != chained {
+			last, chained = nil, 0
 		}
 		p.text = p.text[len(text):]
 		right, err := p.binary(o.precedence + 1)
 		if err != nil {
 			return nil, err
 		}
-		left = &exprTree{op: o.op, args: []*exprTree{left, right}}
+		if last != nil { // "a < b < c" is "a < b && b < c" (perlop, since Perl 5.32)
+			left = &exprTree{op: opAnd, args: []*exprTree{left, {op: o.op, args: []*exprTree{last, right}}}}
+		} else {
+			left = &exprTree{op: o.op, args: []*exprTree{left, right}}
+		}
+		if o.precedence == operators["=="].precedence || o.precedence == operators["<"].precedence {
+			last, chained = right, o.precedence
+		}
 	}
 }
 
