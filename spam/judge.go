@@ -33,8 +33,8 @@ type Judge struct {
 	*Engine
 	Learned Learned // nil: without
 	Owner   string
-	// Asks: what is remembered is asked, and learns nothing of what is judged.
-	Asks bool
+	// ReadOnly: what is remembered is asked, and nothing of what is judged is learned.
+	ReadOnly bool
 }
 
 // Check is Engine's, with what was learned.
@@ -48,7 +48,7 @@ func (j *Judge) Check(ctx context.Context, text []byte, f scan.Facts) *Result {
 		f.Reputation = senders.Reputation(j.Owner)
 	}
 	r := j.Engine.Check(ctx, text, f)
-	if j.Asks {
+	if j.ReadOnly {
 		r.AutoLearned = "disabled"
 		return r
 	}

@@ -212,7 +212,7 @@ func (f *filter) ownJudge(ctx context.Context, v *pipeline.View, j *spam.Judge) 
 	e, own, err := f.prefs.engine(ctx, j.Engine, v.Mailbox())
 	if own {
 		// What a user prefers must not teach the site.
-		j.Engine, j.Asks = e, f.Bayes == bayesSite
+		j.Engine, j.ReadOnly = e, f.Bayes == bayesSite
 	}
 	return own, err == nil && !own && f.Bayes != bayesUser, err
 }

@@ -22,9 +22,9 @@ import (
 	"mtad/spam/bayes"
 )
 
-func build(body string) (pipeline.Filter, error) { return buildWith(body, nil) }
+func build(body string) (pipeline.Filter, error) { return buildWith(body, nil, nobody{}) }
 
-func buildWith(body string, l spam.Learned) (pipeline.Filter, error) {
+func buildWith(body string, l spam.Learned, u Users) (pipeline.Filter, error) {
 	b, diags := config.ParseBlock(body, config.BlockType{Options: options})
 	if diags != nil {
 		return nil, diags[0]
@@ -33,7 +33,7 @@ func buildWith(body string, l spam.Learned) (pipeline.Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newFilter(b, pipeline.Env{Now: time.Now, DNS: z}, l, nobody{}, &spam.Engines{})
+	return newFilter(b, pipeline.Env{Now: time.Now, DNS: z}, l, u, &spam.Engines{})
 }
 
 // nobody has preferences.
@@ -169,7 +169,7 @@ func TestBayes(t *testing.T) {
 	const spammy, hammy = "Subject: offer\n\nmoney lottery prize claim %d\n", "Subject: hello\n\nthank agenda budget review %d\n"
 	for whose, owner := range map[string]string{"site": "", "user": "alice@example.test"} {
 		learned := owners{}
-		f, err := buildWith("rules = [\"testdata/bayes.cf\"]\nbayes = \""+whose+"\"", learned)
+		f, err := buildWith("rules = [\"testdata/bayes.cf\"]\nbayes = \""+whose+"\"", learned, nobody{})
 		mtatest.Check(t, err)
 		for i := range 2 {
 			if got := run(t, f, nil, fmt.Sprintf(spammy, i)); !strings.Contains(got, "autolearn=spam autolearn_force=no bayes=0.5") {
@@ -190,10 +190,23 @@ func TestBayes(t *testing.T) {
 		}
 	}
 	learned := owners{}
-	f, err := buildWith("rules = [\"testdata/bayes.cf\"]\nbayes = \"off\"", learned)
+	f, err := buildWith("rules = [\"testdata/bayes.cf\"]\nbayes = \"off\"", learned, nobody{})
 	mtatest.Check(t, err)
 	if got := run(t, f, nil, fmt.Sprintf(spammy, 1)); !strings.Contains(got, "autolearn=disabled") || len(learned) > 0 {
 		t.Error(got)
+	}
+}
+
+// What users prefer teaches themselves at most.
+func TestPreferencesTeachNobodyElse(t *testing.T) {
+	const text = "Subject: offer\n\nmoney lottery prize claim\n"
+	for whose, want := range map[string]string{"site": "autolearn=disabled", "user": "autolearn=spam"} {
+		learned := owners{}
+		f, err := buildWith("rules = [\"testdata/bayes.cf\"]\npreferences = store()\nbayes = \""+whose+"\"", learned, &many{"required_score 9\n", "1"})
+		mtatest.Check(t, err)
+		if got := run(t, f, nil, text); !strings.Contains(got, want) || !strings.Contains(got, "required=9.0") || learned[""] != nil && whose == "user" {
+			t.Errorf("%s: %s", whose, got)
+		}
 	}
 }
 
