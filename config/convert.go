@@ -22,15 +22,22 @@ var errWants = errors.New("wrong type")
 // converters make the Go value of each Type from what was written. dir is the
 // directory of the file.
 var converters = map[Type]func(v cty.Value, dir string) (any, error){
-	TypeBool:      func(v cty.Value, _ string) (any, error) { return toBool(v) },
-	TypeInt:       func(v cty.Value, _ string) (any, error) { return toInt(v) },
-	TypeFloat:     func(v cty.Value, _ string) (any, error) { return toFloat(v) },
-	TypeString:    func(v cty.Value, _ string) (any, error) { return toString(v) },
-	TypePath:      toPath,
-	TypeDuration:  toDuration,
-	TypeSize:      toSize,
-	TypeRate:      toRate,
-	TypeStrings:   func(v cty.Value, _ string) (any, error) { return toList(v) },
+	TypeBool:     func(v cty.Value, _ string) (any, error) { return toBool(v) },
+	TypeInt:      func(v cty.Value, _ string) (any, error) { return toInt(v) },
+	TypeFloat:    func(v cty.Value, _ string) (any, error) { return toFloat(v) },
+	TypeString:   func(v cty.Value, _ string) (any, error) { return toString(v) },
+	TypePath:     toPath,
+	TypeDuration: toDuration,
+	TypeSize:     toSize,
+	TypeRate:     toRate,
+	TypeStrings:  func(v cty.Value, _ string) (any, error) { return toList(v) },
+	TypePaths: func(v cty.Value, dir string) (any, error) {
+		list, err := toList(v)
+		for i, s := range list {
+			list[i] = within(dir, s)
+		}
+		return list, err
+	},
 	TypeStringMap: func(v cty.Value, _ string) (any, error) { return toMap(v, toText) },
 	TypePathMap: func(v cty.Value, dir string) (any, error) {
 		return toMap(v, func(v cty.Value) (string, error) {

@@ -151,7 +151,7 @@ func literal(o *Option, value string) string {
 			return value
 		}
 		return quote(value)
-	case TypeStrings, TypeSource:
+	case TypeStrings, TypePaths, TypeSource:
 		if value != "" && strings.ContainsAny(value[:1], "[{\"") || called(value) || value == "null" {
 			return value
 		}

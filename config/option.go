@@ -21,6 +21,7 @@ const (
 	TypeSize           // Size
 	TypeRate           // Rate
 	TypeStrings        // []string
+	TypePaths          // []string; file names, made relative to the file they are written in
 	TypeStringMap      // map[string]string
 	TypePathMap        // map[string]string; file names, made relative to the file they are written in
 	TypeFloatMap       // map[string]float64
@@ -100,6 +101,7 @@ var typeInfos = [...]typeInfo{
 	TypeSize:      {"size", "a size such as 512 * KB or 10 * MB", Size(0)},
 	TypeRate:      {"rate", `a rate such as "200/h"`, Rate{}},
 	TypeStrings:   {"list of strings", `a list of strings such as ["a", "b"]`, []string(nil)},
+	TypePaths:     {"list of paths", `a list of file names such as ["a.cf", "/etc/b"]`, []string(nil)},
 	TypeStringMap: {"map of strings", `a map such as { name = "value" }`, map[string]string(nil)},
 	TypePathMap:   {"map of paths", `a map of file names such as { vips = "maps/vips" }`, map[string]string(nil)},
 	TypeFloatMap:  {"map of numbers", `a map of numbers such as { "name" = 6 }`, map[string]float64(nil)},

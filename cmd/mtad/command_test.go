@@ -48,7 +48,11 @@ func TestCommands(t *testing.T) {
 // worlds are changes to the configuration that some dialogues begin with.
 var worlds = map[string]func(string) string{
 	"spam": func(s string) string { // by whose rules Bayes learns
-		return strings.Replace(s, "pipeline \"inbound\" {", "pipeline \"inbound\" {\n  filter \"spamscore\" {\n    rules = [\"../../plugins/spamscore/testdata/bayes.cf\"]\n  }", 1)
+		rules, err := filepath.Abs("../../plugins/spamscore/testdata/bayes.cf")
+		if err != nil {
+			panic(err)
+		}
+		return strings.Replace(s, "pipeline \"inbound\" {", fmt.Sprintf("pipeline \"inbound\" {\n  filter \"spamscore\" {\n    rules = [%q]\n  }", rules), 1)
 	},
 	"queue": func(s string) string { // nobody takes foreign mail
 		return sinkAddress.ReplaceAllString(s, `to       = ["127.0.0.1:1"]`)

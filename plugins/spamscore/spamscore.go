@@ -48,7 +48,7 @@ type settings struct {
 }
 
 var options = []config.Option{
-	{Name: "rules", Type: config.TypeStrings, Default: []string{}, Reload: true, Doc: "Files and directories with SpamAssassin's rules, in order. None is those that sa-update or Debian's package has installed, and the site's in /etc/spamassassin; without any of these a small set that is built in.", Example: `["/usr/share/spamassassin", "/etc/spamassassin"]`},
+	{Name: "rules", Type: config.TypePaths, Default: []string{}, Reload: true, Doc: "Files and directories with SpamAssassin's rules, in order. None is those that sa-update or Debian's package has installed, and the site's in /etc/spamassassin; without any of these a small set that is built in.", Example: `["/usr/share/spamassassin", "/etc/spamassassin"]`},
 	{Name: "max_size", Type: config.TypeSize, Default: 512 * config.KB, Min: 1 * config.KB, Reload: true, Doc: "Larger messages are not judged, as spamc does with its -s.", Example: "2 * MB"},
 	{Name: "headers", Type: config.TypeBool, Default: true, Reload: true, Doc: "Whether the fields that the rules' add_header lines name are added: X-Spam-Status and its like.", Example: "false"},
 	{Name: "network", Type: config.TypeBool, Default: true, Reload: true, Doc: "Whether rules may ask the DNS, through the server's resolver: lists of addresses, of links' domains and the like. Without it they do not run; rules about SPF, DKIM and DMARC do, by the results of those filters.", Example: "false"},

@@ -202,9 +202,9 @@ func TestPreferencesTeachNobodyElse(t *testing.T) {
 	const text = "Subject: offer\n\nmoney lottery prize claim\n"
 	for whose, want := range map[string]string{"site": "autolearn=disabled", "user": "autolearn=spam"} {
 		learned := owners{}
-		f, err := buildWith("rules = [\"testdata/bayes.cf\"]\npreferences = store()\nbayes = \""+whose+"\"", learned, &many{"required_score 9\n", "1"})
+		f, err := buildWith("rules = [\"testdata/bayes.cf\"]\npreferences = store()\nbayes = \""+whose+"\"", learned, &many{"required_score 4\n", "1"})
 		mtatest.Check(t, err)
-		if got := run(t, f, nil, text); !strings.Contains(got, want) || !strings.Contains(got, "required=9.0") || learned[""] != nil && whose == "user" {
+		if got := run(t, f, nil, text); !strings.Contains(got, want) || !strings.Contains(got, "tag spam.required=4") || learned[""] != nil && whose == "user" {
 			t.Errorf("%s: %s", whose, got)
 		}
 	}
