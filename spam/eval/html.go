@@ -223,8 +223,11 @@ func domainMismatch(s *scan.Scan, h *mail.HTML, a []string) bool {
 	d := s.Rules.Domains()
 	found, anchors := false, 0
 	for u, l := range h.URIs {
+		if len(l.Text) == 0 {
+			continue
+		}
 		m := linkHost.FindStringSubmatch(u)
-		if len(l.Text) == 0 || m == nil || uri.IsIP(m[1]) {
+		if m == nil || uri.IsIP(m[1]) {
 			continue
 		}
 		_, domain := d.Split(m[1])
@@ -233,6 +236,9 @@ func domainMismatch(s *scan.Scan, h *mail.HTML, a []string) bool {
 		}
 		anchors++
 		for _, t := range l.Text {
+			if !strings.Contains(t, "://") {
+				continue
+			}
 			if x := textHost.FindStringSubmatch(t); x != nil {
 				shown := strings.ToLower(x[1])
 				if _, err := netip.ParseAddr(shown); err != nil {

@@ -358,7 +358,7 @@ func capitals(s *scan.Scan) float64 {
 	}
 	size, lower, upper := 0, 0, 0
 	for _, line := range s.Body() {
-		if !twoWords(line) || base64Like.Match(line) {
+		if !twoWords(line) || bytes.IndexByte(line[:min(len(line), 60)], ' ') < 0 && base64Like.Match(line) {
 			continue
 		}
 		if bytes.IndexByte(line, 0x1b) >= 0 {

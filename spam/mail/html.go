@@ -78,7 +78,6 @@ type style struct {
 
 var (
 	nbsp      = []byte("&nbsp;")
-	selfClose = regexp.MustCompile(`(?i)<([A-Za-z0-9_]+)\s*/>`)
 	quotes    = strings.NewReplacer("\u201c", `"`, "\u201d", `"`)
 	namespace = regexp.MustCompile(`^(?:o|st\d):[\w-]+/?$`)
 )
@@ -89,7 +88,7 @@ func RenderHTML(text []byte, octets int) *HTML {
 		style: []style{{tag: "default", fg: "#000000", bg: "#ffffff", size: 3}}}
 	text = bytes.ReplaceAll(text, nbsp, []byte(" "))
 	if bytes.Contains(text, []byte("/>")) {
-		text = selfClose.ReplaceAll(text, []byte("<$1>"))
+		text = selfClosed(text)
 	}
 	if bytes.Contains(text, []byte("\u201c")) || bytes.Contains(text, []byte("\u201d")) {
 		text = []byte(quotes.Replace(string(text)))
@@ -105,6 +104,30 @@ func RenderHTML(text []byte, octets int) *HTML {
 	}
 	return h
 }
+
+// selfClosed takes the slash, and white space before it, out of "<br />" and its like.
+func selfClosed(text []byte) []byte {
+	out := make([]byte, 0, len(text))
+	for {
+		i := bytes.Index(text, []byte("/>"))
+		if i < 0 {
+			return append(out, text...)
+		}
+		name := len(bytes.TrimRight(text[:i], " \t\r\n\f"))
+		at := name
+		for at > 0 && (text[at-1] == '_' || alnum(text[at-1])) {
+			at--
+		}
+		if at < name && at > 0 && text[at-1] == '<' {
+			out = append(out, text[:name]...)
+		} else {
+			out = append(append(out, text[:i]...), '/')
+		}
+		out, text = append(out, '>'), text[i+2:]
+	}
+}
+
+func alnum(c byte) bool { return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' }
 
 // open is the end tag that an element without one needs before the end.
 func (h *HTML) open() string {
