@@ -59,6 +59,30 @@ func TestChainedComparisons(t *testing.T) {
 	)
 }
 
+// TestMetasRefused: what SpamAssassin's lint refuses is no rule here either.
+func TestMetasRefused(t *testing.T) {
+	for text, want := range map[string]string{"A == -1": `"-1"`, "A+1 > 2": `"+1"`, "A & 1": "no operators", "A | B": "no operators", "A > 1.2.3": `"1.2.3"`} {
+		rs := conf.Parse("x", "body A /a/\nbody B /b/\nmeta M "+text+"\n", conf.Options{})
+		if len(rs.Problems) != 1 || !strings.Contains(rs.Problems[0].Text, want) {
+			t.Errorf("%s: %v", text, rs.Problems)
+		}
+	}
+	for _, text := range []string{"A + 1 > 2", "(-A) < 0", "A1 - B > 1.5", "A && B || !A", "(A ^ B) == 1"} {
+		if rs := conf.Parse("x", "body A /a/\nbody A1 /a/\nbody B /b/\nmeta M "+text+"\n", conf.Options{}); len(rs.Problems) > 0 {
+			t.Errorf("%s: %v", text, rs.Problems)
+		}
+	}
+}
+
+// TestRawPartsUnset: a value for a field that is missing counts for the decoded one alone.
+func TestRawPartsUnset(t *testing.T) {
+	cases.Check(t, ".", "",
+		cases.Hit("mimeheader %s X-None =~ /^none$/ [if-unset: none]", onlyBeta),
+		cases.Miss("mimeheader %s X-None:raw =~ /^none$/ [if-unset: none]", onlyBeta),
+		cases.Hit("mimeheader %s X-None:raw =~ /^$/ [if-unset: none]", onlyBeta),
+	)
+}
+
 // TestEveryHitCounts: the score of a rule with the flag multiple is added for each hit,
 // and its name is there as often.
 func TestEveryHitCounts(t *testing.T) {

@@ -28,6 +28,9 @@ type partKey struct {
 func (e *Engine) partGroup(r *rule) *partGroup {
 	from, to := partRange(r.Flags.Text)
 	key := partKey{r.Header.Name, strings.Join(r.Header.Modifiers, ":"), r.Header.Unset, r.Flags.Concat, from, to}
+	if key.raw() {
+		key.unset = "" // SpamAssassin does not look at it then
+	}
 	for _, g := range e.parts {
 		if g.partKey == key {
 			return g
@@ -146,10 +149,13 @@ func partRange(flags string) (from, to int) {
 	return from, to
 }
 
+// raw reports whether the field is compared as it stands.
+func (k *partKey) raw() bool { return strings.HasPrefix(k.modifiers, "raw") }
+
 // text is what the rules compare in a part: all fields, or the last of the name.
 func (k *partKey) text(p *mail.Part) []byte {
 	value := func(f mail.Field) string {
-		if strings.HasPrefix(k.modifiers, "raw") {
+		if k.raw() {
 			return f.Raw
 		}
 		return f.Value + "\n"

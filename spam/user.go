@@ -40,6 +40,12 @@ func (e *Engine) with(settings *scan.Settings) *Engine {
 	if e.stages != nil || mayCircuit(rs) || !rs.SameRules(e.settings.Rules) {
 		u := newEngine(settings, e.options, e.set, e)
 		u.size = sizePerRule * len(u.rules)
+		shared := e.filters()
+		for _, f := range u.filters() {
+			if !slices.Contains(shared, f) {
+				u.size += f.Size()
+			}
+		}
 		return u
 	}
 	u := *e

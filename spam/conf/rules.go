@@ -212,9 +212,26 @@ func (p *parser) meta(r *Rule) error {
 	if strings.Contains(strings.ReplaceAll(r.Text, " ", ""), "**") {
 		return errors.New(`"**" is no operator here`)
 	}
-	_, err := ParseExpr(matching.ReplaceAllString(r.Text, " 0 "))
+	text := matching.ReplaceAllString(r.Text, " 0 ")
+	for _, number := range numberLike.FindAllString(text, -1) {
+		if strings.Trim(number, "+-") != "" && !plainNumber.MatchString(number) {
+			return fmt.Errorf("%q is no number; behind a sign that is an operator there must be a space", number)
+		}
+	}
+	if singles.MatchString(text) {
+		return errors.New(`"&" and "|" are no operators here; "&&" and "||" are`)
+	}
+	_, err := ParseExpr(text)
 	return err
 }
+
+// What SpamAssassin takes for numbers in metas, and what it then lets pass as one
+// (is_meta_valid of Mail::SpamAssassin::Conf::Parser).
+var (
+	numberLike  = regexp.MustCompile(`[_A-Za-z][\w:]*|[-+\d.]+`)
+	plainNumber = regexp.MustCompile(`^(?:\d+(?:\.\d+)?|[_A-Za-z].*)$`)
+	singles     = regexp.MustCompile(`(?:^|[^&])&(?:[^&]|$)|(?:^|[^|])\|(?:[^|]|$)`)
+)
 
 var matching = regexp.MustCompile(`\brules_matching\(\s*([_a-zA-Z*?][_a-zA-Z0-9*?]{0,127})\s*\)`)
 
