@@ -23,7 +23,7 @@ type Users interface {
 
 // maxPrefs bounds the memory, in octets, of the engines that are kept, those that were
 // asked last: one with scores and lists takes about 10 KiB, and is made anew in 10 us; one
-// with other rules 2 MiB, and 20 ms (BenchmarkWith in mtad/spam).
+// with other rules 3 MiB, and 20 ms without its automata (BenchmarkWith in mtad/spam).
 const maxPrefs = 16 << 20
 
 // prefs are engines with accounts' preferences.
