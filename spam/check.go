@@ -129,19 +129,20 @@ func (e *Engine) space() *space {
 		s.value[id], s.match[id] = 0, place{}
 	}
 	s.hits, s.kept = s.hits[:0], s.kept[:0]
-	s.found()
+	s.forgetLost()
 	s.cand.Renew()
 	return s
 }
 
-// found takes back that rules are gone.
-func (s *space) found() {
+// forgetLost takes back that rules are gone.
+func (s *space) forgetLost() {
 	for _, id := range s.lost {
 		s.gone[id] = false
 	}
 	s.lost = s.lost[:0]
 }
 
+// lose notes that a rule is gone.
 func (s *space) lose(id int) {
 	s.gone[id] = true
 	s.lost = append(s.lost, int32(id))
@@ -205,7 +206,7 @@ func (c *check) run() {
 
 // noteUnknown is for metas: they ask of many rules, and a map is slow.
 func (c *check) noteUnknown() {
-	c.found()
+	c.forgetLost()
 	for r := range c.why {
 		c.lose(r.id)
 	}

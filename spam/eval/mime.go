@@ -338,8 +338,7 @@ var letters = func() (t [256]byte) {
 // twoWords reports whether there is space between others.
 func twoWords(line []byte) bool {
 	const space = " \t\r\n\f"
-	first := bytes.Trim(line, space)
-	return bytes.ContainsAny(first, space)
+	return bytes.ContainsAny(bytes.Trim(line, space), space)
 }
 
 // uppercase is the share of capital letters in the text, in percent; 0 of short texts.
@@ -366,7 +365,7 @@ func capitals(s *scan.Scan) float64 {
 		}
 		size += len(line)
 		for _, b := range line {
-			switch class := letters[b]; class {
+			switch letters[b] {
 			case 'a':
 				lower++
 			case 'A':
