@@ -52,7 +52,7 @@ func pending(nc net.Conn) presence {
 // stream ended without a QUIT. Nobody would hear the reply, and the client will
 // send the message again.
 func (c *conn) gone() error {
-	for {
+	for wait := shortestWait; ; {
 		switch pending(c.raw) {
 		case silent:
 			return nil
@@ -68,15 +68,20 @@ func (c *conn) gone() error {
 			return nil
 		}
 		before := c.r.Buffered()
-		_, err := c.peekNow(before + 1)
-		if errors.Is(err, io.EOF) {
+		_, err := c.peek(before+1, wait)
+		switch {
+		case errors.Is(err, io.EOF):
 			if c.quitBuffered() {
 				return nil
 			}
 			return errClientGone
-		}
-		if c.r.Buffered() == before {
-			return nil // half a TLS record
+		case c.r.Buffered() > before:
+		case wait > longestWait:
+			return nil
+		default:
+			// Half a TLS record, and then the next look finds nothing; or the wait was
+			// over before this goroutine came to read.
+			wait *= 2
 		}
 	}
 }
@@ -86,17 +91,24 @@ func (c *conn) gone() error {
 func (c *conn) takeIn() {
 	for before := -1; c.r.Buffered() > before && c.r.Buffered() < c.r.Size(); {
 		before = c.r.Buffered()
-		if _, err := c.peekNow(before + 1); err != nil {
+		if _, err := c.peek(before+1, shortestWait); err != nil {
 			return
 		}
 	}
 }
 
-// peekNow is Peek with the shortest wait.
-func (c *conn) peekNow(n int) ([]byte, error) {
-	wait := c.wait
-	c.wait = time.Millisecond
-	defer func() { c.wait = wait }()
+// How long peek waits for what has come already. A read whose time is over before it
+// begins reads nothing, and on a busy machine that is soon.
+const (
+	shortestWait = time.Millisecond
+	longestWait  = 100 * time.Millisecond
+)
+
+// peek is Peek with a wait of its own.
+func (c *conn) peek(n int, wait time.Duration) ([]byte, error) {
+	usual := c.wait
+	c.wait = wait
+	defer func() { c.wait = usual }()
 	return c.r.Peek(n)
 }
 

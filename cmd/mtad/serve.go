@@ -176,10 +176,11 @@ func (h *house) run(ctx context.Context, c *loaded, ready func(*house) error) er
 	}()
 	go h.housekeep(background)
 	picking := make(chan struct{})
+	scanner := h.desk().Scanner() // what is wrong with the directory is logged before anybody is told that we serve
 	go func() {
 		defer close(picking)
-		if s := h.desk().Scanner(); s != nil {
-			s.Run(ctx)
+		if scanner != nil {
+			scanner.Run(ctx)
 		}
 	}()
 	go h.reloadOnHangup(background)

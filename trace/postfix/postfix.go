@@ -65,6 +65,7 @@ type Writer struct {
 
 // mail is a message that has come and is not gone.
 type mail struct {
+	placed   bool   // what became of it at first is told of
 	waiting  int    // recipients in the queue
 	envelope string // for what is told of it later
 	peer     string
@@ -85,7 +86,8 @@ func New(out func(Line), ident string) *Writer {
 func ID(id message.ID) string { return fmt.Sprintf("%016X", uint64(id)) }
 
 // Write writes the lines of a trace or of a part of one. What happens to a message
-// may be told before its arrival is; it is written after that.
+// may be told before its arrival is, and an attempt to send it before what put it
+// into the queue is; it is written after that.
 func (w *Writer) Write(t pipeline.Trace) {
 	if len(t.Events) == 0 {
 		return
@@ -98,15 +100,15 @@ func (w *Writer) Write(t pipeline.Trace) {
 		return
 	}
 	w.write(&t)
-	if !arrives(&t) {
-		return
-	}
-	w.late = slices.DeleteFunc(w.late, func(l pipeline.Trace) bool {
-		if l.ID == t.ID {
-			w.write(&l)
+	for {
+		i := slices.IndexFunc(w.late, func(l pipeline.Trace) bool { return l.ID == t.ID && !w.early(&l) })
+		if i < 0 {
+			return
 		}
-		return l.ID == t.ID
-	})
+		due := w.late[i]
+		w.late = slices.Delete(w.late, i, i+1)
+		w.write(&due)
+	}
 }
 
 // Flush writes what still waits for an arrival.
@@ -133,21 +135,34 @@ func arrives(t *pipeline.Trace) bool {
 	})
 }
 
+// places reports whether a trace tells what became of a message at first: where it
+// was filed, or that it waits in the queue.
+func places(t *pipeline.Trace) bool {
+	return slices.ContainsFunc(t.Events, func(e pipeline.Event) bool {
+		return e.Kind == pipeline.EventQueue && e.Action == "" || e.Kind == pipeline.EventDeliver && e.Stage != "queue"
+	})
+}
+
 // early reports whether a trace tells what happened to a message that has just
-// come, and whose arrival has not been told.
+// come, and its arrival, or what became of it at first, has not been told.
 func (w *Writer) early(t *pipeline.Trace) bool {
 	e := &t.Events[0]
 	switch e.Kind {
 	case pipeline.EventQueue, pipeline.EventDeliver, pipeline.EventRelay:
-		return w.mails[t.ID] == nil && !arrives(t) && e.Time.Sub(t.ID.Time()) < maxWait
+	default:
+		return false
 	}
-	return false
+	m := w.mails[t.ID]
+	return (m == nil || !m.placed && !places(t)) && !arrives(t) && e.Time.Sub(t.ID.Time()) < maxWait
 }
 
 func (w *Writer) write(t *pipeline.Trace) {
 	s := &scene{w: w, id: t.ID, proto: "SMTP", own: true}
 	for i := range t.Events {
 		s.event(&t.Events[i])
+	}
+	if m := w.mails[t.ID]; m != nil && places(t) {
+		m.placed = true
 	}
 	s.end()
 }

@@ -161,6 +161,30 @@ func TestRemoved(t *testing.T) {
 	}
 }
 
+// An attempt may be told of before what put the message into the queue is.
+func TestAttemptBeforeQueue(t *testing.T) {
+	id := message.NewID(at)
+	queued := one(id, pipeline.Event{Kind: pipeline.EventQueue, Rcpt: "c@c.example", Note: "queued for c@c.example"})
+	tried := func(action string) pipeline.Trace {
+		return one(id, pipeline.Event{Kind: pipeline.EventRelay, Rcpt: "c@c.example", Host: "h [192.0.2.9]:25", Action: action, Reply: "450 4.0.0 later"})
+	}
+	for _, order := range [][]pipeline.Trace{
+		{tried("deferred"), come(id), queued}, {come(id), tried("deferred"), queued}, {tried("deferred"), queued, come(id)},
+	} {
+		got := written(t, order...)
+		in(t, got, "(queue active)", "status=deferred")
+		if strings.Contains(got, "removed") {
+			t.Errorf("it waits in the queue:\n%s", got)
+		}
+		in(t, written(t, append(order, tried("delivered"))...), "status=deferred", "status=sent", ": removed\n")
+	}
+	got := written(t, come(id), tried("delivered"), queued)
+	in(t, got, "(queue active)", "status=sent", ": removed\n")
+	if strings.Count(got, "removed") != 1 {
+		t.Errorf("removed more than once:\n%s", got)
+	}
+}
+
 func TestPrograms(t *testing.T) {
 	id := message.NewID(at)
 	for want, e := range map[string]pipeline.Event{
