@@ -46,3 +46,6 @@ unpack() {
 }
 unpack cyrus cyrus-imapd cyrus-common
 unpack exim exim4-base exim4-daemon-heavy libmariadb3 libspf2-2
+# Without the user that its package makes Exim does not run, whoever it runs as.
+getent passwd Debian-exim >/dev/null ||
+	useradd --system --user-group --no-create-home --home-dir /var/spool/exim4 --shell /usr/sbin/nologin Debian-exim
