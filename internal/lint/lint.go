@@ -85,7 +85,7 @@ var levels = map[string]int{
 	// How SQLite is opened, by whoever keeps a database.
 	"internal/pagepool": 0, "internal/command": 0, "internal/logical": -1,
 	// The engine of SpamAssassin's rules, from the bottom up.
-	"spam/regex": -5, "spam/conf": -4, "spam/mail": -4, "spam/uri": -3, "spam/ask": -3, "spam/relay": -3, "spam/bayes": -3, "spam/scan": -2, "spam/eval": -1, "spam/netrule": -1, "spam/inspect": -1, "spam/txrep": -1, "spam": 0, "spam/resolve": 0, "spam/spamd": 1,
+	"spam/regex/syntax": -6, "spam/regex": -5, "spam/conf": -4, "spam/mail": -4, "spam/uri": -3, "spam/ask": -3, "spam/relay": -3, "spam/bayes": -3, "spam/scan": -2, "spam/eval": -1, "spam/netrule": -1, "spam/inspect": -1, "spam/txrep": -1, "spam": 0, "spam/resolve": 0, "spam/spamd": 1,
 	// What servers that users log in to have in common.
 	"internal/endpoint": 0,
 	"smtp":              0, "message": 0, "dns": 0, "config": 0, "sieve": 0, "journal": 0, "monitor": 0,

@@ -1,21 +1,24 @@
 package regex
 
-import "strings"
+import (
+	"strings"
+
+	"mtad/spam/regex/syntax"
+)
 
 // Check reads the pattern of a rule, in its delimiters, without making it ready: much
 // faster than CompileRule, and it finds the same errors but for the one of too large a
 // program.
 func Check(pattern, modifiers string) error {
-	p := &parser{src: modifiers}
-	f, err := p.setFlags(flags{rules: rulesAA}, modifiers, 0)
+	f, warnings, err := syntax.ParseModifiers(syntax.Flags{Rules: syntax.RulesAA}, modifiers)
 	if err != nil {
 		return err
 	}
-	q, _, err := parse(pattern, f)
+	p, err := syntax.Parse(pattern, f)
 	if err != nil {
 		return err
 	}
-	for _, w := range append(p.warnings, q.warnings...) {
+	for _, w := range append(warnings, p.Warnings...) {
 		return &w
 	}
 	return nil
@@ -28,7 +31,7 @@ func CompilePart(pattern, modifiers string) (*Regexp, error) { return compileRul
 func Quote(text string) string {
 	var out strings.Builder
 	for i := range len(text) {
-		if !wordsASCII.has(text[i]) && text[i] < 0x80 {
+		if !syntax.WordsASCII.Has(text[i]) && text[i] < 0x80 {
 			out.WriteByte('\\')
 		}
 		out.WriteByte(text[i])

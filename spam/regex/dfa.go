@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"weak"
+
+	"mtad/spam/regex/syntax"
 )
 
 // dfa says of texts, a byte a step, which of some patterns they can match: it never
@@ -161,7 +163,7 @@ func (d *dfa) scan(text []byte, out *Candidates) {
 // ready makes the automaton of the patterns, once.
 func (d *dfa) ready() {
 	d.once.Do(func() {
-		trees := make([]*node, len(d.patterns))
+		trees := make([]*syntax.Node, len(d.patterns))
 		for i, re := range d.patterns {
 			trees[i] = re.tree()
 		}

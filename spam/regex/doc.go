@@ -11,7 +11,7 @@
 // modifiers, /x and /xx, POSIX classes, \h \v \R \N \X \K \G, \x{} \o{} \c,
 // \N{U+}, and \p{} for general categories, scripts and POSIX names.
 //
-// Refused with a *SyntaxError that says where: recursion, (?{code}), verbs such as
+// Refused with a *syntax.Error that says where: recursion, (?{code}), verbs such as
 // (*ACCEPT), \b{wb}, (?[sets]), \N{names}, /l. [Regexp.Warnings] has what Perl warns
 // of; SpamAssassin refuses a rule for that, and so does [CompileRule].
 //

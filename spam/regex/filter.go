@@ -3,6 +3,8 @@ package regex
 import (
 	"math/bits"
 	"slices"
+
+	"mtad/spam/regex/syntax"
 )
 
 // Filter says which of many patterns can match a text: by the literals that they need,
@@ -135,10 +137,10 @@ func (f *Filter) addShape(id int, re *Regexp) bool {
 	return true
 }
 
-func (s *shapes) add(id int32, sets []charset) {
+func (s *shapes) add(id int32, sets []syntax.Charset) {
 	s.first |= 1 << s.number
 	for _, set := range sets {
-		set.each(func(c byte) { s.table[c] |= 1 << s.number })
+		set.Each(func(c byte) { s.table[c] |= 1 << s.number })
 		s.number++
 	}
 	s.last |= 1 << (s.number - 1)
@@ -261,36 +263,36 @@ const (
 const commonBits = 6
 
 // isCommon says whether almost every text matches.
-func isCommon(n *node) bool {
+func isCommon(n *syntax.Node) bool {
 	bits, wild := wildness(n, 0)
-	least, _ := n.width()
+	least, _ := n.Width()
 	return !wild && bits < commonBits && least < 3
 }
 
 // isWild says whether places of a pattern that many texts reach are in a repetition of
 // frequent bytes.
-func isWild(n *node) bool {
+func isWild(n *syntax.Node) bool {
 	_, is := wildness(n, 0)
 	return is
 }
 
 // wildness is how rare what n matches is in text, in bits, behind something as rare as
 // before.
-func wildness(n *node, before float64) (after float64, is bool) {
-	switch n.kind {
-	case kSet:
-		return before + n.set.bits(), false
-	case kGroup, kAtomic:
-		return wildness(n.subs[0], before)
-	case kCat:
-		for _, s := range n.subs {
+func wildness(n *syntax.Node, before float64) (after float64, is bool) {
+	switch n.Op {
+	case syntax.OpSet:
+		return before + bitsOf(n.Set), false
+	case syntax.OpGroup, syntax.OpAtomic:
+		return wildness(n.Subs[0], before)
+	case syntax.OpCat:
+		for _, s := range n.Subs {
 			if before, is = wildness(s, before); is {
 				return before, true
 			}
 		}
-	case kAlt, kCond:
+	case syntax.OpAlt, syntax.OpCond:
 		after = 1000
-		for _, s := range n.subs {
+		for _, s := range n.Subs {
 			a, is := wildness(s, before)
 			if is {
 				return a, true
@@ -298,19 +300,19 @@ func wildness(n *node, before float64) (after float64, is bool) {
 			after = min(after, a)
 		}
 		return after, false
-	case kRepeat:
+	case syntax.OpRepeat:
 		return wildRepeat(n, before)
-	case kBackref:
+	case syntax.OpBackref:
 		return before, before < rareBits
 	}
 	return before, false
 }
 
-func wildRepeat(n *node, before float64) (after float64, is bool) {
-	body, is := wildness(n.subs[0], before)
+func wildRepeat(n *syntax.Node, before float64) (after float64, is bool) {
+	body, is := wildness(n.Subs[0], before)
 	body -= before
-	if is || n.max > 2 && body < wideBits && before < rareBits {
+	if is || n.Max > 2 && body < wideBits && before < rareBits {
 		return before, true
 	}
-	return before + body*float64(n.min), false
+	return before + body*float64(n.Min), false
 }

@@ -1,9 +1,11 @@
 package regex
 
+import "mtad/spam/regex/syntax"
+
 // first is the bytes that what follows can start with; known is false if it can
 // also be empty, or is not known.
 type first struct {
-	set   charset
+	set   syntax.Charset
 	known bool
 }
 
@@ -13,13 +15,13 @@ func (f first) or(g first) first {
 	if !f.known || !g.known {
 		return anyFirst
 	}
-	f.set.union(g.set)
+	f.set.Union(g.set)
 	return f
 }
 
 // pointer is the set, nil if it says nothing.
-func (f first) pointer() *charset {
-	if !f.known || f.set == allBytes {
+func (f first) pointer() *syntax.Charset {
+	if !f.known || f.set == syntax.AllBytes {
 		return nil
 	}
 	s := f.set
@@ -27,53 +29,53 @@ func (f first) pointer() *charset {
 }
 
 // firstOf is what n and then what follows it can start with.
-func firstOf(n *node, follow first) first {
-	switch n.kind {
-	case kSet:
-		return first{n.set, true}
-	case kCat:
-		for i := len(n.subs) - 1; i >= 0; i-- {
-			follow = firstOf(n.subs[i], follow)
+func firstOf(n *syntax.Node, follow first) first {
+	switch n.Op {
+	case syntax.OpSet:
+		return first{n.Set, true}
+	case syntax.OpCat:
+		for i := len(n.Subs) - 1; i >= 0; i-- {
+			follow = firstOf(n.Subs[i], follow)
 		}
 		return follow
-	case kAlt:
-		f := firstOf(n.subs[0], follow)
-		for _, s := range n.subs[1:] {
+	case syntax.OpAlt:
+		f := firstOf(n.Subs[0], follow)
+		for _, s := range n.Subs[1:] {
 			f = f.or(firstOf(s, follow))
 		}
 		return f
-	case kRepeat:
+	case syntax.OpRepeat:
 		return firstOfRepeat(n, follow)
-	case kGroup, kAtomic:
-		return firstOf(n.subs[0], follow)
-	case kBackref:
+	case syntax.OpGroup, syntax.OpAtomic:
+		return firstOf(n.Subs[0], follow)
+	case syntax.OpBackref:
 		return anyFirst
-	case kCond:
-		k := len(n.subs)
-		return firstOf(n.subs[k-2], follow).or(firstOf(n.subs[k-1], follow))
-	case kFail:
-		return first{charset{}, true}
+	case syntax.OpCond:
+		k := len(n.Subs)
+		return firstOf(n.Subs[k-2], follow).or(firstOf(n.Subs[k-1], follow))
+	case syntax.OpFail:
+		return first{syntax.Charset{}, true}
 	}
 	return follow
 }
 
-func firstOfRepeat(n *node, follow first) first {
-	if n.max == 0 {
+func firstOfRepeat(n *syntax.Node, follow first) first {
+	if n.Max == 0 {
 		return follow
 	}
-	if lo, _ := n.subs[0].width(); lo > 0 {
-		body := firstOf(n.subs[0], anyFirst)
-		if n.min > 0 {
+	if lo, _ := n.Subs[0].Width(); lo > 0 {
+		body := firstOf(n.Subs[0], anyFirst)
+		if n.Min > 0 {
 			return body
 		}
 		return body.or(follow)
 	}
 	// The body can be empty: what follows it is itself, or what is behind.
-	return firstOf(n.subs[0], first{charset{}, true}).or(follow)
+	return firstOf(n.Subs[0], first{syntax.Charset{}, true}).or(follow)
 }
 
 // follows is, for each of a sequence, what comes after it.
-func follows(subs []*node, follow first) []first {
+func follows(subs []*syntax.Node, follow first) []first {
 	out := make([]first, len(subs))
 	for i := len(subs) - 1; i >= 0; i-- {
 		out[i] = follow

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sort"
 	"strings"
+
+	"mtad/spam/regex/syntax"
 )
 
 // Literal is a string that a text contains.
@@ -26,7 +28,7 @@ func (l Literal) In(text []byte) bool {
 // at says whether a text, which is long enough, starts with the literal.
 func (l Literal) at(text []byte) bool {
 	for i := range len(l.Text) {
-		if c := text[i]; c != l.Text[i] && (!l.Fold || lowerLatin(c) != l.Text[i]) {
+		if c := text[i]; c != l.Text[i] && (!l.Fold || syntax.LowerLatin(c) != l.Text[i]) {
 			return false
 		}
 	}
@@ -62,7 +64,7 @@ const (
 )
 
 // needs finds the literals of a pattern.
-func needs(n *node) Condition {
+func needs(n *syntax.Node) Condition {
 	clauses := clausesOf(n)
 	clauses = slices.DeleteFunc(clauses, func(c []Literal) bool { return rarity(c) < minBits })
 	sort.SliceStable(clauses, func(i, j int) bool { return rarity(clauses[i]) > rarity(clauses[j]) })
@@ -70,33 +72,33 @@ func needs(n *node) Condition {
 }
 
 // clausesOf is what must be in a match of n.
-func clausesOf(n *node) [][]Literal {
+func clausesOf(n *syntax.Node) [][]Literal {
 	if e, ok := exact(n); ok {
 		return clause(e)
 	}
-	switch n.kind {
-	case kCat:
-		return clausesOfSequence(n.subs)
-	case kAlt:
-		return clausesOfAny(n.subs)
-	case kCond:
-		return clausesOfAny(n.subs[len(n.subs)-2:])
-	case kRepeat:
-		if n.min > 0 {
-			return clausesOf(n.subs[0])
+	switch n.Op {
+	case syntax.OpCat:
+		return clausesOfSequence(n.Subs)
+	case syntax.OpAlt:
+		return clausesOfAny(n.Subs)
+	case syntax.OpCond:
+		return clausesOfAny(n.Subs[len(n.Subs)-2:])
+	case syntax.OpRepeat:
+		if n.Min > 0 {
+			return clausesOf(n.Subs[0])
 		}
-	case kGroup, kAtomic:
-		return clausesOf(n.subs[0])
-	case kAhead:
-		if !n.not {
-			return clausesOf(n.subs[0])
+	case syntax.OpGroup, syntax.OpAtomic:
+		return clausesOf(n.Subs[0])
+	case syntax.OpAhead:
+		if !n.Not {
+			return clausesOf(n.Subs[0])
 		}
 	}
 	return nil
 }
 
 // clausesOfAny joins the best clause of each alternative.
-func clausesOfAny(subs []*node) [][]Literal {
+func clausesOfAny(subs []*syntax.Node) [][]Literal {
 	var all []Literal
 	for _, s := range subs {
 		var best []Literal
@@ -114,11 +116,11 @@ func clausesOfAny(subs []*node) [][]Literal {
 }
 
 // clausesOfSequence joins neighbours that are exact to longer strings.
-func clausesOfSequence(subs []*node) [][]Literal {
+func clausesOfSequence(subs []*syntax.Node) [][]Literal {
 	var out [][]Literal
 	now := []Literal{{}}
 	for _, s := range subs {
-		if s.kind == kAhead {
+		if s.Op == syntax.OpAhead {
 			out = append(out, clausesOf(s)...)
 			continue
 		}
@@ -147,12 +149,12 @@ func clausesOfSequence(subs []*node) [][]Literal {
 
 // ends is what a repetition starts and ends with: its body, if that must be
 // there.
-func ends(n *node) (before, after []Literal) {
-	if n.kind == kGroup || n.kind == kAtomic {
-		return ends(n.subs[0])
+func ends(n *syntax.Node) (before, after []Literal) {
+	if n.Op == syntax.OpGroup || n.Op == syntax.OpAtomic {
+		return ends(n.Subs[0])
 	}
-	if n.kind == kRepeat && n.min > 0 {
-		if e, ok := exact(n.subs[0]); ok {
+	if n.Op == syntax.OpRepeat && n.Min > 0 {
+		if e, ok := exact(n.Subs[0]); ok {
 			return e, e
 		}
 	}
@@ -202,20 +204,20 @@ func (k Literal) within(l Literal) bool {
 func lowerText(s string) string {
 	b := []byte(s)
 	for i := range b {
-		b[i] = lowerLatin(b[i])
+		b[i] = syntax.LowerLatin(b[i])
 	}
 	return string(b)
 }
 
 // exact is all the strings that n matches, if they are few. What has no width
 // matches the empty one.
-func exact(n *node) ([]Literal, bool) {
-	switch n.kind {
-	case kSet:
-		return choices(n.set)
-	case kCat:
+func exact(n *syntax.Node) ([]Literal, bool) {
+	switch n.Op {
+	case syntax.OpSet:
+		return choices(n.Set)
+	case syntax.OpCat:
 		out := []Literal{{}}
-		for _, s := range n.subs {
+		for _, s := range n.Subs {
 			e, ok := exact(s)
 			if !ok {
 				return nil, false
@@ -225,9 +227,9 @@ func exact(n *node) ([]Literal, bool) {
 			}
 		}
 		return out, true
-	case kAlt:
+	case syntax.OpAlt:
 		var out []Literal
-		for _, s := range n.subs {
+		for _, s := range n.Subs {
 			e, ok := exact(s)
 			if !ok || len(out)+len(e) > maxCross {
 				return nil, false
@@ -235,30 +237,30 @@ func exact(n *node) ([]Literal, bool) {
 			out = append(out, e...)
 		}
 		return out, true
-	case kRepeat:
+	case syntax.OpRepeat:
 		return exactRepeat(n)
-	case kGroup, kAtomic:
-		return exact(n.subs[0])
-	case kBackref, kCond, kFail:
+	case syntax.OpGroup, syntax.OpAtomic:
+		return exact(n.Subs[0])
+	case syntax.OpBackref, syntax.OpCond, syntax.OpFail:
 		return nil, false
-	case kAhead:
-		return []Literal{{}}, n.not
+	case syntax.OpAhead:
+		return []Literal{{}}, n.Not
 	}
 	return []Literal{{}}, true
 }
 
-func exactRepeat(n *node) ([]Literal, bool) {
-	e, ok := exact(n.subs[0])
-	if !ok || n.max > maxCross {
+func exactRepeat(n *syntax.Node) ([]Literal, bool) {
+	e, ok := exact(n.Subs[0])
+	if !ok || n.Max > maxCross {
 		return nil, false
 	}
 	out := []Literal{}
 	power := []Literal{{}}
-	for i := range n.max + 1 {
-		if i >= n.min {
+	for i := range n.Max + 1 {
+		if i >= n.Min {
 			out = append(out, power...)
 		}
-		if i == n.max {
+		if i == n.Max {
 			break
 		}
 		if power, ok = cross(power, e); !ok {
@@ -269,17 +271,17 @@ func exactRepeat(n *node) ([]Literal, bool) {
 }
 
 // choices is the bytes of a small set; two cases of a letter are one.
-func choices(s charset) ([]Literal, bool) {
-	if s.size() > 2*maxChoices {
+func choices(s syntax.Charset) ([]Literal, bool) {
+	if s.Size() > 2*maxChoices {
 		return nil, false
 	}
 	var out []Literal
-	s.each(func(c byte) {
-		other := swapCase(c, true)
-		switch both := other != c && s.has(other); {
+	s.Each(func(c byte) {
+		other := syntax.SwapCase(c, true)
+		switch both := other != c && s.Has(other); {
 		case !both:
 			out = append(out, Literal{Text: string([]byte{c})})
-		case lowerLatin(c) == c:
+		case syntax.LowerLatin(c) == c:
 			out = append(out, Literal{Text: string([]byte{c}), Fold: true})
 		}
 	})
@@ -334,11 +336,11 @@ var byteBits, foldBits = bitsOfBytes(false), bitsOfBytes(true)
 
 func bitsOfBytes(fold bool) (out [256]float64) {
 	for c := range 256 {
-		set := single(byte(c))
+		set := syntax.Single(byte(c))
 		if fold {
-			set = set.folded(rulesU)
+			set = set.Folded(syntax.RulesU)
 		}
-		out[c] = set.bits()
+		out[c] = bitsOf(set)
 	}
 	return out
 }
@@ -372,9 +374,9 @@ var shares = func() (out [256]float64) {
 	return out
 }()
 
-// bits is how rare a byte of the set is in text.
-func (s charset) bits() float64 {
+// bitsOf is how rare a byte of the set is in text.
+func bitsOf(s syntax.Charset) float64 {
 	total := 0.0
-	s.each(func(c byte) { total += shares[c] })
+	s.Each(func(c byte) { total += shares[c] })
 	return -math.Log2(min(total, 1e6) / 1e6)
 }

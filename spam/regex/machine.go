@@ -3,6 +3,8 @@ package regex
 import (
 	"slices"
 	"sync"
+
+	"mtad/spam/regex/syntax"
 )
 
 // frame is something to go back to, or to undo on the way back.
@@ -138,7 +140,7 @@ func (m *machine) run(pos int32) (bool, error) {
 			pos++
 			pc++
 		case opSet:
-			ok = pos < end && i.set.has(text[pos])
+			ok = pos < end && i.set.Has(text[pos])
 			pos++
 			pc++
 		case opString:
@@ -152,7 +154,7 @@ func (m *machine) run(pos int32) (bool, error) {
 			pos += n
 			pc++
 		case opAssert:
-			ok = m.holds(assertion(i.n), pos)
+			ok = m.holds(syntax.Assertion(i.n), pos)
 			pc++
 		case opJump:
 			pc = i.x
@@ -203,8 +205,8 @@ func (m *machine) split(i *inst, pos int32) (int32, bool) {
 	var x, y bool
 	if int(pos) < len(m.text) {
 		c := m.text[pos]
-		x = i.set == nil || i.set.has(c)
-		y = i.setY == nil || i.setY.has(c)
+		x = i.set == nil || i.set.Has(c)
+		y = i.setY == nil || i.setY.Has(c)
 	} else {
 		x, y = i.set == nil, i.setY == nil
 	}
@@ -237,7 +239,7 @@ func (i *inst) possible(text []byte, pos, k int32) int32 {
 	branches := i.more.branches
 	for ; int(k) < len(branches); k++ {
 		f := &branches[k].first
-		if !f.known || int(pos) < len(text) && f.set.has(text[pos]) {
+		if !f.known || int(pos) < len(text) && f.set.Has(text[pos]) {
 			break
 		}
 	}
@@ -255,12 +257,12 @@ func (m *machine) span(i *inst, pc, pos int32) (int32, bool) {
 		return 0, false
 	}
 	most := min(left, i.max)
-	if i.mode == lazy {
+	if i.mode == syntax.Lazy {
 		most = i.min
 	}
 	set, text := i.set, m.text[pos:pos+most]
 	n := 0
-	for n < len(text) && set.has(text[n]) {
+	for n < len(text) && set.Has(text[n]) {
 		n++
 	}
 	m.steps += int64(n >> 4)
@@ -268,10 +270,10 @@ func (m *machine) span(i *inst, pc, pos int32) (int32, bool) {
 	switch {
 	case int32(n) < i.min:
 		return 0, false
-	case i.mode == lazy && i.min < i.max:
+	case i.mode == syntax.Lazy && i.min < i.max:
 		m.push(fMore, pc, to, pos+min(left, i.max))
 		return to, m.mayFollow(i, to)
-	case i.mode == greedy && int32(n) > i.min:
+	case i.mode == syntax.Greedy && int32(n) > i.min:
 		m.push(fRun, pc, to+1, pos+i.min)
 		return 0, false
 	}
@@ -280,7 +282,7 @@ func (m *machine) span(i *inst, pc, pos int32) (int32, bool) {
 
 // mayFollow says whether what follows a run can start at pos.
 func (m *machine) mayFollow(i *inst, pos int32) bool {
-	return i.setY == nil || int(pos) < len(m.text) && i.setY.has(m.text[pos])
+	return i.setY == nil || int(pos) < len(m.text) && i.setY.Has(m.text[pos])
 }
 
 // back goes back to what was pushed last and can be tried; not ok: nothing is
@@ -342,7 +344,7 @@ func (m *machine) less(f *frame, n int) (int32, bool) {
 		if pos == int32(len(text)) {
 			pos--
 		}
-		for pos >= least && !set.has(text[pos]) {
+		for pos >= least && !set.Has(text[pos]) {
 			pos--
 		}
 		m.steps += int64(f.pos-pos) >> 4
@@ -357,7 +359,7 @@ func (m *machine) less(f *frame, n int) (int32, bool) {
 // more takes one byte into a lazy run, or more until what follows can match.
 func (m *machine) more(f *frame) bool {
 	i := &m.prog.code[f.pc]
-	for pos := f.pos; pos < f.a && i.set.has(m.text[pos]); {
+	for pos := f.pos; pos < f.a && i.set.Has(m.text[pos]); {
 		pos++
 		if m.mayFollow(i, pos) {
 			m.steps += int64(pos-f.pos) >> 4
@@ -387,7 +389,7 @@ func (m *machine) loop(i *inst, pc, pos int32) (int32, bool) {
 		return 0, false
 	case last == pos || count >= i.max:
 		return i.y, true
-	case i.mode == lazy:
+	case i.mode == syntax.Lazy:
 		m.push(fBody, pc, pos, 0)
 		return i.y, true
 	}
@@ -508,7 +510,7 @@ func (m *machine) backref(i *inst, pos int32) (int32, bool) {
 		m.steps += int64(b-a) >> 4
 		was, is := m.text[a:b], m.text[pos:pos+b-a]
 		for j := range was {
-			if was[j] != is[j] && (i.sub == 0 || swapCase(was[j], i.latin) != is[j]) {
+			if was[j] != is[j] && (i.sub == 0 || syntax.SwapCase(was[j], i.latin) != is[j]) {
 				return 0, false
 			}
 		}
@@ -518,31 +520,31 @@ func (m *machine) backref(i *inst, pos int32) (int32, bool) {
 }
 
 // holds says whether an assertion holds at pos.
-func (m *machine) holds(a assertion, pos int32) bool {
+func (m *machine) holds(a syntax.Assertion, pos int32) bool {
 	text, end := m.text, int32(len(m.text))
 	switch a {
-	case aTextStart:
+	case syntax.TextStart:
 		return pos == 0
-	case aLineStart:
+	case syntax.LineStart:
 		return pos == 0 || pos < end && text[pos-1] == '\n'
-	case aTextEnd:
+	case syntax.TextEnd:
 		return pos == end
-	case aLastEnd:
+	case syntax.LastEnd:
 		return pos == end || pos == end-1 && text[pos] == '\n'
-	case aLineEnd:
+	case syntax.LineEnd:
 		return pos == end || text[pos] == '\n'
-	case aFrom:
+	case syntax.From:
 		return pos == m.from
-	case aLatinBoundary, aLatinNoBoundary:
-		return m.boundary(&wordsLatin, pos) == (a == aLatinBoundary)
+	case syntax.LatinBoundary, syntax.LatinNoBoundary:
+		return m.boundary(&wordsLatin, pos) == (a == syntax.LatinBoundary)
 	}
-	return m.boundary(&wordsASCII, pos) == (a == aBoundary)
+	return m.boundary(&syntax.WordsASCII, pos) == (a == syntax.Boundary)
 }
 
-var wordsLatin = words(rulesU)
+var wordsLatin = syntax.Words(syntax.RulesU)
 
-func (m *machine) boundary(word *charset, pos int32) bool {
-	before := pos > 0 && word.has(m.text[pos-1])
-	after := int(pos) < len(m.text) && word.has(m.text[pos])
+func (m *machine) boundary(word *syntax.Charset, pos int32) bool {
+	before := pos > 0 && word.Has(m.text[pos-1])
+	after := int(pos) < len(m.text) && word.Has(m.text[pos])
 	return before != after
 }

@@ -3,6 +3,8 @@ package regex
 import (
 	"slices"
 	"sync"
+
+	"mtad/spam/regex/syntax"
 )
 
 // nfa is what patterns at most accept, as one automaton without memory: it finds a
@@ -17,17 +19,17 @@ type nfa struct {
 	looks    bool // it looks at the bytes around a place
 	anchored bool // a match starts where the text does
 	free     []int32
-	unfolded int       // turns of a repetition that are told apart
-	inner    int       // the same, within a repetition
-	sets     []charset // of states
-	number   map[charset]int32
+	unfolded int              // turns of a repetition that are told apart
+	inner    int              // the same, within a repetition
+	sets     []syntax.Charset // of states
+	number   map[syntax.Charset]int32
 	base     int // where the states of the pattern begin that is being added
 }
 
 // nstate is a state. What it does with x and y depends on its kind.
 type nstate struct {
 	kind nkind
-	look assertion // nLook
+	look syntax.Assertion // nLook
 	// x and y are where it goes on; negative is nowhere. Of nAccept, x is the pattern; of
 	// nByte, y is the set.
 	x, y int32
@@ -57,7 +59,7 @@ func contextOf(c byte) context {
 	switch {
 	case c == '\n':
 		return lineEnd
-	case wordsASCII.has(c):
+	case syntax.WordsASCII.Has(c):
 		return wordByte
 	}
 	return otherByte
@@ -72,8 +74,8 @@ const maxStates = 60000
 var turns = [][2]int{{10, 10}, {6, 3}, {3, 2}, {3, 1}, {2, 1}, {1, 1}}
 
 // newNFA makes the automaton of patterns. Their numbers are their places.
-func newNFA(trees []*node) *nfa {
-	a := &nfa{number: map[charset]int32{}}
+func newNFA(trees []*syntax.Node) *nfa {
+	a := &nfa{number: map[syntax.Charset]int32{}}
 	for id, tree := range trees {
 		a.base = len(a.states)
 		a.bases = append(a.bases, int32(a.base))
@@ -141,38 +143,38 @@ func (a *nfa) here() int32 { return int32(len(a.states)) }
 
 // node adds what n accepts; it leads to the state behind it. Lookarounds are taken to
 // hold.
-func (a *nfa) node(n *node) {
+func (a *nfa) node(n *syntax.Node) {
 	if len(a.states)-a.base >= maxStates {
 		return // so what would follow matches
 	}
-	switch n.kind {
-	case kSet:
-		a.add(nstate{kind: nByte, x: a.here() + 1, y: a.set(n.set)})
-	case kCat:
-		for _, s := range n.subs {
+	switch n.Op {
+	case syntax.OpSet:
+		a.add(nstate{kind: nByte, x: a.here() + 1, y: a.set(n.Set)})
+	case syntax.OpCat:
+		for _, s := range n.Subs {
 			a.node(s)
 		}
-	case kGroup, kAtomic:
-		a.node(n.subs[0])
-	case kAlt:
-		a.either(factor(n.subs))
-	case kCond:
-		a.either(n.subs[len(n.subs)-2:])
-	case kRepeat:
+	case syntax.OpGroup, syntax.OpAtomic:
+		a.node(n.Subs[0])
+	case syntax.OpAlt:
+		a.either(factor(n.Subs))
+	case syntax.OpCond:
+		a.either(n.Subs[len(n.Subs)-2:])
+	case syntax.OpRepeat:
 		a.repeat(n)
-	case kBackref:
-		a.loop(&node{kind: kSet, set: allBytes})
-	case kAssert:
-		if n.assert < aLatinBoundary {
+	case syntax.OpBackref:
+		a.loop(&syntax.Node{Op: syntax.OpSet, Set: syntax.AllBytes})
+	case syntax.OpAssert:
+		if n.Assert < syntax.LatinBoundary {
 			a.looks = true
-			a.add(nstate{kind: nLook, look: n.assert, x: a.here() + 1, y: -1})
+			a.add(nstate{kind: nLook, look: n.Assert, x: a.here() + 1, y: -1})
 		}
-	case kFail:
+	case syntax.OpFail:
 		a.add(nstate{x: -1, y: -1})
 	}
 }
 
-func (a *nfa) either(subs []*node) {
+func (a *nfa) either(subs []*syntax.Node) {
 	var ends []int32
 	for i, s := range subs {
 		split := int32(-1)
@@ -192,43 +194,43 @@ func (a *nfa) either(subs []*node) {
 
 // factor joins alternatives that begin with the same set, and those that are one.
 // Their order does not matter here.
-func factor(subs []*node) []*node {
-	var order []charset
-	rest := map[charset][]*node{}
-	var out []*node
-	var ones charset
+func factor(subs []*syntax.Node) []*syntax.Node {
+	var order []syntax.Charset
+	rest := map[syntax.Charset][]*syntax.Node{}
+	var out []*syntax.Node
+	var ones syntax.Charset
 	for _, s := range subs {
-		first, others := s, []*node(nil)
-		if s.kind == kCat && len(s.subs) > 0 {
-			first, others = s.subs[0], s.subs[1:]
+		first, others := s, []*syntax.Node(nil)
+		if s.Op == syntax.OpCat && len(s.Subs) > 0 {
+			first, others = s.Subs[0], s.Subs[1:]
 		}
 		switch {
-		case first.kind != kSet:
+		case first.Op != syntax.OpSet:
 			out = append(out, s)
 		case len(others) == 0:
-			ones.union(first.set)
+			ones.Union(first.Set)
 		default:
-			if rest[first.set] == nil {
-				order = append(order, first.set)
+			if rest[first.Set] == nil {
+				order = append(order, first.Set)
 			}
-			rest[first.set] = append(rest[first.set], &node{kind: kCat, subs: others})
+			rest[first.Set] = append(rest[first.Set], &syntax.Node{Op: syntax.OpCat, Subs: others})
 		}
 	}
 	for _, set := range order {
 		then := rest[set]
 		if len(then) > 1 {
-			then = []*node{{kind: kAlt, subs: then}}
+			then = []*syntax.Node{{Op: syntax.OpAlt, Subs: then}}
 		}
-		out = append(out, &node{kind: kCat, subs: []*node{{kind: kSet, set: set}, then[0]}})
+		out = append(out, &syntax.Node{Op: syntax.OpCat, Subs: []*syntax.Node{{Op: syntax.OpSet, Set: set}, then[0]}})
 	}
-	if ones != (charset{}) {
-		out = append(out, &node{kind: kSet, set: ones})
+	if ones != (syntax.Charset{}) {
+		out = append(out, &syntax.Node{Op: syntax.OpSet, Set: ones})
 	}
 	return out
 }
 
 // set gives the number of a set.
-func (a *nfa) set(s charset) int32 {
+func (a *nfa) set(s syntax.Charset) int32 {
 	n, ok := a.number[s]
 	if !ok {
 		n = int32(len(a.sets))
@@ -239,7 +241,7 @@ func (a *nfa) set(s charset) int32 {
 }
 
 // loop adds n any number of times.
-func (a *nfa) loop(n *node) {
+func (a *nfa) loop(n *syntax.Node) {
 	split := a.add(nstate{x: a.here() + 1})
 	a.node(n)
 	a.add(nstate{x: split, y: -1})
@@ -248,32 +250,32 @@ func (a *nfa) loop(n *node) {
 
 // repeat adds the turns that are told apart one by one; more of them are taken to be
 // any number.
-func (a *nfa) repeat(n *node) {
-	if n.max == 0 {
+func (a *nfa) repeat(n *syntax.Node) {
+	if n.Max == 0 {
 		return
 	}
 	apart := a.unfolded
 	a.unfolded = a.inner
 	defer func() { a.unfolded = apart }()
-	if n.subs[0].kind == kSet {
+	if n.Subs[0].Op == syntax.OpSet {
 		apart = max(apart, 8)
 	}
 	last := a.here()
-	for range min(n.min, apart) {
+	for range min(n.Min, apart) {
 		last = a.here()
-		a.node(n.subs[0])
+		a.node(n.Subs[0])
 	}
 	switch {
-	case n.min > 0 && (n.min > apart || n.max-n.min > apart):
+	case n.Min > 0 && (n.Min > apart || n.Max-n.Min > apart):
 		again := a.add(nstate{x: last})
 		a.states[again].y = a.here()
-	case n.max-n.min > apart:
-		a.loop(n.subs[0])
+	case n.Max-n.Min > apart:
+		a.loop(n.Subs[0])
 	default:
 		var splits []int32
-		for range n.max - n.min {
+		for range n.Max - n.Min {
 			splits = append(splits, a.add(nstate{x: a.here() + 1}))
-			a.node(n.subs[0])
+			a.node(n.Subs[0])
 		}
 		for _, s := range splits {
 			a.states[s].y = a.here()
@@ -285,16 +287,16 @@ func (a *nfa) repeat(n *node) {
 // that matters.
 func (a *nfa) classes() {
 	number := 1
-	refine := func(set *charset) {
+	refine := func(set *syntax.Charset) {
 		split := map[uint8]uint8{} // class to that of its bytes in the set
 		var size, in [256]int
 		for c := range 256 {
 			size[a.class[c]]++
-			if set.has(byte(c)) {
+			if set.Has(byte(c)) {
 				in[a.class[c]]++
 			}
 		}
-		set.each(func(c byte) {
+		set.Each(func(c byte) {
 			old := a.class[c]
 			if in[old] == size[old] {
 				return
@@ -310,9 +312,9 @@ func (a *nfa) classes() {
 		refine(&a.sets[i])
 	}
 	if a.looks {
-		newline := single('\n')
+		newline := syntax.Single('\n')
 		refine(&newline)
-		refine(&wordsASCII)
+		refine(&syntax.WordsASCII)
 	}
 	a.number = nil
 	a.member = make([]byte, 0, number)
@@ -395,19 +397,19 @@ func (a *nfa) closure(w *walk, from int32, prev, next context) {
 }
 
 // holds says whether an assertion can hold between two contexts.
-func holds(a assertion, prev, next context) bool {
+func holds(a syntax.Assertion, prev, next context) bool {
 	switch a {
-	case aTextStart:
+	case syntax.TextStart:
 		return prev == edge
-	case aLineStart:
+	case syntax.LineStart:
 		return prev == edge || prev == lineEnd
-	case aTextEnd:
+	case syntax.TextEnd:
 		return next == edge
-	case aLastEnd, aLineEnd:
+	case syntax.LastEnd, syntax.LineEnd:
 		return next == edge || next == lineEnd
-	case aBoundary:
+	case syntax.Boundary:
 		return (prev == wordByte) != (next == wordByte)
-	case aNoBoundary:
+	case syntax.NoBoundary:
 		return (prev == wordByte) == (next == wordByte)
 	}
 	return true
@@ -438,7 +440,7 @@ func (a *nfa) step(w *walk, from []int32, prev context, class uint8) {
 		switch {
 		case n.kind == nAccept:
 			w.found = append(w.found, s)
-		case a.sets[n.y].has(c):
+		case a.sets[n.y].Has(c):
 			a.closure(w, n.x, next, unknown)
 		}
 	}

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"mtad/spam/regex/syntax"
 )
 
 // oracle collects questions for one Perl process.
@@ -144,11 +146,11 @@ func newGenerator(seed uint64) generator {
 }
 
 // text writes what n could match; assertions are not looked at.
-func (g generator) text(n *node, out []byte) []byte {
-	switch n.kind {
-	case kSet:
+func (g generator) text(n *syntax.Node, out []byte) []byte {
+	switch n.Op {
+	case syntax.OpSet:
 		var all, plain []byte
-		n.set.each(func(c byte) {
+		n.Set.Each(func(c byte) {
 			all = append(all, c)
 			if c >= ' ' && c < 0x7F {
 				plain = append(plain, c)
@@ -160,32 +162,32 @@ func (g generator) text(n *node, out []byte) []byte {
 		if len(all) > 0 {
 			out = append(out, all[g.IntN(len(all))])
 		}
-	case kCat:
-		for _, s := range n.subs {
+	case syntax.OpCat:
+		for _, s := range n.Subs {
 			out = g.text(s, out)
 		}
-	case kAlt:
-		return g.text(n.subs[g.IntN(len(n.subs))], out)
-	case kRepeat:
-		times := n.min + g.IntN(min(n.max-n.min, 3)+1)
+	case syntax.OpAlt:
+		return g.text(n.Subs[g.IntN(len(n.Subs))], out)
+	case syntax.OpRepeat:
+		times := n.Min + g.IntN(min(n.Max-n.Min, 3)+1)
 		for range times {
 			if len(out) > 400 {
 				break
 			}
-			out = g.text(n.subs[0], out)
+			out = g.text(n.Subs[0], out)
 		}
-	case kGroup, kAtomic:
-		return g.text(n.subs[0], out)
-	case kAhead, kBehind:
-		if !n.not && g.IntN(2) == 0 {
-			return g.text(n.subs[0], out)
+	case syntax.OpGroup, syntax.OpAtomic:
+		return g.text(n.Subs[0], out)
+	case syntax.OpAhead, syntax.OpBehind:
+		if !n.Not && g.IntN(2) == 0 {
+			return g.text(n.Subs[0], out)
 		}
-	case kBackref:
+	case syntax.OpBackref:
 		if k := g.IntN(4); k < len(out) {
 			return append(out, out[len(out)-k:]...)
 		}
-	case kCond:
-		return g.text(n.subs[len(n.subs)-1-g.IntN(2)], out)
+	case syntax.OpCond:
+		return g.text(n.Subs[len(n.Subs)-1-g.IntN(2)], out)
 	}
 	return out
 }
@@ -206,7 +208,7 @@ func (g generator) mutated(s []byte) []byte {
 		case 1:
 			s = slices.Insert(s, i, s[g.IntN(len(s))])
 		case 2:
-			s[i] = swapCase(s[i], true)
+			s[i] = syntax.SwapCase(s[i], true)
 		case 3:
 			s[i] = byte(g.IntN(256))
 		case 4:
@@ -245,21 +247,21 @@ func ask(o *oracle, g generator, rule bool, name, pattern, modifiers string, n i
 		return q
 	}
 	q.warned = len(q.re.warnings) > 0
-	f := flags{}
+	f := syntax.Flags{}
 	if rule {
-		f.rules = rulesAA
+		f.Rules = syntax.RulesAA
 	}
-	f, _ = (&parser{}).setFlags(f, own, 0)
-	_, tree, err := parse(pattern, f)
+	f, _, _ = syntax.ParseModifiers(f, own)
+	p, err := syntax.Parse(pattern, f)
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	q.leftovers = tree.any(func(r *node) bool {
-		return r.kind == kRepeat && r.max > 1 && r.any(func(s *node) bool { return s.kind == kGroup })
+	q.leftovers = p.Tree.Any(func(r *syntax.Node) bool {
+		return r.Op == syntax.OpRepeat && r.Max > 1 && r.Any(func(s *syntax.Node) bool { return s.Op == syntax.OpGroup })
 	})
-	q.backrefs = tree.any(func(n *node) bool { return n.kind == kBackref || n.kind == kCond })
+	q.backrefs = p.Tree.Any(func(n *syntax.Node) bool { return n.Op == syntax.OpBackref || n.Op == syntax.OpCond })
 	for range n {
-		s := g.mutated(g.text(tree, nil))
+		s := g.mutated(g.text(p.Tree, nil))
 		// Perl has no bound: what is costly here may last for ever there.
 		if _, err := q.re.Match(s, &Budget{Steps: patience}); err != nil {
 			continue

@@ -1,6 +1,10 @@
 package regex
 
-import "slices"
+import (
+	"slices"
+
+	"mtad/spam/regex/syntax"
+)
 
 // opcode is what an instruction does.
 type opcode uint8
@@ -42,7 +46,7 @@ const (
 // inst is one instruction.
 type inst struct {
 	op       opcode
-	mode     mode
+	mode     syntax.Mode
 	sub      uint8
 	c        byte
 	latin    bool
@@ -50,8 +54,8 @@ type inst struct {
 	min, max int32
 	memo     int32 // row of the memo; -1: none
 	within   int32 // the register of the innermost loop around that may be empty; -1: none
-	set      *charset
-	setY     *charset
+	set      *syntax.Charset
+	setY     *syntax.Charset
 	text     string
 	more     *more // opBackref, opCond, opAlt
 }
@@ -93,11 +97,11 @@ type compiler struct {
 	tooLarge bool
 }
 
-func compile(n *node, groups int) (*program, bool) {
+func compile(n *syntax.Node, groups int) (*program, bool) {
 	c := &compiler{within: -1}
 	c.groups = groups + 1
 	c.registers = c.groups // of each group: where it was opened
-	c.backrefs = n.any(func(n *node) bool { return n.kind == kBackref || n.kind == kCond && n.n >= 0 })
+	c.backrefs = n.Any(func(n *syntax.Node) bool { return n.Op == syntax.OpBackref || n.Op == syntax.OpCond && n.N >= 0 })
 	if c.backrefs {
 		c.unsound++
 	}
@@ -125,36 +129,36 @@ func (c *compiler) emit(i inst) int {
 func (c *compiler) here() int32 { return int32(len(c.code)) }
 
 // node writes what n does; follow is what can come behind it.
-func (c *compiler) node(n *node, follow first) {
+func (c *compiler) node(n *syntax.Node, follow first) {
 	if c.tooLarge {
 		return
 	}
-	switch n.kind {
-	case kSet:
-		c.set(n.set)
-	case kCat:
-		c.sequence(n.subs, follow)
-	case kAlt:
-		c.alternatives(n.subs, follow)
-	case kRepeat:
+	switch n.Op {
+	case syntax.OpSet:
+		c.set(n.Set)
+	case syntax.OpCat:
+		c.sequence(n.Subs, follow)
+	case syntax.OpAlt:
+		c.alternatives(n.Subs, follow)
+	case syntax.OpRepeat:
 		c.repeat(n, follow)
-	case kGroup:
-		c.emit(inst{op: opOpen, n: int32(n.n)})
-		c.node(n.subs[0], follow)
-		c.emit(inst{op: opClose, n: int32(n.n)})
-	case kAtomic:
-		c.atomic(func() { c.node(n.subs[0], anyFirst) })
-	case kAhead, kBehind:
+	case syntax.OpGroup:
+		c.emit(inst{op: opOpen, n: int32(n.N)})
+		c.node(n.Subs[0], follow)
+		c.emit(inst{op: opClose, n: int32(n.N)})
+	case syntax.OpAtomic:
+		c.atomic(func() { c.node(n.Subs[0], anyFirst) })
+	case syntax.OpAhead, syntax.OpBehind:
 		c.look(n)
-	case kBackref:
-		c.emit(inst{op: opBackref, more: &more{refs: n.refs}, sub: fold(n.fold), latin: n.latin})
-	case kAssert:
-		c.emit(inst{op: opAssert, n: int32(n.assert)})
-	case kCond:
+	case syntax.OpBackref:
+		c.emit(inst{op: opBackref, more: &more{refs: n.Refs}, sub: fold(n.Fold), latin: n.Latin})
+	case syntax.OpAssert:
+		c.emit(inst{op: opAssert, n: int32(n.Assert)})
+	case syntax.OpCond:
 		c.conditional(n, follow)
-	case kKeep:
+	case syntax.OpKeep:
 		c.emit(inst{op: opKeep})
-	case kFail:
+	case syntax.OpFail:
 		c.emit(inst{op: opFail})
 	}
 }
@@ -166,8 +170,8 @@ func fold(on bool) uint8 {
 	return 0
 }
 
-func (c *compiler) set(s charset) {
-	if b, ok := s.only(); ok {
+func (c *compiler) set(s syntax.Charset) {
+	if b, ok := s.Only(); ok {
 		c.emit(inst{op: opByte, c: b})
 		return
 	}
@@ -176,7 +180,7 @@ func (c *compiler) set(s charset) {
 
 // sequence writes nodes one after the other; runs of characters become
 // strings.
-func (c *compiler) sequence(subs []*node, follow first) {
+func (c *compiler) sequence(subs []*syntax.Node, follow first) {
 	after := follows(subs, follow)
 	for i := 0; i < len(subs); {
 		if text, op := stringOf(subs[i:]); len(text) > 1 {
@@ -191,12 +195,12 @@ func (c *compiler) sequence(subs []*node, follow first) {
 
 // stringOf is the longest string that nodes begin with: exact, or with letters
 // of either case.
-func stringOf(subs []*node) (string, opcode) {
+func stringOf(subs []*syntax.Node) (string, opcode) {
 	var exact, either []byte
 	for _, s := range subs {
-		b, ok := byte(0), s.kind == kSet
+		b, ok := byte(0), s.Op == syntax.OpSet
 		if ok {
-			b, ok = s.set.only()
+			b, ok = s.Set.Only()
 		}
 		if !ok {
 			break
@@ -218,22 +222,22 @@ func stringOf(subs []*node) (string, opcode) {
 
 // eitherCase is the letter whose two cases are the node, or the byte that it
 // is, if that is no letter.
-func eitherCase(n *node) (byte, bool) {
-	if n.kind != kSet {
+func eitherCase(n *syntax.Node) (byte, bool) {
+	if n.Op != syntax.OpSet {
 		return 0, false
 	}
-	if b, ok := n.set.only(); ok {
-		return b, swapCase(b, false) == b
+	if b, ok := n.Set.Only(); ok {
+		return b, syntax.SwapCase(b, false) == b
 	}
-	if n.set.size() != 2 {
+	if n.Set.Size() != 2 {
 		return 0, false
 	}
 	var b byte
-	n.set.each(func(c byte) { b = c })
-	return b, b != swapCase(b, false) && b < 0x80 && n.set.has(swapCase(b, false))
+	n.Set.Each(func(c byte) { b = c })
+	return b, b != syntax.SwapCase(b, false) && b < 0x80 && n.Set.Has(syntax.SwapCase(b, false))
 }
 
-func (c *compiler) alternatives(subs []*node, follow first) {
+func (c *compiler) alternatives(subs []*syntax.Node, follow first) {
 	if len(subs) > 2 {
 		c.branches(subs, follow)
 		return
@@ -247,7 +251,7 @@ func (c *compiler) alternatives(subs []*node, follow first) {
 	c.code[end].x = c.here()
 }
 
-func (c *compiler) branches(subs []*node, follow first) {
+func (c *compiler) branches(subs []*syntax.Node, follow first) {
 	alt := c.emit(inst{op: opAlt})
 	branches := make([]branch, len(subs))
 	ends := make([]int, len(subs))
@@ -273,50 +277,50 @@ func (c *compiler) atomic(body func()) {
 	c.emit(inst{op: opCommit, n: id, sub: commitGo})
 }
 
-func (c *compiler) look(n *node) {
+func (c *compiler) look(n *syntax.Node) {
 	sub := uint8(commitReturn)
 	switch {
-	case n.kind == kBehind && n.not:
+	case n.Op == syntax.OpBehind && n.Not:
 		sub = commitFailBehind
-	case n.kind == kBehind:
+	case n.Op == syntax.OpBehind:
 		sub = commitBehind
-	case n.not:
+	case n.Not:
 		sub = commitFail
 	}
 	barrier := c.lookBody(n, sub)
-	if n.not {
+	if n.Not {
 		c.code[barrier].y = c.here()
 	}
 }
 
 // lookBody writes barrier, body and commit, and says where the barrier is.
-func (c *compiler) lookBody(n *node, sub uint8) int {
+func (c *compiler) lookBody(n *syntax.Node, sub uint8) int {
 	c.barriers++
 	id := int32(c.barriers)
 	barrier := c.emit(inst{op: opBarrier, n: id, y: -1})
 	c.unsound++
-	if n.kind == kBehind {
-		c.emit(inst{op: opBehind, n: id, min: int32(n.min), max: int32(n.max)})
+	if n.Op == syntax.OpBehind {
+		c.emit(inst{op: opBehind, n: id, min: int32(n.Min), max: int32(n.Max)})
 	}
-	c.node(n.subs[0], anyFirst)
+	c.node(n.Subs[0], anyFirst)
 	c.unsound--
 	c.emit(inst{op: opCommit, n: id, sub: sub})
 	return barrier
 }
 
-func (c *compiler) conditional(n *node, follow first) {
-	yes, no := n.subs[len(n.subs)-2], n.subs[len(n.subs)-1]
+func (c *compiler) conditional(n *syntax.Node, follow first) {
+	yes, no := n.Subs[len(n.Subs)-2], n.Subs[len(n.Subs)-1]
 	var choose int
-	if n.n >= 0 {
-		choose = c.emit(inst{op: opCond, more: &more{refs: n.refs}})
+	if n.N >= 0 {
+		choose = c.emit(inst{op: opCond, more: &more{refs: n.Refs}})
 		c.code[choose].x = c.here()
 	} else {
-		look := n.subs[0]
-		if look.not {
+		look := n.Subs[0]
+		if look.Not {
 			yes, no = no, yes
 		}
 		sub := uint8(commitReturn)
-		if look.kind == kBehind {
+		if look.Op == syntax.OpBehind {
 			sub = commitBehind
 		}
 		choose = c.lookBody(look, sub)

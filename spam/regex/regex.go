@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
+
+	"mtad/spam/regex/syntax"
 )
 
 // Regexp is a compiled pattern. It is immutable, and can be used by several
@@ -16,10 +18,10 @@ type Regexp struct {
 	groups    int
 	prog      atomic.Pointer[program] // nil if it has many instructions and has not been run
 	names     []string
-	warnings  []SyntaxError
+	warnings  []syntax.Error
 	need      Condition
 	search    search
-	flags     flags
+	flags     syntax.Flags
 	shape     shape
 }
 
@@ -41,12 +43,12 @@ func (re *Regexp) program() *program {
 }
 
 // tree reads the pattern again: trees are large, and seldom wanted.
-func (re *Regexp) tree() *node {
-	_, n, err := parse(re.pattern, re.flags)
+func (re *Regexp) tree() *syntax.Node {
+	p, err := syntax.Parse(re.pattern, re.flags)
 	if err != nil { // it was read before
-		return &node{kind: kRepeat, subs: []*node{{kind: kSet, set: allBytes}}, max: infinite}
+		return &syntax.Node{Op: syntax.OpRepeat, Subs: []*syntax.Node{{Op: syntax.OpSet, Set: syntax.AllBytes}}, Max: syntax.Infinite}
 	}
-	return simplify(n)
+	return simplify(p.Tree)
 }
 
 // ErrBudget is returned for a match that took more steps than it may take, or
@@ -77,29 +79,28 @@ func (b *Budget) limit() int64 {
 
 // Compile reads a pattern as Perl's qr// does at run time (\Q, \L and variables
 // are no part of it then), with the modifiers that stand behind it: any of
-// "imsxnpadu". An error is a *SyntaxError.
+// "imsxnpadu". An error is a *syntax.Error.
 func Compile(pattern, modifiers string) (*Regexp, error) {
-	p := &parser{src: modifiers}
-	f, err := p.setFlags(flags{}, modifiers, 0)
+	f, _, err := syntax.ParseModifiers(syntax.Flags{}, modifiers)
 	if err != nil || strings.ContainsAny(modifiers, "^-") {
 		return nil, fmt.Errorf("regex: modifiers %q of %q are not Perl's", modifiers, pattern)
 	}
 	return compileFlags(pattern, modifiers, f)
 }
 
-func compileFlags(pattern, modifiers string, f flags) (*Regexp, error) {
-	p, n, err := parse(pattern, f)
+func compileFlags(pattern, modifiers string, f syntax.Flags) (*Regexp, error) {
+	p, err := syntax.Parse(pattern, f)
 	if err != nil {
 		return nil, err
 	}
-	n = simplify(n)
-	prog, ok := compile(n, p.groups)
+	n := simplify(p.Tree)
+	prog, ok := compile(n, p.Groups)
 	if !ok {
-		return nil, &SyntaxError{pattern, 0, fmt.Sprintf("the pattern becomes more than %d instructions", maxProgram)}
+		return nil, &syntax.Error{Pattern: pattern, Problem: fmt.Sprintf("the pattern becomes more than %d instructions", maxProgram)}
 	}
-	re := &Regexp{pattern: pattern, modifiers: modifiers, groups: p.groups, warnings: p.warnings, flags: f}
+	re := &Regexp{pattern: pattern, modifiers: modifiers, groups: p.Groups, warnings: p.Warnings, flags: f}
 	re.names = make([]string, prog.groups)
-	for name, groups := range p.names {
+	for name, groups := range p.Names {
 		for _, g := range groups {
 			re.names[g] = name
 		}
@@ -120,21 +121,21 @@ func compileFlags(pattern, modifiers string, f flags) (*Regexp, error) {
 const maxLight = 64
 
 // simplify merges alternatives of one byte each into a set.
-func simplify(n *node) *node {
-	for i, s := range n.subs {
-		n.subs[i] = simplify(s)
+func simplify(n *syntax.Node) *syntax.Node {
+	for i, s := range n.Subs {
+		n.Subs[i] = simplify(s)
 	}
-	if n.kind != kAlt {
+	if n.Op != syntax.OpAlt {
 		return n
 	}
-	var set charset
-	for _, s := range n.subs {
-		if s.kind != kSet {
+	var set syntax.Charset
+	for _, s := range n.Subs {
+		if s.Op != syntax.OpSet {
 			return n
 		}
-		set.union(s.set)
+		set.Union(s.Set)
 	}
-	return &node{kind: kSet, set: set}
+	return &syntax.Node{Op: syntax.OpSet, Set: set}
 }
 
 // String is the pattern as Perl prints it.
@@ -146,7 +147,7 @@ func (re *Regexp) Names() []string { return re.names }
 
 // Warnings are what Perl warns of when it compiles the pattern. SpamAssassin
 // refuses a rule for them.
-func (re *Regexp) Warnings() []SyntaxError { return re.warnings }
+func (re *Regexp) Warnings() []syntax.Error { return re.warnings }
 
 // Needs is what every text that matches contains.
 func (re *Regexp) Needs() Condition { return re.need }

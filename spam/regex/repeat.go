@@ -1,25 +1,27 @@
 package regex
 
+import "mtad/spam/regex/syntax"
+
 // repeat writes a repetition.
-func (c *compiler) repeat(n *node, follow first) {
-	if n.mode == possessive && n.subs[0].kind != kSet {
+func (c *compiler) repeat(n *syntax.Node, follow first) {
+	if n.Mode == syntax.Possessive && n.Subs[0].Op != syntax.OpSet {
 		same := *n
-		same.mode = greedy
+		same.Mode = syntax.Greedy
 		c.atomic(func() { c.repeat(&same, anyFirst) })
 		return
 	}
-	body := n.subs[0]
+	body := n.Subs[0]
 	if g, ok := simpleGroup(body); ok {
 		c.emit(inst{op: opUnset, n: int32(g)})
 	}
-	lo, _ := body.width()
+	lo, _ := body.Width()
 	switch {
-	case n.max == 0:
-	case body.kind == kSet:
+	case n.Max == 0:
+	case body.Op == syntax.OpSet:
 		c.run(n, follow)
 	case lo == 0:
 		c.counted(n, true)
-	case n.min <= 1 && n.max == infinite || c.unrollable(n):
+	case n.Min <= 1 && n.Max == syntax.Infinite || c.unrollable(n):
 		c.unrolled(n, follow)
 	default:
 		c.counted(n, false)
@@ -29,34 +31,34 @@ func (c *compiler) repeat(n *node, follow first) {
 // simpleGroup finds the group which is all of a repetition's body and has a
 // fixed width: Perl forgets what such a group matched before when the
 // repetition is entered again.
-func simpleGroup(body *node) (int, bool) {
-	if body.kind != kGroup {
+func simpleGroup(body *syntax.Node) (int, bool) {
+	if body.Op != syntax.OpGroup {
 		return 0, false
 	}
-	lo, hi := body.width()
-	nested := body.subs[0].any(func(n *node) bool { return n.kind == kGroup })
-	return body.n, lo == hi && lo > 0 && !nested
+	lo, hi := body.Width()
+	nested := body.Subs[0].Any(func(n *syntax.Node) bool { return n.Op == syntax.OpGroup })
+	return body.N, lo == hi && lo > 0 && !nested
 }
 
-func (c *compiler) run(n *node, follow first) {
-	set, mode := n.subs[0].set, n.mode
-	if follow.known && !set.intersects(follow.set) {
-		mode = possessive // what follows cannot start with what would be given back
+func (c *compiler) run(n *syntax.Node, follow first) {
+	set, mode := n.Subs[0].Set, n.Mode
+	if follow.known && !set.Intersects(follow.set) {
+		mode = syntax.Possessive // what follows cannot start with what would be given back
 	}
-	c.emit(inst{op: opRun, mode: mode, set: &set, setY: follow.pointer(), min: int32(n.min), max: int32(n.max)})
+	c.emit(inst{op: opRun, mode: mode, set: &set, setY: follow.pointer(), min: int32(n.Min), max: int32(n.Max)})
 }
 
 // size estimates the instructions that a node becomes.
-func size(n *node) int {
+func size(n *syntax.Node) int {
 	total := 1
-	if n.kind == kGroup || n.kind == kAtomic || n.kind == kAhead || n.kind == kBehind {
+	if n.Op == syntax.OpGroup || n.Op == syntax.OpAtomic || n.Op == syntax.OpAhead || n.Op == syntax.OpBehind {
 		total = 3
 	}
 	body := 0
-	for _, s := range n.subs {
+	for _, s := range n.Subs {
 		body += size(s)
 	}
-	if n.kind == kRepeat && n.subs[0].kind != kSet {
+	if n.Op == syntax.OpRepeat && n.Subs[0].Op != syntax.OpSet {
 		if t := copies(n, body); t <= maxUnroll {
 			return t
 		}
@@ -66,65 +68,65 @@ func size(n *node) int {
 
 // copies is how many instructions a repetition is as copies of its body, which
 // has size instructions.
-func copies(n *node, size int) int {
-	times := n.max
-	if times == infinite {
-		times = n.min + 1
+func copies(n *syntax.Node, size int) int {
+	times := n.Max
+	if times == syntax.Infinite {
+		times = n.Min + 1
 	}
-	return product(size+1, times)
+	return syntax.Product(size+1, times)
 }
 
-func (c *compiler) unrollable(n *node) bool {
-	return copies(n, size(n.subs[0])) <= maxUnroll
+func (c *compiler) unrollable(n *syntax.Node) bool {
+	return copies(n, size(n.Subs[0])) <= maxUnroll
 }
 
 // unrolled writes the body as often as it must be there, and then a loop or as
 // often as it may be. The body is never empty.
-func (c *compiler) unrolled(n *node, follow first) {
-	body := n.subs[0]
+func (c *compiler) unrolled(n *syntax.Node, follow first) {
+	body := n.Subs[0]
 	again := firstOf(body, anyFirst)
 	more := again.or(follow)
-	least := n.min
-	if n.max == infinite && least > 0 {
+	least := n.Min
+	if n.Max == syntax.Infinite && least > 0 {
 		least--
 	}
 	for i := range least {
 		next := more
-		if i+1 < n.min {
+		if i+1 < n.Min {
 			next = again
-		} else if n.max == n.min {
+		} else if n.Max == n.Min {
 			next = follow
 		}
 		c.node(body, next)
 	}
 	switch {
-	case n.max != infinite:
-		c.optional(n, n.max-n.min, follow)
-	case n.min > 0:
+	case n.Max != syntax.Infinite:
+		c.optional(n, n.Max-n.Min, follow)
+	case n.Min > 0:
 		head := c.here()
 		c.node(body, more)
-		split := c.choice(n.mode, again, follow)
-		c.branch(split, n.mode, head, c.here())
+		split := c.choice(n.Mode, again, follow)
+		c.branch(split, n.Mode, head, c.here())
 	default:
-		split := c.choice(n.mode, again, follow)
+		split := c.choice(n.Mode, again, follow)
 		head := c.here()
 		c.node(body, more)
 		c.emit(inst{op: opJump, x: int32(split)})
-		c.branch(split, n.mode, head, c.here())
+		c.branch(split, n.Mode, head, c.here())
 	}
 }
 
 // choice writes a split between the body, which starts with again, and what is
 // behind it.
-func (c *compiler) choice(m mode, again, follow first) int {
-	if m == lazy {
+func (c *compiler) choice(m syntax.Mode, again, follow first) int {
+	if m == syntax.Lazy {
 		again, follow = follow, again
 	}
 	return c.emit(inst{op: opSplit, set: again.pointer(), setY: follow.pointer()})
 }
 
-func (c *compiler) branch(split int, m mode, body, exit int32) {
-	if m == lazy {
+func (c *compiler) branch(split int, m syntax.Mode, body, exit int32) {
+	if m == syntax.Lazy {
 		body, exit = exit, body
 	}
 	if c.tooLarge {
@@ -134,31 +136,31 @@ func (c *compiler) branch(split int, m mode, body, exit int32) {
 }
 
 // optional writes the body times times, each of which may be the last.
-func (c *compiler) optional(n *node, times int, follow first) {
-	again := firstOf(n.subs[0], anyFirst)
+func (c *compiler) optional(n *syntax.Node, times int, follow first) {
+	again := firstOf(n.Subs[0], anyFirst)
 	splits := make([]int, times)
 	bodies := make([]int32, times)
 	for i := range times {
-		splits[i] = c.choice(n.mode, again, follow)
+		splits[i] = c.choice(n.Mode, again, follow)
 		bodies[i] = c.here()
 		next := follow
 		if i+1 < times {
 			next = again.or(follow)
 		}
-		c.node(n.subs[0], next)
+		c.node(n.Subs[0], next)
 	}
 	for i, s := range splits {
-		c.branch(s, n.mode, bodies[i], c.here())
+		c.branch(s, n.Mode, bodies[i], c.here())
 	}
 }
 
 // counted writes a loop that counts, and sees when its body was empty.
-func (c *compiler) counted(n *node, nullable bool) {
+func (c *compiler) counted(n *syntax.Node, nullable bool) {
 	register := int32(c.registers)
 	c.registers += 2
 	c.emit(inst{op: opStart, n: register})
 	// How often the loop went round decides what comes: no memo then.
-	counts := n.min > 1 || n.max != infinite
+	counts := n.Min > 1 || n.Max != syntax.Infinite
 	if counts {
 		c.unsound++
 	}
@@ -166,9 +168,9 @@ func (c *compiler) counted(n *node, nullable bool) {
 	if nullable {
 		c.within = register + 1
 	}
-	head := c.emit(inst{op: opLoop, mode: n.mode, n: register, min: int32(n.min), max: int32(n.max)})
+	head := c.emit(inst{op: opLoop, mode: n.Mode, n: register, min: int32(n.Min), max: int32(n.Max)})
 	c.code[head].x = c.here()
-	c.node(n.subs[0], anyFirst)
+	c.node(n.Subs[0], anyFirst)
 	c.emit(inst{op: opJump, x: int32(head)})
 	c.within = outer
 	if counts {

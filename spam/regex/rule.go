@@ -3,6 +3,8 @@ package regex
 import (
 	"fmt"
 	"strings"
+
+	"mtad/spam/regex/syntax"
 )
 
 // FromRule takes a pattern out of its delimiters, as SpamAssassin does with
@@ -36,7 +38,7 @@ func openDelimiter(text string) (rest string, end byte, err error) {
 	if !ok {
 		rest, ok = strings.CutPrefix(text, "qr")
 	}
-	if !ok || rest == "" || wordsASCII.has(rest[0]) {
+	if !ok || rest == "" || syntax.WordsASCII.Has(rest[0]) {
 		return "", 0, fmt.Errorf("missing delimiters: write /pattern/ or m{pattern}")
 	}
 	end = rest[0]
@@ -88,14 +90,13 @@ func CompileRule(text string) (*Regexp, error) {
 // qr/(?i)…/aa.
 func compileRule(pattern, modifiers string) (*Regexp, error) {
 	own := strings.TrimPrefix(modifiers, "aa")
-	p := &parser{src: own}
-	f, err := p.setFlags(flags{rules: rulesAA}, own, 0)
+	f, warnings, err := syntax.ParseModifiers(syntax.Flags{Rules: syntax.RulesAA}, own)
 	if err != nil {
 		return nil, fmt.Errorf("regex: modifiers %q of %q are not Perl's", own, pattern)
 	}
 	re, err := compileFlags(pattern, modifiers, f)
 	if err == nil {
-		re.warnings = append(p.warnings, re.warnings...)
+		re.warnings = append(warnings, re.warnings...)
 	}
 	return re, err
 }

@@ -3,6 +3,8 @@ package regex
 import (
 	"bytes"
 	"slices"
+
+	"mtad/spam/regex/syntax"
 )
 
 // search is how a pattern's matches are looked for: where one can start.
@@ -13,9 +15,9 @@ type search struct {
 	shape     int    // how many of the first bytes are looked at
 	pivot     int    // which of them is looked at first: the rarest
 	tables    *[256]uint8
-	dense     bool      // even the rarest of the first bytes is frequent
-	wordStart bool      // no match starts behind a character of a word
-	window    []charset // sets of bytes that follow each other somewhere in a match
+	dense     bool             // even the rarest of the first bytes is frequent
+	wordStart bool             // no match starts behind a character of a word
+	window    []syntax.Charset // sets of bytes that follow each other somewhere in a match
 }
 
 // anchor is where every match starts.
@@ -31,29 +33,29 @@ const (
 // maxShape is how many bytes of a match are looked at before it is tried.
 const maxShape = 8
 
-func newSearch(n *node, need Condition) search {
+func newSearch(n *syntax.Node, need Condition) search {
 	s := search{anchor: anchorOf(n), prefix: prefixOfNode(n)}
 	if len(s.prefix) < 2 {
 		s.prefix = nil
 	}
 	sets := (&shaper{maxNodes}).shape(n, nil)
-	for len(sets) > 0 && sets[len(sets)-1] == allBytes {
+	for len(sets) > 0 && sets[len(sets)-1] == syntax.AllBytes {
 		sets = sets[:len(sets)-1]
 	}
 	if s.shape = len(sets); s.shape > 0 {
 		s.tables = new([256]uint8)
 		for i, set := range sets {
-			set.each(func(c byte) { s.tables[c] |= 1 << i })
-			if set.bits() > sets[s.pivot].bits() {
+			set.Each(func(c byte) { s.tables[c] |= 1 << i })
+			if bitsOf(set) > bitsOf(sets[s.pivot]) {
 				s.pivot = i
 			}
 		}
 	}
-	s.wordStart = s.shape > 0 && startsWord(n) && sets[0].within(wordsASCII)
+	s.wordStart = s.shape > 0 && startsWord(n) && sets[0].Within(syntax.WordsASCII)
 	if len(need.All) == 0 {
 		s.window = window(n)
 	}
-	s.dense = s.shape > 1 && sets[s.pivot].bits() < 6
+	s.dense = s.shape > 1 && bitsOf(sets[s.pivot]) < 6
 	for _, clause := range need.All {
 		if len(clause) == 1 && !clause[0].Fold && len(clause[0].Text) > len(s.required) {
 			s.required = []byte(clause[0].Text)
@@ -63,43 +65,43 @@ func newSearch(n *node, need Condition) search {
 }
 
 // startsWord says whether a pattern starts with \b.
-func startsWord(n *node) bool {
-	switch n.kind {
-	case kAssert:
-		return n.assert == aBoundary
-	case kCat, kGroup, kAtomic:
-		return startsWord(n.subs[0])
-	case kAlt:
-		return !slices.ContainsFunc(n.subs, func(s *node) bool { return !startsWord(s) })
+func startsWord(n *syntax.Node) bool {
+	switch n.Op {
+	case syntax.OpAssert:
+		return n.Assert == syntax.Boundary
+	case syntax.OpCat, syntax.OpGroup, syntax.OpAtomic:
+		return startsWord(n.Subs[0])
+	case syntax.OpAlt:
+		return !slices.ContainsFunc(n.Subs, func(s *syntax.Node) bool { return !startsWord(s) })
 	}
 	return false
 }
 
-func anchorOf(n *node) anchor {
-	switch n.kind {
-	case kAssert:
-		switch n.assert {
-		case aTextStart:
+func anchorOf(n *syntax.Node) anchor {
+	switch n.Op {
+	case syntax.OpAssert:
+		switch n.Assert {
+		case syntax.TextStart:
 			return atStart
-		case aLineStart:
+		case syntax.LineStart:
 			return atLine
-		case aFrom:
+		case syntax.From:
 			return atFrom
 		}
-	case kCat:
-		for _, s := range n.subs {
+	case syntax.OpCat:
+		for _, s := range n.Subs {
 			if a := anchorOf(s); a != nowhere {
 				return a
 			}
-			if _, hi := s.width(); hi > 0 {
+			if _, hi := s.Width(); hi > 0 {
 				break
 			}
 		}
-	case kGroup, kAtomic:
-		return anchorOf(n.subs[0])
-	case kAlt:
-		a := anchorOf(n.subs[0])
-		for _, s := range n.subs[1:] {
+	case syntax.OpGroup, syntax.OpAtomic:
+		return anchorOf(n.Subs[0])
+	case syntax.OpAlt:
+		a := anchorOf(n.Subs[0])
+		for _, s := range n.Subs[1:] {
 			if anchorOf(s) != a {
 				return nowhere
 			}
@@ -110,20 +112,20 @@ func anchorOf(n *node) anchor {
 }
 
 // prefixOfNode is the exact bytes that every match starts with.
-func prefixOfNode(n *node) []byte {
-	items := []*node{n}
-	if n.kind == kCat {
-		items = n.subs
+func prefixOfNode(n *syntax.Node) []byte {
+	items := []*syntax.Node{n}
+	if n.Op == syntax.OpCat {
+		items = n.Subs
 	}
 	var out []byte
 	for _, s := range items {
-		if s.kind == kAssert {
+		if s.Op == syntax.OpAssert {
 			continue
 		}
-		if s.kind != kSet {
+		if s.Op != syntax.OpSet {
 			break
 		}
-		b, ok := s.set.only()
+		b, ok := s.Set.Only()
 		if !ok {
 			break
 		}
@@ -141,64 +143,64 @@ const maxNodes = 20000
 // has the shape follow: at most maxShape sets, and no more than the shortest
 // match has bytes. Of repetitions in repetitions it gives up some time: no set
 // at all says nothing, and so is never wrong.
-func (sh *shaper) shape(n *node, follow []charset) []charset {
+func (sh *shaper) shape(n *syntax.Node, follow []syntax.Charset) []syntax.Charset {
 	if sh.left--; sh.left < 0 {
 		return nil
 	}
-	switch n.kind {
-	case kSet:
-		out := append(make([]charset, 0, maxShape), n.set)
+	switch n.Op {
+	case syntax.OpSet:
+		out := append(make([]syntax.Charset, 0, maxShape), n.Set)
 		return append(out, follow[:min(len(follow), maxShape-1)]...)
-	case kCat:
+	case syntax.OpCat:
 		wanted, least := 0, 0 // what comes behind maxShape bytes does not matter
-		for ; wanted < len(n.subs) && least < maxShape; wanted++ {
-			lo, _ := n.subs[wanted].width()
-			least = sum(least, lo)
+		for ; wanted < len(n.Subs) && least < maxShape; wanted++ {
+			lo, _ := n.Subs[wanted].Width()
+			least += lo
 		}
-		if wanted < len(n.subs) {
+		if wanted < len(n.Subs) {
 			follow = nil
 		}
 		for i := wanted - 1; i >= 0; i-- {
-			follow = sh.shape(n.subs[i], follow)
+			follow = sh.shape(n.Subs[i], follow)
 		}
 		return follow
-	case kAlt:
-		out := sh.shape(n.subs[0], follow)
-		for _, s := range n.subs[1:] {
+	case syntax.OpAlt:
+		out := sh.shape(n.Subs[0], follow)
+		for _, s := range n.Subs[1:] {
 			out = either(out, sh.shape(s, follow))
 		}
 		return out
-	case kRepeat:
+	case syntax.OpRepeat:
 		return sh.repeat(n, follow)
-	case kGroup, kAtomic:
-		return sh.shape(n.subs[0], follow)
-	case kBackref:
+	case syntax.OpGroup, syntax.OpAtomic:
+		return sh.shape(n.Subs[0], follow)
+	case syntax.OpBackref:
 		return nil
-	case kCond:
-		k := len(n.subs)
-		return either(sh.shape(n.subs[k-2], follow), sh.shape(n.subs[k-1], follow))
+	case syntax.OpCond:
+		k := len(n.Subs)
+		return either(sh.shape(n.Subs[k-2], follow), sh.shape(n.Subs[k-1], follow))
 	}
 	return follow
 }
 
 // window is the rarest shape at any place of a pattern that is a sequence; none
 // if it is not rare enough to look for.
-func window(n *node) []charset {
-	for n.kind == kGroup || n.kind == kAtomic {
-		n = n.subs[0]
+func window(n *syntax.Node) []syntax.Charset {
+	for n.Op == syntax.OpGroup || n.Op == syntax.OpAtomic {
+		n = n.Subs[0]
 	}
-	items := []*node{n}
-	if n.kind == kCat {
-		items = n.subs
+	items := []*syntax.Node{n}
+	if n.Op == syntax.OpCat {
+		items = n.Subs
 	}
 	sh := shaper{maxNodes}
-	var best, follow []charset
+	var best, follow []syntax.Charset
 	most := 0.0
 	for i := len(items) - 1; i >= 0; i-- {
 		follow = sh.shape(items[i], follow)
 		sets, total := trimmed(follow), 0.0
 		for _, set := range sets {
-			total += set.bits()
+			total += bitsOf(set)
 		}
 		if total >= most {
 			best, most = sets, total
@@ -211,43 +213,43 @@ func window(n *node) []charset {
 }
 
 // trimmed drops sets at the ends that say little.
-func trimmed(sets []charset) []charset {
+func trimmed(sets []syntax.Charset) []syntax.Charset {
 	const little = 0.2
-	for len(sets) > 0 && sets[len(sets)-1].bits() < little {
+	for len(sets) > 0 && bitsOf(sets[len(sets)-1]) < little {
 		sets = sets[:len(sets)-1]
 	}
-	for len(sets) > 0 && sets[0].bits() < little {
+	for len(sets) > 0 && bitsOf(sets[0]) < little {
 		sets = sets[1:]
 	}
 	return sets
 }
 
-func (sh *shaper) repeat(n *node, follow []charset) []charset {
+func (sh *shaper) repeat(n *syntax.Node, follow []syntax.Charset) []syntax.Charset {
 	out := follow
-	optional := n.max - n.min
-	lo, _ := n.subs[0].width()
+	optional := n.Max - n.Min
+	lo, _ := n.Subs[0].Width()
 	if lo == 0 {
-		optional = n.max
+		optional = n.Max
 	}
 	for range min(optional, maxShape+1) {
-		out = either(follow, sh.shape(n.subs[0], out))
+		out = either(follow, sh.shape(n.Subs[0], out))
 	}
 	if lo == 0 {
 		return out[:min(len(out), 1)]
 	}
-	for range min(n.min, maxShape) {
-		out = sh.shape(n.subs[0], out)
+	for range min(n.Min, maxShape) {
+		out = sh.shape(n.Subs[0], out)
 	}
 	return out
 }
 
 // either is the union of two shapes, as long as the shorter one.
-func either(a, b []charset) []charset {
+func either(a, b []syntax.Charset) []syntax.Charset {
 	n := min(len(a), len(b))
-	out := make([]charset, n)
+	out := make([]syntax.Charset, n)
 	for i := range out {
 		out[i] = a[i]
-		out[i].union(b[i])
+		out[i].Union(b[i])
 	}
 	return out
 }
@@ -335,7 +337,7 @@ scan:
 
 // inWord says that no match starts at pos, as that is within a word.
 func (s *search) inWord(text []byte, pos int) bool {
-	return s.wordStart && pos > 0 && wordsASCII.has(text[pos-1])
+	return s.wordStart && pos > 0 && syntax.WordsASCII.Has(text[pos-1])
 }
 
 // shift does the same for sets that many bytes are in: without a branch a byte.

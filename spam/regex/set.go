@@ -4,6 +4,8 @@ import (
 	"math/bits"
 	"sort"
 	"strings"
+
+	"mtad/spam/regex/syntax"
 )
 
 // Set finds literals in a text, all at once: the automaton of Aho and Corasick
@@ -89,7 +91,7 @@ func (s *Set) classes() {
 
 // coarse is the byte that stands for those of a class.
 func coarse(c byte) byte {
-	if c = lowerLatin(c); c >= 0x80 {
+	if c = syntax.LowerLatin(c); c >= 0x80 {
 		c = 0x80 | c&7
 	}
 	return c

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"slices"
 	"testing"
+
+	"mtad/spam/regex/syntax"
 )
 
 // The automaton finds what looking for each literal finds.
@@ -48,7 +50,7 @@ func TestSetFindsEverything(t *testing.T) {
 // A filter never leaves out a pattern that matches.
 func TestFilterLeavesNothingOut(t *testing.T) {
 	var patterns []*Regexp
-	var trees []*node
+	var trees []*syntax.Node
 	for _, r := range stockRules(t) {
 		pattern, modifiers, err := FromRule(r.text)
 		if err != nil {
@@ -58,12 +60,12 @@ func TestFilterLeavesNothingOut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f, _ := (&parser{}).setFlags(flags{rules: rulesAA}, modifiers[2:], 0)
-		_, tree, err := parse(pattern, f)
+		f, _, _ := syntax.ParseModifiers(syntax.Flags{Rules: syntax.RulesAA}, modifiers[2:])
+		p, err := syntax.Parse(pattern, f)
 		if err != nil {
 			t.Fatal(err)
 		}
-		patterns, trees = append(patterns, re), append(trees, tree)
+		patterns, trees = append(patterns, re), append(trees, p.Tree)
 	}
 	f := NewFilter(patterns, NewCache(0))
 	if f.Size() > 10<<20 {

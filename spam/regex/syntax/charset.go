@@ -1,4 +1,4 @@
-package regex
+package syntax
 
 import (
 	"math/bits"
@@ -6,43 +6,50 @@ import (
 	"unicode"
 )
 
-// charset is a set of bytes.
-type charset [4]uint64
+// Charset is a set of bytes.
+type Charset [4]uint64
 
-func (s *charset) add(c byte)      { s[c>>6] |= 1 << (c & 63) }
-func (s *charset) has(c byte) bool { return s[c>>6]&(1<<(c&63)) != 0 }
+// Add puts a byte into the set.
+func (s *Charset) Add(c byte) { s[c>>6] |= 1 << (c & 63) }
 
-func (s *charset) addRange(lo, hi int) {
+// Has reports whether a byte is in the set.
+func (s *Charset) Has(c byte) bool { return s[c>>6]&(1<<(c&63)) != 0 }
+
+func (s *Charset) addRange(lo, hi int) {
 	for c := lo; c <= hi; c++ {
-		s.add(byte(c))
+		s.Add(byte(c))
 	}
 }
 
-func (s *charset) union(t charset) {
+// Union adds the bytes of t.
+func (s *Charset) Union(t Charset) {
 	for i := range s {
 		s[i] |= t[i]
 	}
 }
 
-func (s charset) negate() charset {
+func (s Charset) negate() Charset {
 	for i := range s {
 		s[i] = ^s[i]
 	}
 	return s
 }
 
-func (s charset) intersects(t charset) bool {
+// Intersects reports whether both have a byte.
+func (s Charset) Intersects(t Charset) bool {
 	return s[0]&t[0]|s[1]&t[1]|s[2]&t[2]|s[3]&t[3] != 0
 }
 
-func (s charset) within(t charset) bool { return !s.intersects(t.negate()) }
+// Within reports whether t has every byte of s.
+func (s Charset) Within(t Charset) bool { return !s.Intersects(t.negate()) }
 
-func (s charset) size() int {
+// Size is the number of bytes.
+func (s Charset) Size() int {
 	return bits.OnesCount64(s[0]) + bits.OnesCount64(s[1]) + bits.OnesCount64(s[2]) + bits.OnesCount64(s[3])
 }
 
-// each calls f with every byte of the set, in order.
-func (s charset) each(f func(c byte)) {
+// Each calls f with every byte of the set, in order.
+func (s Charset) Each(f func(c byte)) {
 	for i, w := range s {
 		for ; w != 0; w &= w - 1 {
 			f(byte(i<<6 | bits.TrailingZeros64(w)))
@@ -50,51 +57,53 @@ func (s charset) each(f func(c byte)) {
 	}
 }
 
-// only is the set's single byte.
-func (s charset) only() (byte, bool) {
-	if s.size() != 1 {
+// Only is the set's single byte.
+func (s Charset) Only() (byte, bool) {
+	if s.Size() != 1 {
 		return 0, false
 	}
 	var c byte
-	s.each(func(b byte) { c = b })
+	s.Each(func(b byte) { c = b })
 	return c, true
 }
 
-var allBytes = charset{^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0)}
+// AllBytes is the set of every byte; as all sets here it must not be changed.
+var AllBytes = Charset{^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0)}
 
-func single(c byte) charset {
-	var s charset
-	s.add(c)
+// Single is the set of one byte.
+func Single(c byte) Charset {
+	var s Charset
+	s.Add(c)
 	return s
 }
 
 // bytesOf makes a set of ranges, written as pairs.
-func bytesOf(pairs string) charset {
-	var s charset
+func bytesOf(pairs string) Charset {
+	var s Charset
 	for i := 0; i+1 < len(pairs); i += 2 {
 		s.addRange(int(pairs[i]), int(pairs[i+1]))
 	}
 	return s
 }
 
-// rules is how characters are classified and folded: Perl's /d, /u, /a and /aa.
-type rules uint8
+// Rules is how characters are classified and folded: Perl's /d, /u, /a and /aa.
+type Rules uint8
 
 const (
-	rulesD  rules = iota // ASCII only, classes and folding
-	rulesU               // Latin-1
-	rulesA               // classes are ASCII, folding is Latin-1
-	rulesAA              // the same, and ASCII never folds to anything else
+	RulesD  Rules = iota // ASCII only, classes and folding
+	RulesU               // Latin-1
+	RulesA               // classes are ASCII, folding is Latin-1
+	RulesAA              // the same, and ASCII never folds to anything else
 )
 
 // unicodeFold says whether folding follows Unicode: bytes are then Latin-1.
-func (r rules) unicodeFold() bool { return r != rulesD }
+func (r Rules) unicodeFold() bool { return r != RulesD }
 
 // unicodeClass says whether \w and its like contain Latin-1 letters.
-func (r rules) unicodeClass() bool { return r == rulesU }
+func (r Rules) unicodeClass() bool { return r == RulesU }
 
-// swapCase is the other case of a byte, or the byte itself.
-func swapCase(c byte, latin bool) byte {
+// SwapCase is the other case of a byte, or the byte itself.
+func SwapCase(c byte, latin bool) byte {
 	switch {
 	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z':
 		return c ^ 0x20
@@ -104,18 +113,18 @@ func swapCase(c byte, latin bool) byte {
 	return c
 }
 
-// lowerLatin is lower case for ASCII and Latin-1.
-func lowerLatin(c byte) byte {
+// LowerLatin is lower case for ASCII and Latin-1.
+func LowerLatin(c byte) byte {
 	if 'A' <= c && c <= 'Z' || 0xC0 <= c && c <= 0xDE && c != 0xD7 {
 		return c | 0x20
 	}
 	return c
 }
 
-// folded is the set with the other case of each of its bytes.
-func (s charset) folded(r rules) charset {
+// Folded is the set with the other case of each of its bytes.
+func (s Charset) Folded(r Rules) Charset {
 	t := s
-	s.each(func(c byte) { t.add(swapCase(c, r.unicodeFold())) })
+	s.Each(func(c byte) { t.Add(SwapCase(c, r.unicodeFold())) })
 	return t
 }
 
@@ -124,57 +133,58 @@ var wideFolds = map[rune]byte{0x39C: 0xB5, 0x3BC: 0xB5, 0x178: 0xFF, 0x1E9E: 0xD
 
 // char is the set of bytes that a character of the pattern matches: none for
 // one above 0xFF which no byte is a case of.
-func char(r rune, fold bool, ru rules) charset {
-	var s charset
+func char(r rune, fold bool, ru Rules) Charset {
+	var s Charset
 	if r <= 0xFF {
-		s.add(byte(r))
-	} else if b, ok := wideFolds[r]; ok && fold && (b >= 0x80 || ru != rulesAA) {
-		s.add(b)
+		s.Add(byte(r))
+	} else if b, ok := wideFolds[r]; ok && fold && (b >= 0x80 || ru != RulesAA) {
+		s.Add(b)
 	}
 	if fold {
-		return s.folded(ru)
+		return s.Folded(ru)
 	}
 	return s
 }
 
-// The classes of \d, \w, \s, \h and \v.
+// The classes of \d, \w, \s, \h and \v in ASCII; the last two have more.
 var (
 	digits     = bytesOf("09")
-	wordsASCII = bytesOf("09AZaz__")
+	WordsASCII = bytesOf("09AZaz__")
 	spaces     = bytesOf("\t\r  ")
 	horizontal = bytesOf("\t\t  \xa0\xa0")
 	vertical   = bytesOf("\n\r\x85\x85")
 )
 
-func words(r rules) charset {
-	s := wordsASCII
+// Words are the letters, digits and _ of \w.
+func Words(r Rules) Charset {
+	s := WordsASCII
 	if r.unicodeClass() {
-		s.union(latin(func(c rune) bool { return unicode.IsLetter(c) }))
+		s.Union(latin(func(c rune) bool { return unicode.IsLetter(c) }))
 	}
 	return s
 }
 
-func whitespace(r rules) charset {
+func whitespace(r Rules) Charset {
 	s := spaces
 	if r.unicodeClass() {
-		s.add(0x85)
-		s.add(0xA0)
+		s.Add(0x85)
+		s.Add(0xA0)
 	}
 	return s
 }
 
 // latin is the set of the bytes whose character a test accepts.
-func latin(is func(rune) bool) charset {
-	var s charset
+func latin(is func(rune) bool) Charset {
+	var s Charset
 	for c := range rune(256) {
 		if is(c) {
-			s.add(byte(c))
+			s.Add(byte(c))
 		}
 	}
 	return s
 }
 
-func inASCII(s charset) charset { return charset{s[0], s[1]} }
+func inASCII(s Charset) Charset { return Charset{s[0], s[1]} }
 
 // posix are the POSIX classes over Latin-1; their ASCII part is what other
 // rules than /u have.
@@ -201,10 +211,10 @@ var posix = map[string]func(rune) bool{
 func isLower(c rune) bool { return unicode.IsLower(c) || c == 0xAA || c == 0xBA }
 
 // posixSet is the class of a name.
-func posixSet(name string, ru rules, fold bool) (charset, bool) {
+func posixSet(name string, ru Rules, fold bool) (Charset, bool) {
 	is, ok := posix[name]
 	if !ok {
-		return charset{}, false
+		return Charset{}, false
 	}
 	s := latin(is)
 	if fold && (name == "upper" || name == "lower") {
@@ -218,7 +228,7 @@ func posixSet(name string, ru rules, fold bool) (charset, bool) {
 
 // property is the Latin-1 part of a Unicode property, by the names that Perl
 // has for it. A property is Unicode's whatever the rules are.
-func property(name string, fold bool) (charset, bool) {
+func property(name string, fold bool) (Charset, bool) {
 	key := strings.ToLower(strings.NewReplacer(" ", "", "_", "", "-", "").Replace(name))
 	if i := strings.LastIndexAny(key, "=:"); i >= 0 {
 		key = key[i+1:]
@@ -239,10 +249,10 @@ var propertyNames = map[string]string{
 	"format": "Cf",
 }
 
-func propertySet(key string, fold bool) (charset, bool) {
+func propertySet(key string, fold bool) (Charset, bool) {
 	switch key {
 	case "any", "all", "assigned", "unicode":
-		return allBytes, true
+		return AllBytes, true
 	case "alphabetic":
 		key = "alpha"
 	case "uppercase":
@@ -255,10 +265,10 @@ func propertySet(key string, fold bool) (charset, bool) {
 		return latin(func(c rune) bool { return unicode.In(c, unicode.Lu, unicode.Ll, unicode.Lt) }), true
 	}
 	if strings.HasPrefix(key, "posix") {
-		return posixSet(strings.TrimPrefix(key, "posix"), rulesA, fold)
+		return posixSet(strings.TrimPrefix(key, "posix"), RulesA, fold)
 	}
 	if key != "punct" {
-		if s, ok := posixSet(strings.TrimPrefix(key, "xposix"), rulesU, fold); ok {
+		if s, ok := posixSet(strings.TrimPrefix(key, "xposix"), RulesU, fold); ok {
 			return s, true
 		}
 	} else {
@@ -276,7 +286,7 @@ func propertySet(key string, fold bool) (charset, bool) {
 }
 
 // tableSet finds a general category or a script.
-func tableSet(key string) (charset, bool) {
+func tableSet(key string) (Charset, bool) {
 	for _, tables := range []map[string]*unicode.RangeTable{unicode.Categories, unicode.Scripts} {
 		for name, table := range tables {
 			if strings.ToLower(strings.ReplaceAll(name, "_", "")) == key {
@@ -284,5 +294,5 @@ func tableSet(key string) (charset, bool) {
 			}
 		}
 	}
-	return charset{}, false
+	return Charset{}, false
 }

@@ -1,19 +1,19 @@
-package regex
+package syntax
 
 import "strings"
 
 // classItem is one thing within brackets: a character or a set of them.
 type classItem struct {
 	r    rune
-	set  charset
+	set  Charset
 	many bool // it is a set
 }
 
 // class reads [...]; p.pos is behind the bracket.
-func (p *parser) class(at int) (*node, error) {
+func (p *parser) class(at int) (*Node, error) {
 	p.posixOutside(at)
 	not := p.take("^")
-	var set charset
+	var set Charset
 	for first := true; ; first = false {
 		p.blanks()
 		if p.pos >= len(p.src) {
@@ -27,12 +27,12 @@ func (p *parser) class(at int) (*node, error) {
 		if err != nil {
 			return nil, err
 		}
-		set.union(s)
+		set.Union(s)
 	}
 	if not {
 		set = set.negate()
 	}
-	return &node{kind: kSet, set: set}, nil
+	return &Node{Op: OpSet, Set: set}, nil
 }
 
 // blanks passes blanks that /xx allows in brackets.
@@ -55,11 +55,11 @@ func (p *parser) posixOutside(at int) {
 }
 
 // classRange reads one item, or a range of two.
-func (p *parser) classRange(at int) (charset, error) {
+func (p *parser) classRange(at int) (Charset, error) {
 	start := p.pos
 	lo, err := p.classItem(at)
 	if err != nil {
-		return charset{}, err
+		return Charset{}, err
 	}
 	p.blanks()
 	hyphen := p.pos
@@ -78,31 +78,31 @@ func (p *parser) classRange(at int) (charset, error) {
 	}
 	hi, err := p.classItem(at)
 	if err != nil {
-		return charset{}, err
+		return Charset{}, err
 	}
 	if hi.many {
 		p.warn(start, "false [] range")
 		s := p.itemSet(lo)
-		s.union(p.itemSet(hi))
-		s.add('-')
+		s.Union(p.itemSet(hi))
+		s.Add('-')
 		return s, nil
 	}
 	if hi.r < lo.r {
-		return charset{}, p.fail(start, "invalid [] range %q", p.src[start:p.pos])
+		return Charset{}, p.fail(start, "invalid [] range %q", p.src[start:p.pos])
 	}
 	return p.rangeSet(lo.r, hi.r), nil
 }
 
-func (p *parser) itemSet(i classItem) charset {
+func (p *parser) itemSet(i classItem) Charset {
 	if i.many {
 		return i.set
 	}
-	return char(i.r, p.flags.fold, p.flags.rules)
+	return char(i.r, p.flags.fold, p.flags.Rules)
 }
 
 // rangeSet is the bytes that a range of characters matches.
-func (p *parser) rangeSet(lo, hi rune) charset {
-	var s charset
+func (p *parser) rangeSet(lo, hi rune) Charset {
+	var s Charset
 	if lo <= 0xFF {
 		s.addRange(int(lo), int(min(hi, 0xFF)))
 	}
@@ -111,10 +111,10 @@ func (p *parser) rangeSet(lo, hi rune) charset {
 	}
 	for r := range wideFolds {
 		if lo <= r && r <= hi {
-			s.union(char(r, true, p.flags.rules))
+			s.Union(char(r, true, p.flags.Rules))
 		}
 	}
-	return s.folded(p.flags.rules)
+	return s.Folded(p.flags.Rules)
 }
 
 // classItem reads a character, an escape or a POSIX class.
@@ -163,7 +163,7 @@ func (p *parser) posixClass(at int) (classItem, bool, error) {
 		return classItem{}, false, p.fail(at, "POSIX syntax [%s %s] is reserved for future extensions", kind, kind)
 	}
 	name, not := strings.CutPrefix(rest[:end], "^")
-	s, ok := posixSet(name, p.flags.rules, p.flags.fold)
+	s, ok := posixSet(name, p.flags.Rules, p.flags.fold)
 	if !ok {
 		return classItem{}, false, p.fail(at, "POSIX class [:%s:] unknown", rest[:end])
 	}

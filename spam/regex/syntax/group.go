@@ -1,11 +1,11 @@
-package regex
+package syntax
 
 import (
 	"strings"
 )
 
 // group reads what stands behind an opening parenthesis, which is at at.
-func (p *parser) group(at int) (*node, error) {
+func (p *parser) group(at int) (*Node, error) {
 	switch {
 	case p.take("?"):
 		return p.special(at)
@@ -13,24 +13,24 @@ func (p *parser) group(at int) (*node, error) {
 		return p.verb(at)
 	}
 	if p.flags.noCapture {
-		return p.inner(at, &node{kind: kCat})
+		return p.inner(at, &Node{Op: OpCat})
 	}
 	return p.capture(at, "")
 }
 
 // capture reads a group that keeps what it matched.
-func (p *parser) capture(at int, name string) (*node, error) {
+func (p *parser) capture(at int, name string) (*Node, error) {
 	p.groups++
 	n := p.groups
 	if name != "" {
 		p.names[name] = append(p.names[name], n)
 	}
-	return p.inner(at, &node{kind: kGroup, n: n})
+	return p.inner(at, &Node{Op: OpGroup, N: n})
 }
 
 // inner reads the inside of a group up to its parenthesis, where the modifiers
 // set within end.
-func (p *parser) inner(at int, to *node) (*node, error) {
+func (p *parser) inner(at int, to *Node) (*Node, error) {
 	saved := p.flags
 	n, err := p.alternation()
 	if err != nil {
@@ -40,8 +40,8 @@ func (p *parser) inner(at int, to *node) (*node, error) {
 	if !p.take(")") {
 		return nil, p.fail(at, "unmatched (")
 	}
-	to.subs = append(to.subs, n)
-	if to.kind == kCat {
+	to.Subs = append(to.Subs, n)
+	if to.Op == OpCat {
 		return n, nil
 	}
 	return to, nil
@@ -50,14 +50,14 @@ func (p *parser) inner(at int, to *node) (*node, error) {
 // looks are the lookarounds by what opens them.
 var looks = []struct {
 	open string
-	kind kind
+	kind Op
 	not  bool
 }{
-	{"=", kAhead, false}, {"!", kAhead, true}, {"<=", kBehind, false}, {"<!", kBehind, true},
+	{"=", OpAhead, false}, {"!", OpAhead, true}, {"<=", OpBehind, false}, {"<!", OpBehind, true},
 }
 
 // special reads (?...
-func (p *parser) special(at int) (*node, error) {
+func (p *parser) special(at int) (*Node, error) {
 	for _, l := range looks {
 		if p.take(l.open) {
 			return p.look(at, l.kind, l.not)
@@ -67,7 +67,7 @@ func (p *parser) special(at int) (*node, error) {
 	case p.pos == len(p.src):
 		return nil, p.fail(at, "sequence (? incomplete")
 	case p.take(">"):
-		return p.inner(at, &node{kind: kAtomic})
+		return p.inner(at, &Node{Op: OpAtomic})
 	case p.take("|"):
 		return p.branchReset(at)
 	case p.take("("):
@@ -82,13 +82,13 @@ func (p *parser) special(at int) (*node, error) {
 	case p.take("{"), p.take("?{"):
 		return nil, p.fail(at, "code in a pattern is not allowed")
 	}
-	if c := p.src[p.pos]; strings.IndexByte("R0123456789+&", c) >= 0 || strings.HasPrefix(p.src[p.pos:], "P>") || c == '-' && p.pos+1 < len(p.src) && digits.has(p.src[p.pos+1]) {
+	if c := p.src[p.pos]; strings.IndexByte("R0123456789+&", c) >= 0 || strings.HasPrefix(p.src[p.pos:], "P>") || c == '-' && p.pos+1 < len(p.src) && digits.Has(p.src[p.pos+1]) {
 		return nil, p.fail(at, "recursion is not supported")
 	}
 	return p.modifiers(at)
 }
 
-func (p *parser) named(at int, end byte) (*node, error) {
+func (p *parser) named(at int, end byte) (*Node, error) {
 	name, err := p.name(at, end)
 	if err != nil {
 		return nil, err
@@ -107,7 +107,7 @@ func (p *parser) name(at int, end byte) (string, error) {
 		name = strings.Trim(name, " \t")
 	}
 	for j := range len(name) {
-		if !wordsASCII.has(name[j]) || j == 0 && digits.has(name[j]) {
+		if !WordsASCII.Has(name[j]) || j == 0 && digits.Has(name[j]) {
 			return "", p.fail(p.pos, "group name must be word characters that start with a non-digit")
 		}
 	}
@@ -119,31 +119,31 @@ func (p *parser) name(at int, end byte) (string, error) {
 }
 
 // look reads the inside of a lookaround.
-func (p *parser) look(at int, k kind, not bool) (*node, error) {
+func (p *parser) look(at int, k Op, not bool) (*Node, error) {
 	p.behind++
-	n, err := p.inner(at, &node{kind: k, not: not})
+	n, err := p.inner(at, &Node{Op: k, Not: not})
 	p.behind--
 	if err != nil {
 		return nil, err
 	}
-	n.min, n.max = n.subs[0].width()
-	if k == kBehind && n.max > maxBehind {
+	n.Min, n.Max = n.Subs[0].Width()
+	if k == OpBehind && n.Max > maxBehind {
 		return nil, p.fail(at, "lookbehind longer than %d is not possible", maxBehind)
 	}
 	return n, nil
 }
 
 // branchReset reads (?|...): every branch numbers its groups from the same.
-func (p *parser) branchReset(at int) (*node, error) {
+func (p *parser) branchReset(at int) (*Node, error) {
 	saved, first, most := p.flags, p.groups, p.groups
-	alt := &node{kind: kAlt}
+	alt := &Node{Op: OpAlt}
 	for {
 		p.groups = first
 		b, err := p.branch()
 		if err != nil {
 			return nil, err
 		}
-		alt.subs = append(alt.subs, b)
+		alt.Subs = append(alt.Subs, b)
 		most = max(most, p.groups)
 		if !p.take("|") {
 			break
@@ -153,15 +153,15 @@ func (p *parser) branchReset(at int) (*node, error) {
 	if !p.take(")") {
 		return nil, p.fail(at, "unmatched (")
 	}
-	if len(alt.subs) == 1 {
-		return alt.subs[0], nil
+	if len(alt.Subs) == 1 {
+		return alt.Subs[0], nil
 	}
 	return alt, nil
 }
 
 // conditional reads (?(condition)yes|no).
-func (p *parser) conditional(at int) (*node, error) {
-	n := &node{kind: kCond}
+func (p *parser) conditional(at int) (*Node, error) {
+	n := &Node{Op: OpCond}
 	if err := p.condition(at, n); err != nil {
 		return nil, err
 	}
@@ -171,37 +171,37 @@ func (p *parser) conditional(at int) (*node, error) {
 		if err != nil {
 			return nil, err
 		}
-		n.subs = append(n.subs, b)
+		n.Subs = append(n.Subs, b)
 		if !p.take("|") {
 			break
 		}
 	}
 	p.flags = saved
 	looks := 0
-	if n.n < 0 {
+	if n.N < 0 {
 		looks = 1
 	}
-	switch branches := len(n.subs) - looks; {
+	switch branches := len(n.Subs) - looks; {
 	case !p.take(")"):
 		return nil, p.fail(at, "unmatched (")
 	case branches > 2:
 		return nil, p.fail(at, "switch (?(condition)... contains too many branches")
 	case branches == 1:
-		n.subs = append(n.subs, &node{kind: kEmpty})
+		n.Subs = append(n.Subs, &Node{Op: OpEmpty})
 	}
 	return n, nil
 }
 
-func (p *parser) condition(at int, n *node) error {
+func (p *parser) condition(at int, n *Node) error {
 	var name string
 	var err error
 	switch {
 	case p.take("?"):
-		n.n = -1
+		n.N = -1
 		for _, l := range looks {
 			if p.take(l.open) {
 				look, err := p.look(at, l.kind, l.not)
-				n.subs = append(n.subs, look)
+				n.Subs = append(n.Subs, look)
 				return err
 			}
 		}
@@ -223,16 +223,16 @@ func (p *parser) condition(at int, n *node) error {
 	return nil
 }
 
-func (p *parser) conditionNumber(at int, n *node) error {
+func (p *parser) conditionNumber(at int, n *Node) error {
 	start := p.pos
-	for p.pos < len(p.src) && digits.has(p.src[p.pos]) {
+	for p.pos < len(p.src) && digits.Has(p.src[p.pos]) {
 		p.pos++
 	}
-	if start == p.pos {
+	if start == p.pos || p.src[start] == '0' {
 		return p.fail(at, "unknown switch condition (?(...))")
 	}
-	n.n = number(p.src[start:p.pos])
-	n.refs = []int{n.n}
+	n.N = number(p.src[start:p.pos])
+	n.Refs = []int{n.N}
 	if !p.take(")") {
 		return p.fail(at, "switch condition not terminated")
 	}
@@ -240,7 +240,7 @@ func (p *parser) conditionNumber(at int, n *node) error {
 }
 
 // modifiers reads (?^imsx-i) and (?i:...).
-func (p *parser) modifiers(at int) (*node, error) {
+func (p *parser) modifiers(at int) (*Node, error) {
 	saved := p.flags
 	end := strings.IndexAny(p.src[p.pos:], ":)")
 	if end < 0 {
@@ -255,20 +255,20 @@ func (p *parser) modifiers(at int) (*node, error) {
 	if p.src[p.pos-1] == ')' {
 		return nil, nil
 	}
-	n, err := p.inner(at, &node{kind: kCat})
+	n, err := p.inner(at, &Node{Op: OpCat})
 	p.flags = saved
 	return n, err
 }
 
 // setFlags applies modifiers as they stand behind (?.
-func (p *parser) setFlags(f flags, s string, at int) (flags, error) {
+func (p *parser) setFlags(f Flags, s string, at int) (Flags, error) {
 	on, charsets := true, ""
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
 		case c == '^' && i == 0:
-			f = flags{}
+			f = Flags{}
 			if p.wide {
-				f.rules = rulesU
+				f.Rules = RulesU
 			}
 		case c == '-' && on && s[0] != '^':
 			on = false
@@ -285,9 +285,9 @@ func (p *parser) setFlags(f flags, s string, at int) (flags, error) {
 			if charsets += string(c); charsets != "aa" && len(charsets) > 1 {
 				return f, p.fail(at+i, "modifiers %q exclude each other", charsets)
 			}
-			f.rules = map[string]rules{"d": rulesD, "u": rulesU, "a": rulesA, "aa": rulesAA}[charsets]
-			if p.wide && f.rules == rulesD {
-				f.rules = rulesU
+			f.Rules = map[string]Rules{"d": RulesD, "u": RulesU, "a": RulesA, "aa": RulesAA}[charsets]
+			if p.wide && f.Rules == RulesD {
+				f.Rules = RulesU
 			}
 		case strings.IndexByte("goc", c) >= 0:
 			p.warn(at+i, "useless (?%c)", c)
@@ -298,8 +298,17 @@ func (p *parser) setFlags(f flags, s string, at int) (flags, error) {
 	return f, nil
 }
 
+// ParseModifiers applies the modifiers that stand behind a pattern, any of "imsxnpadu", to
+// those that are in force anyway. The warnings are what Perl has of them; an error is an
+// *Error.
+func ParseModifiers(f Flags, s string) (Flags, []Error, error) {
+	p := &parser{src: s}
+	f, err := p.setFlags(f, s, 0)
+	return f, p.warnings, err
+}
+
 // set switches one of the modifiers that are on or off.
-func (f *flags) set(c byte, on bool) bool {
+func (f *Flags) set(c byte, on bool) bool {
 	switch c {
 	case 'i':
 		f.fold = on
@@ -318,14 +327,14 @@ func (f *flags) set(c byte, on bool) bool {
 
 // verb reads (*...: the assertions that have names; the rest steers
 // backtracking, and is refused.
-func (p *parser) verb(at int) (*node, error) {
+func (p *parser) verb(at int) (*Node, error) {
 	for _, v := range []struct {
 		names string
-		kind  kind
+		kind  Op
 		not   bool
 	}{
-		{"pla positive_lookahead", kAhead, false}, {"nla negative_lookahead", kAhead, true},
-		{"plb positive_lookbehind", kBehind, false}, {"nlb negative_lookbehind", kBehind, true},
+		{"pla positive_lookahead", OpAhead, false}, {"nla negative_lookahead", OpAhead, true},
+		{"plb positive_lookbehind", OpBehind, false}, {"nlb negative_lookbehind", OpBehind, true},
 	} {
 		for _, name := range strings.Fields(v.names) {
 			if p.take(name + ":") {
@@ -335,9 +344,9 @@ func (p *parser) verb(at int) (*node, error) {
 	}
 	switch {
 	case p.take("atomic:"):
-		return p.inner(at, &node{kind: kAtomic})
+		return p.inner(at, &Node{Op: OpAtomic})
 	case p.take("FAIL)"), p.take("F)"):
-		return &node{kind: kFail}, nil
+		return &Node{Op: OpFail}, nil
 	}
 	return nil, p.fail(at, "verb or construct (*...) is not supported")
 }

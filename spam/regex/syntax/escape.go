@@ -1,4 +1,4 @@
-package regex
+package syntax
 
 import (
 	"strconv"
@@ -8,15 +8,15 @@ import (
 
 // classEscape reads the letter of a class of characters (\d and the like);
 // p.pos is behind it.
-func (p *parser) classEscape(c byte) (charset, bool) {
-	var s charset
+func (p *parser) classEscape(c byte) (Charset, bool) {
+	var s Charset
 	switch c | 0x20 {
 	case 'd':
 		s = digits
 	case 'w':
-		s = words(p.flags.rules)
+		s = Words(p.flags.Rules)
 	case 's':
-		s = whitespace(p.flags.rules)
+		s = whitespace(p.flags.Rules)
 	case 'h':
 		s = horizontal
 	case 'v':
@@ -31,45 +31,45 @@ func (p *parser) classEscape(c byte) (charset, bool) {
 }
 
 // escape reads what stands behind a backslash outside brackets.
-func (p *parser) escape(at int) (*node, error) {
+func (p *parser) escape(at int) (*Node, error) {
 	if p.pos == len(p.src) {
 		return nil, p.fail(at, "trailing \\")
 	}
 	c := p.src[p.pos]
 	p.pos++
 	if s, ok := p.classEscape(c); ok {
-		return &node{kind: kSet, set: s}, nil
+		return &Node{Op: OpSet, Set: s}, nil
 	}
 	switch c {
 	case 'A':
-		return &node{kind: kAssert, assert: aTextStart}, nil
+		return &Node{Op: OpAssert, Assert: TextStart}, nil
 	case 'z':
-		return &node{kind: kAssert, assert: aTextEnd}, nil
+		return &Node{Op: OpAssert, Assert: TextEnd}, nil
 	case 'Z':
-		return &node{kind: kAssert, assert: aLastEnd}, nil
+		return &Node{Op: OpAssert, Assert: LastEnd}, nil
 	case 'G':
-		return &node{kind: kAssert, assert: aFrom}, nil
+		return &Node{Op: OpAssert, Assert: From}, nil
 	case 'b', 'B':
 		return p.boundary(at, c)
 	case 'K':
 		if p.behind > 0 {
 			return nil, p.fail(at, `\K not permitted in lookahead/lookbehind`)
 		}
-		return &node{kind: kKeep}, nil
+		return &Node{Op: OpKeep}, nil
 	case 'R':
 		return lineBreak(vertical), nil
 	case 'X':
-		return lineBreak(allBytes), nil
+		return lineBreak(AllBytes), nil
 	case 'N':
 		if !strings.HasPrefix(p.src[p.pos:], "{") {
-			return &node{kind: kSet, set: notNewline}, nil
+			return &Node{Op: OpSet, Set: notNewline}, nil
 		}
 		if _, _, size := p.braces(); size > 0 {
-			return &node{kind: kSet, set: notNewline}, nil
+			return &Node{Op: OpSet, Set: notNewline}, nil
 		}
 	case 'p', 'P':
 		s, err := p.property(at, c == 'P')
-		return &node{kind: kSet, set: s}, err
+		return &Node{Op: OpSet, Set: s}, err
 	case 'g':
 		return p.groupRef(at)
 	case 'k':
@@ -90,34 +90,34 @@ func (p *parser) escape(at int) (*node, error) {
 }
 
 // lineBreak is a carriage return and line feed, or else one of single.
-func lineBreak(set charset) *node {
-	crlf := &node{kind: kCat, subs: []*node{{kind: kSet, set: single('\r')}, {kind: kSet, set: single('\n')}}}
-	alt := &node{kind: kAlt, subs: []*node{crlf, {kind: kSet, set: set}}}
-	return &node{kind: kAtomic, subs: []*node{alt}}
+func lineBreak(set Charset) *Node {
+	crlf := &Node{Op: OpCat, Subs: []*Node{{Op: OpSet, Set: Single('\r')}, {Op: OpSet, Set: Single('\n')}}}
+	alt := &Node{Op: OpAlt, Subs: []*Node{crlf, {Op: OpSet, Set: set}}}
+	return &Node{Op: OpAtomic, Subs: []*Node{alt}}
 }
 
-func (p *parser) boundary(at int, c byte) (*node, error) {
+func (p *parser) boundary(at int, c byte) (*Node, error) {
 	if strings.HasPrefix(p.src[p.pos:], "{") {
 		return nil, p.fail(at, `\%c{...} is not supported`, c)
 	}
-	a := aBoundary
+	a := Boundary
 	if c == 'B' {
-		a = aNoBoundary
+		a = NoBoundary
 	}
-	if p.flags.rules.unicodeClass() {
-		a += aLatinBoundary - aBoundary
+	if p.flags.Rules.unicodeClass() {
+		a += LatinBoundary - Boundary
 	}
-	return &node{kind: kAssert, assert: a}, nil
+	return &Node{Op: OpAssert, Assert: a}, nil
 }
 
 // property reads \pL, \p{...}.
-func (p *parser) property(at int, not bool) (charset, error) {
+func (p *parser) property(at int, not bool) (Charset, error) {
 	if err := p.makeWide(); err != nil {
-		return charset{}, err
+		return Charset{}, err
 	}
 	name, err := p.propertyName(at)
 	if err != nil {
-		return charset{}, err
+		return Charset{}, err
 	}
 	if rest, ok := strings.CutPrefix(name, "^"); ok {
 		name, not = strings.TrimSpace(rest), !not
@@ -160,9 +160,9 @@ func (p *parser) makeWide() error {
 
 // numberedRef reads \1; from \10 on it may be octal, if there are not so many
 // groups.
-func (p *parser) numberedRef(at int) (*node, bool) {
+func (p *parser) numberedRef(at int) (*Node, bool) {
 	end := p.pos
-	for end < len(p.src) && digits.has(p.src[end]) {
+	for end < len(p.src) && digits.Has(p.src[end]) {
 		end++
 	}
 	n := number(p.src[at+1 : end])
@@ -173,20 +173,20 @@ func (p *parser) numberedRef(at int) (*node, bool) {
 	return p.backref(at, n), true
 }
 
-func (p *parser) backref(at, n int) *node {
-	to := &node{kind: kBackref, fold: p.flags.fold, latin: p.flags.rules.unicodeFold(), refs: []int{n}}
+func (p *parser) backref(at, n int) *Node {
+	to := &Node{Op: OpBackref, Fold: p.flags.fold, Latin: p.flags.Rules.unicodeFold(), Refs: []int{n}}
 	p.refs = append(p.refs, reference{at: at, n: n, to: to})
 	return to
 }
 
-func (p *parser) namedRef(at int, name string) *node {
-	to := &node{kind: kBackref, fold: p.flags.fold, latin: p.flags.rules.unicodeFold()}
+func (p *parser) namedRef(at int, name string) *Node {
+	to := &Node{Op: OpBackref, Fold: p.flags.fold, Latin: p.flags.Rules.unicodeFold()}
 	p.refs = append(p.refs, reference{at: at, name: name, to: to})
 	return to
 }
 
 // groupRef reads \g1, \g-1, \g{1}, \g{-1}, \g{name}.
-func (p *parser) groupRef(at int) (*node, error) {
+func (p *parser) groupRef(at int) (*Node, error) {
 	s := p.src[p.pos:]
 	var arg string
 	if strings.HasPrefix(s, "{") {
@@ -201,7 +201,7 @@ func (p *parser) groupRef(at int) (*node, error) {
 		if strings.HasPrefix(s, "-") {
 			n++
 		}
-		for n < len(s) && digits.has(s[n]) {
+		for n < len(s) && digits.Has(s[n]) {
 			n++
 		}
 		arg = s[:n]
@@ -212,7 +212,7 @@ func (p *parser) groupRef(at int) (*node, error) {
 	case digitsOnly == "":
 		return nil, p.fail(at, `unterminated \g... pattern`)
 	case !decimal(digitsOnly):
-		if !wordsASCII.has(arg[0]) || digits.has(arg[0]) {
+		if !WordsASCII.Has(arg[0]) || digits.Has(arg[0]) {
 			return nil, p.fail(at, "group name must start with a non-digit word character")
 		}
 		return p.namedRef(at, arg), nil
@@ -227,7 +227,7 @@ func (p *parser) groupRef(at int) (*node, error) {
 }
 
 // nameRef reads \k<name>, \k'name', \k{name}.
-func (p *parser) nameRef(at int) (*node, error) {
+func (p *parser) nameRef(at int) (*Node, error) {
 	if p.pos < len(p.src) {
 		if i := strings.IndexByte("<'{", p.src[p.pos]); i >= 0 {
 			p.pos++
@@ -261,7 +261,7 @@ func (p *parser) charEscape(at int, c byte, inClass bool) (rune, error) {
 	case '0' <= c && c <= '7':
 		p.pos--
 		return p.octal(at, 3)
-	case wordsASCII.has(c) && c != '_':
+	case WordsASCII.Has(c) && c != '_':
 		p.warn(at, `unrecognized escape \%c passed through`, c)
 	}
 	return rune(c), nil
@@ -330,7 +330,7 @@ func (p *parser) octalBraces(at int) (rune, error) {
 func (p *parser) octal(at, limit int) (rune, error) {
 	d := prefixOf(p.src[p.pos:], "01234567", limit)
 	p.pos += len(d)
-	if len(d) < limit && d[0] == '0' && p.pos < len(p.src) && digits.has(p.src[p.pos]) {
+	if len(d) < limit && d[0] == '0' && p.pos < len(p.src) && digits.Has(p.src[p.pos]) {
 		p.warn(at, `non-octal character terminates \0 early`)
 	}
 	return p.wideChar(at, d, 8)

@@ -1,4 +1,4 @@
-package regex
+package syntax
 
 import (
 	"errors"
@@ -7,21 +7,21 @@ import (
 	"strings"
 )
 
-// SyntaxError is what is wrong with a pattern, and where.
-type SyntaxError struct {
+// Error is what is wrong with a pattern, and where.
+type Error struct {
 	Pattern string
 	Offset  int // of the byte in Pattern
 	Problem string
 }
 
-func (e *SyntaxError) Error() string {
+func (e *Error) Error() string {
 	return fmt.Sprintf("regex: at offset %d of %q: %s", e.Offset, e.Pattern, e.Problem)
 }
 
-// flags are the modifiers in force at a place of the pattern.
-type flags struct {
+// Flags are the modifiers in force at a place of the pattern; none at zero.
+type Flags struct {
 	fold, multi, dot, extended, xx, noCapture bool
-	rules                                     rules
+	Rules                                     Rules
 }
 
 const (
@@ -34,14 +34,14 @@ const (
 type parser struct {
 	src      string
 	pos      int
-	flags    flags
+	flags    Flags
 	groups   int              // capture groups so far
 	names    map[string][]int // groups by name
 	total    int              // groups of the whole pattern, known from a first pass
 	wide     bool             // the pattern has what makes Perl read /d as /u
 	depth    int
 	behind   int // lookarounds around this place
-	warnings []SyntaxError
+	warnings []Error
 	refs     []reference
 }
 
@@ -50,44 +50,55 @@ type reference struct {
 	at   int
 	n    int
 	name string
-	to   *node
+	to   *Node
 }
 
 // errWide stops a pass: the pattern must be read by Unicode's rules.
 var errWide = errors.New("wide")
 
 func (p *parser) fail(at int, format string, args ...any) error {
-	return &SyntaxError{p.src, at, fmt.Sprintf(format, args...)}
+	return &Error{p.src, at, fmt.Sprintf(format, args...)}
 }
 
 func (p *parser) warn(at int, format string, args ...any) {
-	p.warnings = append(p.warnings, SyntaxError{p.src, at, fmt.Sprintf(format, args...)})
+	p.warnings = append(p.warnings, Error{p.src, at, fmt.Sprintf(format, args...)})
 }
 
-// parse reads the whole pattern. Groups must be counted before \10 can be
-// read, and what makes the pattern Unicode can come last: up to three passes.
-func parse(src string, f flags) (*parser, *node, error) {
+// Pattern is what a pattern's text was read as.
+type Pattern struct {
+	Tree     *Node
+	Groups   int              // that capture
+	Names    map[string][]int // groups by name
+	Warnings []Error          // what Perl warns of
+}
+
+// Parse reads the whole pattern, which began with the modifiers f. Its error is a
+// *Error.
+//
+// Groups must be counted before \10 can be read, and what makes the pattern Unicode
+// can come last: up to three passes.
+func Parse(src string, f Flags) (*Pattern, error) {
 	wide, total := false, -1
 	for {
 		p := &parser{src: src, flags: f, names: map[string][]int{}, wide: wide, total: total}
-		if wide && f.rules == rulesD {
-			p.flags.rules = rulesU
+		if wide && f.Rules == RulesD {
+			p.flags.Rules = RulesU
 		}
 		n, err := p.whole()
 		switch {
 		case errors.Is(err, errWide):
 			wide = true
 		case err != nil:
-			return nil, nil, err
+			return nil, err
 		case total != p.groups:
 			total = p.groups
 		default:
-			return p, n, nil
+			return &Pattern{n, p.groups, p.names, p.warnings}, nil
 		}
 	}
 }
 
-func (p *parser) whole() (*node, error) {
+func (p *parser) whole() (*Node, error) {
 	n, err := p.alternation()
 	if err != nil {
 		return nil, err
@@ -102,27 +113,27 @@ func (p *parser) whole() (*node, error) {
 func (p *parser) resolve() error {
 	for _, r := range p.refs {
 		if r.name != "" {
-			r.to.refs = p.names[r.name]
-			if r.to.refs == nil {
+			r.to.Refs = p.names[r.name]
+			if r.to.Refs == nil {
 				return p.fail(r.at, "reference to nonexistent named group %q", r.name)
 			}
 		} else if r.n < 1 || r.n > p.groups {
 			return p.fail(r.at, "reference to nonexistent group %d", r.n)
 		}
-		if r.to.kind == kCond && len(r.to.refs) > 0 {
-			r.to.n = r.to.refs[0]
+		if r.to.Op == OpCond && len(r.to.Refs) > 0 {
+			r.to.N = r.to.Refs[0]
 		}
 	}
 	return nil
 }
 
 // alternation reads branches up to ) or the end.
-func (p *parser) alternation() (*node, error) {
+func (p *parser) alternation() (*Node, error) {
 	if p.depth++; p.depth > maxDepth {
 		return nil, p.fail(p.pos, "groups nested deeper than %d", maxDepth)
 	}
 	defer func() { p.depth-- }()
-	var branches []*node
+	var branches []*Node
 	for {
 		b, err := p.branch()
 		if err != nil {
@@ -136,11 +147,11 @@ func (p *parser) alternation() (*node, error) {
 	if len(branches) == 1 {
 		return branches[0], nil
 	}
-	return &node{kind: kAlt, subs: branches}, nil
+	return &Node{Op: OpAlt, Subs: branches}, nil
 }
 
-func (p *parser) branch() (*node, error) {
-	var items []*node
+func (p *parser) branch() (*Node, error) {
+	var items []*Node
 	for {
 		if err := p.skip(); err != nil {
 			return nil, err
@@ -158,11 +169,11 @@ func (p *parser) branch() (*node, error) {
 	}
 	switch len(items) {
 	case 0:
-		return &node{kind: kEmpty}, nil
+		return &Node{Op: OpEmpty}, nil
 	case 1:
 		return items[0], nil
 	}
-	return &node{kind: kCat, subs: items}, nil
+	return &Node{Op: OpCat, Subs: items}, nil
 }
 
 func (p *parser) take(s string) bool {
@@ -184,7 +195,7 @@ func (p *parser) skip() error {
 				return p.fail(p.pos, "sequence (?#... not terminated")
 			}
 			p.pos += end + 1
-		case p.flags.extended && spaces.has(c):
+		case p.flags.extended && spaces.Has(c):
 			p.pos++
 		case p.flags.extended && c == '#':
 			end := strings.IndexByte(p.src[p.pos:], '\n')
@@ -201,7 +212,7 @@ func (p *parser) skip() error {
 }
 
 // piece reads an atom and its quantifier; nil for inline flags.
-func (p *parser) piece() (*node, error) {
+func (p *parser) piece() (*Node, error) {
 	start := p.pos
 	n, err := p.atom()
 	if err != nil || n == nil {
@@ -217,16 +228,16 @@ func (p *parser) piece() (*node, error) {
 	if err := p.skip(); err != nil {
 		return nil, err
 	}
-	m := greedy
+	m := Greedy
 	if p.pos < len(p.src) {
 		switch p.src[p.pos] {
 		case '?':
-			if m = lazy; lo == hi {
+			if m = Lazy; lo == hi {
 				p.warn(p.pos, "useless use of greediness modifier '?'")
 			}
 			p.pos++
 		case '+':
-			m = possessive
+			m = Possessive
 			p.pos++
 		}
 	}
@@ -249,55 +260,55 @@ func (p *parser) nested() error {
 	return nil
 }
 
-func (p *parser) repeat(n *node, lo, hi int, m mode, start int) (*node, error) {
-	l, h := n.width()
-	if h == 0 && n.kind == kKeep {
+func (p *parser) repeat(n *Node, lo, hi int, m Mode, start int) (*Node, error) {
+	l, h := n.Width()
+	if h == 0 && n.Op == OpKeep {
 		return nil, p.fail(start, `\K with a quantifier`)
 	}
 	if hi < lo {
 		p.warn(start, "quantifier {n,m} with n > m can't match")
-		return &node{kind: kFail}, nil
+		return &Node{Op: OpFail}, nil
 	}
-	if h == 0 && l == 0 && n.kind != kBackref && n.kind != kFail {
+	if h == 0 && l == 0 && n.Op != OpBackref && n.Op != OpFail {
 		if hi > maxRepeat {
 			p.warn(start, "matches null string many times")
-		} else if lo > 1 && lo == hi && n.kind != kGroup && n.kind != kEmpty {
+		} else if lo > 1 && lo == hi && n.Op != OpGroup && n.Op != OpEmpty {
 			p.warn(start, "quantifier unexpected on zero-length expression")
 		}
 	}
-	if lo == 1 && hi == 1 && m != possessive {
+	if lo == 1 && hi == 1 && m != Possessive {
 		return n, nil
 	}
-	return &node{kind: kRepeat, min: lo, max: hi, mode: m, subs: []*node{n}}, nil
+	return &Node{Op: OpRepeat, Min: lo, Max: hi, Mode: m, Subs: []*Node{n}}, nil
 }
 
 // quantifier reads * + ? {n,m}, if one stands here.
-func (p *parser) quantifier(n *node, start int) (lo, hi int, ok bool, err error) {
+func (p *parser) quantifier(n *Node, start int) (lo, hi int, ok bool, err error) {
 	if p.pos == len(p.src) {
 		return 0, 0, false, nil
 	}
 	switch p.src[p.pos] {
 	case '*':
 		p.pos++
-		return 0, infinite, true, nil
+		return 0, Infinite, true, nil
 	case '+':
 		p.pos++
-		return 1, infinite, true, nil
+		return 1, Infinite, true, nil
 	case '?':
 		p.pos++
 		return 0, 1, true, nil
 	case '{':
 		lo, hi, size := p.braces()
 		if size == 0 {
-			if escape := p.src[start] == '\\' && n.kind == kSet && n.set.size() > 2; escape {
+			if escape := p.src[start] == '\\' && n.Op == OpSet && n.Set.Size() > 2; escape {
 				return 0, 0, false, p.fail(p.pos, "unescaped left brace is illegal here: write \\{")
 			}
-			if n.kind != kAssert && n.kind != kEmpty {
+			if n.Op != OpAssert && n.Op != OpEmpty {
 				p.warn(p.pos, "unescaped left brace is passed through: write \\{")
 			}
 			return 0, 0, false, nil
 		}
-		if lo > maxRepeat || hi > maxRepeat && hi != infinite {
+		if lo > maxRepeat || hi > maxRepeat && hi != Infinite {
 			return 0, 0, false, p.fail(p.pos, "quantifier in {,} bigger than %d", maxRepeat)
 		}
 		p.pos += size
@@ -327,7 +338,7 @@ func (p *parser) braces() (lo, hi, size int) {
 	case !two:
 		hi = lo
 	case b == "":
-		hi = infinite
+		hi = Infinite
 	}
 	return lo, hi, end + 1
 }
@@ -347,7 +358,7 @@ func number(s string) int {
 }
 
 // atom reads one thing that a quantifier can stand behind; nil for flags.
-func (p *parser) atom() (*node, error) {
+func (p *parser) atom() (*Node, error) {
 	at := p.pos
 	c := p.src[p.pos]
 	p.pos++
@@ -362,29 +373,29 @@ func (p *parser) atom() (*node, error) {
 		return p.anything(), nil
 	case '^':
 		if p.flags.multi {
-			return &node{kind: kAssert, assert: aLineStart}, nil
+			return &Node{Op: OpAssert, Assert: LineStart}, nil
 		}
-		return &node{kind: kAssert, assert: aTextStart}, nil
+		return &Node{Op: OpAssert, Assert: TextStart}, nil
 	case '$':
 		if p.flags.multi {
-			return &node{kind: kAssert, assert: aLineEnd}, nil
+			return &Node{Op: OpAssert, Assert: LineEnd}, nil
 		}
-		return &node{kind: kAssert, assert: aLastEnd}, nil
+		return &Node{Op: OpAssert, Assert: LastEnd}, nil
 	case '*', '+', '?':
 		return nil, p.fail(at, "quantifier %q follows nothing", c)
 	}
 	return p.literal(rune(c)), nil
 }
 
-func (p *parser) literal(r rune) *node {
-	return &node{kind: kSet, set: char(r, p.flags.fold, p.flags.rules)}
+func (p *parser) literal(r rune) *Node {
+	return &Node{Op: OpSet, Set: char(r, p.flags.fold, p.flags.Rules)}
 }
 
-func (p *parser) anything() *node {
+func (p *parser) anything() *Node {
 	if p.flags.dot {
-		return &node{kind: kSet, set: allBytes}
+		return &Node{Op: OpSet, Set: AllBytes}
 	}
-	return &node{kind: kSet, set: notNewline}
+	return &Node{Op: OpSet, Set: notNewline}
 }
 
 var notNewline = bytesOf("\x00\x09\x0b\xff")
