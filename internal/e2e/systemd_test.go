@@ -76,7 +76,7 @@ func TestSystemd(t *testing.T) {
 	}
 	id := m.sends("one")
 	m.inbox(1)
-	mustSay(t, m.do("journalctl", "-u", "mtad", "-o", "cat", "--no-pager"), "msg=serving", "account=alice@example.test")
+	m.journal("mtad", "msg=serving", "account=alice@example.test")
 	mustSay(t, m.do("mtad", "trace", id), "stored in INBOX")
 
 	m.confined(t)
@@ -132,6 +132,17 @@ func (m *machine) confined(t *testing.T) {
 	t.Log(regexp.MustCompile(`Overall exposure.*`).FindString(out))
 }
 
+// journal is what a unit has logged, when all of want is there: what a process writes
+// gets there some time later.
+func (m *machine) journal(unit string, want ...string) (log string) {
+	m.t.Helper()
+	eventually(m.t, fmt.Sprintf("%q in the journal", want), timeLimit, func() bool {
+		log = m.do("journalctl", "-u", unit, "-o", "cat", "--no-pager")
+		return !slices.ContainsFunc(want, func(w string) bool { return !strings.Contains(log, w) })
+	})
+	return log
+}
+
 // nobody begins a command as a user who may do nothing.
 var nobody = []string{"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"}
 
@@ -162,16 +173,16 @@ func (m *machine) drops(t *testing.T) {
 	box.wait(box.Login("dora@example.test", "secret"))
 	got := strings.Join(box.await("INBOX", 2), "\n")
 	mustSay(t, got, "from userid 65534)", "Return-Path: <nobody@", "from userid 0)", "Return-Path: <root@")
-	if log := m.do("journalctl", "-u", "mtad", "-o", "cat", "--no-pager"); strings.Contains(log, "the maildrop directory") {
+	if log := m.journal("mtad", "account=dora@example.test"); strings.Contains(log, "the maildrop directory") {
 		t.Errorf("nothing is wrong with it:\n%s", log)
 	}
 	m.do("chmod", "755", dir)
 	told, _ := m.try("mtad", "check")
 	mustSay(t, told, "maildrop_directory: "+dir+" belongs to", ", mode ", "install -d -o ")
 	m.do("systemctl", "restart", "mtad")
-	log := m.do("journalctl", "-u", "mtad", "-o", "cat", "--no-pager")
+	log := m.journal("mtad", "no mail is taken from the maildrop directory")
 	hint := regexp.MustCompile(`install -d -o \d+ -g \d+ -m 3733 ` + dir).FindString(log)
-	if hint == "" || !strings.Contains(log, "no mail is taken from the maildrop directory") {
+	if hint == "" {
 		t.Fatalf("nobody is told what to do:\n%s", log)
 	}
 	m.do("sh", "-c", hint)
@@ -200,7 +211,7 @@ func (m *machine) users(t *testing.T) {
 	check(t, os.WriteFile(m.path("/etc/systemd/system/monitor-test.service"), []byte(unit), 0o644))
 	m.do("systemctl", "daemon-reload")
 	_, code := m.try("systemctl", "start", "monitor-test")
-	out := m.do("journalctl", "-u", "monitor-test", "-o", "cat", "--no-pager")
+	out := m.journal("monitor-test", "\nPASS\n")
 	if code != 0 || strings.Count(out, "--- PASS: Test") < 10 {
 		t.Errorf("the monitor's tests in its unit: exit %d\n%s", code, out)
 	}
@@ -264,7 +275,9 @@ func (m *machine) children(t *testing.T) {
 	}
 	// What the kernel has, the unit leaves to the workers.
 	kernel, _ := m.try("mtad", "check")
-	if log := m.do("journalctl", "-u", "mtad", "-o", "cat", "--no-pager"); strings.Contains(kernel, "behind Landlock") == strings.Contains(log, "without Landlock") {
+	if !strings.Contains(kernel, "behind Landlock") {
+		m.journal("mtad", "without Landlock")
+	} else if log := m.journal("mtad"); strings.Contains(log, "without Landlock") {
 		t.Errorf("Landlock: %s\n%s", kernel, log)
 	}
 	m.do("pkill", "-9", "-x", "urlrep")
@@ -293,7 +306,7 @@ func (m *machine) reloads(t *testing.T) {
 	if out, code := m.try("systemctl", "reload", "mtad"); code == 0 {
 		t.Errorf("a reload of nonsense: exit %d\n%s", code, out)
 	}
-	mustSay(t, m.do("journalctl", "-u", "mtad", "-o", "cat", "--no-pager"), "nonsense")
+	m.journal("mtad", "nonsense")
 	m.change("/etc/mtad/mtad.hcl", "nonsense = 1\n", "")
 	m.do("systemctl", "reload", "mtad")
 	if got := m.show("ActiveState") + " " + m.server(); got != "active "+before {
