@@ -497,7 +497,10 @@ func (c *check) meta(r *rule) {
 	case v.True():
 		c.got(r, v.Lo)
 	case !v.False():
-		c.why[r] = "it depends on " + c.firstUnknown(r)
+		c.why[r] = "it divides by zero"
+		if d := c.firstUnknown(r); d != "" {
+			c.why[r] = "it depends on " + d
+		}
 		c.lose(r.id)
 	}
 }

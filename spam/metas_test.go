@@ -2,6 +2,7 @@ package spam_test
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,17 +62,33 @@ func TestChainedComparisons(t *testing.T) {
 
 // TestMetasRefused: what SpamAssassin's lint refuses is no rule here either.
 func TestMetasRefused(t *testing.T) {
-	for text, want := range map[string]string{"A == -1": `"-1"`, "A+1 > 2": `"+1"`, "A & 1": "no operators", "A | B": "no operators", "A > 1.2.3": `"1.2.3"`} {
+	for text, want := range map[string]string{"A == -1": `"-1"`, "A+1 > 2": `"+1"`, "A & 1": "no operators", "A | B": "no operators", "A > 1.2.3": `"1.2.3"`, "A / B > 2": "divides by zero"} {
 		rs := conf.Parse("x", "body A /a/\nbody B /b/\nmeta M "+text+"\n", conf.Options{})
-		if len(rs.Problems) != 1 || !strings.Contains(rs.Problems[0].Text, want) {
+		if len(rs.Problems) != 1 || !strings.HasPrefix(rs.Problems[0].String(), "x:3: M: ") || !strings.Contains(rs.Problems[0].Text, want) {
 			t.Errorf("%s: %v", text, rs.Problems)
 		}
 	}
-	for _, text := range []string{"A + 1 > 2", "(-A) < 0", "A1 - B > 1.5", "A && B || !A", "(A ^ B) == 1"} {
-		if rs := conf.Parse("x", "body A /a/\nbody A1 /a/\nbody B /b/\nmeta M "+text+"\n", conf.Options{}); len(rs.Problems) > 0 {
-			t.Errorf("%s: %v", text, rs.Problems)
+}
+
+// TestDivisionByZero: a meta that comes to divide by zero does not hit, whatever stands around
+// the division, and says so; what others need of it is not known.
+func TestDivisionByZero(t *testing.T) {
+	const config = "body A /alpha/\nbody B /beta/\n"
+	for _, text := range []string{"A / (1 - B)", "!(A / (1 - B))", "A || (A / (1 - B) > 2)", "(A / (1 - B) > 2) || B", "A / (1 - B) ? 1 : 1", "!(A / (1 - B) == 1)"} {
+		missed := text != "A || (A / (1 - B) > 2)" // nothing is divided there
+		c := cases.Miss("meta %s "+text, both)
+		if !missed {
+			c = cases.Hit("meta %s "+text, both)
+		}
+		cases.Check(t, ".", config, c) // one at a time: SpamAssassin judges no further
+		rs := conf.Parse("x", config+"meta M "+text+"\nmeta N !M\n", conf.Options{})
+		r := spam.New(rs, spam.Options{}).Check(t.Context(), []byte(both), scan.Facts{})
+		want := []spam.Unknown{{Rule: "M", Why: "it divides by zero"}, {Rule: "N", Why: "it depends on M"}}
+		if missed && !slices.Equal(r.Unknown, want) {
+			t.Errorf("%s: %v", text, r.Unknown)
 		}
 	}
+	cases.Check(t, ".", config, cases.Hit("meta %s A / (1 - B)", "Subject: x\n\nalpha\n"), cases.Miss("meta %s B && A / B", onlyBeta), cases.Hit("meta %s B && A / B", both))
 }
 
 // TestRawPartsUnset: a value for a field that is missing counts for the decoded one alone.

@@ -19,6 +19,9 @@ var ruleCommands = map[string]bool{"header": true, "body": true, "rawbody": true
 	"uri_detail": true, "askdns": true, "uridnsbl": true, "uridnssub": true, "urirhsbl": true, "urirhssub": true, "urinsrhsbl": true,
 	"urinsrhssub": true, "urifullnsrhsbl": true, "urifullnsrhssub": true, "score": true, "describe": true, "tflags": true, "priority": true}
 
+// byteOrderMark is what some editors begin a file of UTF-8 with.
+const byteOrderMark = "\ufeff"
+
 // command obeys one line.
 func (p *parser) command(key, value string) error {
 	key = aliasOf(key)
@@ -39,8 +42,11 @@ func (p *parser) command(key, value string) error {
 		p.words[key] = append(p.words[key], value)
 		return nil
 	}
-	if others[key] {
+	switch {
+	case others[key]:
 		return nil
+	case strings.HasPrefix(key, byteOrderMark):
+		return errors.New("the line begins with a byte order mark (EF BB BF), so that neither SpamAssassin nor this program obeys it: save the file as UTF-8 without one")
 	}
 	return fmt.Errorf("%s is no setting that SpamAssassin %v has", key, "4.0")
 }

@@ -64,6 +64,9 @@ func (p *parser) condition(text string) (bool, error) {
 	if unknown != "" {
 		return false, fmt.Errorf("%s is not known here: want version, plugin(), can(), has() or local_tests_only", unknown)
 	}
+	if v.Undefined() {
+		return false, errors.New("it divides by zero")
+	}
 	return v.True(), nil
 }
 

@@ -86,6 +86,13 @@ const (
 // Span is a value of which only bounds may be known: Lo equals Hi if it is known.
 type Span struct{ Lo, Hi float64 }
 
+// undefined is the value of an expression that divides by zero, or may do so. Perl ends the
+// rule there, without a hit: so nothing that is built on it is known either.
+var undefined = Span{math.NaN(), math.NaN()}
+
+// Undefined reports whether there may be no value at all.
+func (s Span) Undefined() bool { return math.IsNaN(s.Lo) }
+
 // Known is a span of one value.
 func Known(v float64) Span { return Span{v, v} }
 
@@ -140,7 +147,7 @@ func (e *Expr) eval(at int32, value func(slot int) Span) Span {
 
 // and is the first operand if that is false, else the second.
 func (e *Expr) and(a Span, n *exprNode, value func(int) Span) Span {
-	if a.False() {
+	if a.False() || a.Undefined() {
 		return a
 	}
 	b := e.eval(n.second, value)
@@ -153,7 +160,7 @@ func (e *Expr) and(a Span, n *exprNode, value func(int) Span) Span {
 
 // or is the first operand if that is true, else the second.
 func (e *Expr) or(a Span, n *exprNode, value func(int) Span) Span {
-	if a.True() {
+	if a.True() || a.Undefined() {
 		return a
 	}
 	b := e.eval(n.second, value)
@@ -168,6 +175,8 @@ func (e *Expr) or(a Span, n *exprNode, value func(int) Span) Span {
 
 func (e *Expr) choose(a Span, n *exprNode, value func(int) Span) Span {
 	switch {
+	case a.Undefined():
+		return a
 	case a.True():
 		return e.eval(n.second, value)
 	case a.False():
@@ -181,6 +190,8 @@ func join(a, b Span) Span { return Span{math.Min(a.Lo, b.Lo), math.Max(a.Hi, b.H
 // truth is 1, 0, or not known.
 func truth(a Span) Span {
 	switch {
+	case a.Undefined():
+		return a
 	case a.True():
 		return Known(1)
 	case a.False():
@@ -192,6 +203,9 @@ func truth(a Span) Span {
 func (s Span) not() Span { return Span{1 - s.Hi, 1 - s.Lo} }
 
 func binary(op exprOp, a, b Span) Span {
+	if a.Undefined() || b.Undefined() {
+		return undefined
+	}
 	switch op {
 	case opAdd:
 		return Span{a.Lo + b.Lo, a.Hi + b.Hi}
@@ -215,15 +229,11 @@ func binary(op exprOp, a, b Span) Span {
 	return bits(op, a, b)
 }
 
-// scale multiplies or divides. What is divided by zero is zero: Perl would end the
-// rule there, without a hit.
+// scale multiplies or divides.
 func scale(op exprOp, a, b Span) Span {
 	if op == opDivide {
-		if b.False() {
-			return Known(0)
-		}
 		if !b.True() {
-			return Span{math.Inf(-1), math.Inf(1)}
+			return undefined
 		}
 		b = Span{1 / b.Hi, 1 / b.Lo}
 	}

@@ -1,7 +1,9 @@
 package conf
 
 import (
+	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -105,5 +107,70 @@ func compare(t *testing.T, s *Ruleset, r *Rule, want perlRule) {
 	}
 	if inner != r.Pattern {
 		t.Errorf("%s: pattern\n%s, want\n%s", r.Name, r.Pattern, inner)
+	}
+}
+
+// TestMetasAsPerl: which metas are rules, there and here; one that divides by zero where no
+// rule hits is none.
+func TestMetasAsPerl(t *testing.T) {
+	texts := []string{"AA == -1", "AA+1 > 2", "AA & 1", "AA | BB", "AA > 1.2.3", "AA + 1 > 2", "(-AA) < 0", "AA && BB || !AA", "(AA ^ BB) == 1",
+		"AA / BB", "BB && AA / BB", "!BB || AA / BB > 2", "AA / (BB + 1)", "AA / (1 - BB)", "BB ? AA / BB : 0", "!BB ? AA / BB : 0", "1 / 0", "0 * (1 / BB)", "AA / rules_matching(BB)",
+		"(AA / BB) && 0", "2 > 1 / BB", "AA / (BB / 2)", "0 < BB < 1 / BB", "1 < BB < 1 / BB"}
+	r := rand.New(rand.NewPCG(7, 7))
+	for range 400 {
+		texts = append(texts, randomExpr(r, 4))
+	}
+	rules := "body AA /alpha/\nbody BB /beta/\n"
+	for i, text := range texts {
+		rules += fmt.Sprintf("meta M_%d %s\n", i, text)
+	}
+	var perl struct{ Rules map[string]perlRule }
+	spamtest.Start(t, "..", "../rules", spamtest.Site, "text="+rules).Ask(t, "conf", &perl)
+	s := Parse("x.cf", rules, Options{})
+	refused := 0
+	for i, text := range texts {
+		name := fmt.Sprintf("M_%d", i)
+		if _, there := perl.Rules[name]; there != (s.Rule(name) != nil) {
+			t.Errorf("%s is a rule there: %v", text, there)
+		} else if !there {
+			refused++
+		}
+	}
+	if len(s.Problems) != refused || refused < 50 || refused > len(texts)-50 {
+		t.Errorf("%d of %d refused, %d told of", refused, len(texts), len(s.Problems))
+	}
+}
+
+// randomExpr makes an expression of that depth.
+func randomExpr(r *rand.Rand, depth int) string {
+	of := func(words ...string) string { return words[r.IntN(len(words))] }
+	if depth == 0 || r.IntN(5) == 0 {
+		return of("AA", "BB", "0", "1", "2.5")
+	}
+	a, b := randomExpr(r, depth-1), randomExpr(r, depth-1)
+	switch r.IntN(6) {
+	case 0:
+		return "!" + "(" + a + ")"
+	case 1:
+		return "(" + a + " ? " + b + " : " + randomExpr(r, depth-1) + ")"
+	case 2:
+		return a + " / (" + b + ")"
+	}
+	return "(" + a + ") " + of("+", "-", "*", "/", "&&", "||", "<", ">", "==", "!=", ">=", "<=") + " (" + b + ")"
+}
+
+// TestByteOrderMarkAsPerl: a line that begins with one is lost there and here, and only that.
+func TestByteOrderMarkAsPerl(t *testing.T) {
+	const text = byteOrderMark + "body LOST /x/\nscore LOST 2\nbody KEPT /y/\n"
+	var perl struct{ Rules map[string]perlRule }
+	spamtest.Start(t, "..", "../rules", spamtest.Site, "text="+text).Ask(t, "conf", &perl)
+	s := Parse("x.cf", text, Options{})
+	for _, name := range []string{"LOST", "KEPT"} {
+		if _, there := perl.Rules[name]; there != (s.Rule(name) != nil) || there != (name == "KEPT") {
+			t.Errorf("%s is a rule there: %v", name, there)
+		}
+	}
+	if len(s.Problems) != 1 || !strings.HasPrefix(s.Problems[0].String(), "x.cf:1: the line begins with a byte order mark") {
+		t.Error(s.Problems)
 	}
 }

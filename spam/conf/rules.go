@@ -221,7 +221,10 @@ func (p *parser) meta(r *Rule) error {
 	if singles.MatchString(text) {
 		return errors.New(`"&" and "|" are no operators here; "&&" and "||" are`)
 	}
-	_, err := ParseExpr(text)
+	e, err := ParseExpr(text)
+	if err == nil && e.Eval(func(int) Span { return Known(0) }).Undefined() {
+		err = errors.New("it divides by zero where no rule hits, and SpamAssassin takes no such meta: write B && A / B, or A / (B + 1)")
+	}
 	return err
 }
 
