@@ -26,8 +26,7 @@ type Spam struct {
 
 // Bounds of what is learned.
 const (
-	maxLearned = 50 << 20  // octets of a message
-	maxBackup  = 512 << 20 // octets of a backup
+	maxLearned = 50 << 20 // octets of a message
 )
 
 // Taught is what came of a message that was to be learned or forgotten.
@@ -131,12 +130,12 @@ func (s *Server) importLearned(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer func() { _ = errors.Join(f.Close(), os.Remove(f.Name())) }() // what is left is removed by hand
-	n, err := io.Copy(f, io.LimitReader(r.Body, maxBackup+1))
+	n, err := io.Copy(f, io.LimitReader(r.Body, bayes.MaxBackup+1))
 	switch {
 	case err != nil:
 		return err
-	case n > maxBackup:
-		return &Error{BadData, fmt.Sprintf("the backup has more than %d octets", int64(maxBackup))}
+	case n > bayes.MaxBackup:
+		return &Error{BadData, fmt.Sprintf("the backup has more than %d MiB", bayes.MaxBackup>>20)}
 	}
 	done, err := bayes.Import(r.Context(), s.cfg.Spam.Keeper.Bayes(owner), f, time.Now(), r.URL.Query().Get("force") != "")
 	if err != nil {

@@ -48,16 +48,24 @@ func Export(ctx context.Context, s Store, w io.Writer) error {
 type Imported struct {
 	Tokens, Messages int
 	Skipped          int // lines that are not understood
+	Negative         int // tokens with a count or a time below 0, which is taken as 0
+	Future           int // tokens with a time after now, which is taken as now
 	Before, Now      Totals
+	most             Count // of any token
 }
 
-// maxBackupLine bounds lines of backups, in octets.
-const maxBackupLine = 64 << 10
+// Bounds of backups.
+const (
+	// MaxBackup is how large one may be, in octets: ten million tokens and names, where
+	// SpamAssassin keeps 150,000 tokens unless it is told to keep more.
+	MaxBackup     = 512 << 20
+	maxBackupLine = 64 << 10 // octets
+	maxCount      = 1e12     // of messages, or of a token
+)
 
 // Import replaces all of a store by a backup (version 2 or 3, as sa-learn --restore).
 // Nothing changes if it can not be read, and unless force is set, if it looks as if it
-// was cut off at the end of a line or has much less than the store. Times after now
-// count as now.
+// was cut off at the end of a line, has much less than the store or counts that can not be.
 func Import(ctx context.Context, s Store, r io.ReadSeeker, now time.Time, force bool) (done Imported, err error) {
 	err = s.Update(ctx, func(tx Writer) error {
 		before, _, err := tx.Counts(nil)
@@ -95,6 +103,8 @@ func (i Imported) doubt() error {
 		return fmt.Errorf("the backup is of %d messages and has no tokens: it is cut off, unless all have expired; --force takes it as it is", now)
 	case now > 0 && i.Messages == 0:
 		return fmt.Errorf("the backup is of %d messages and has the name of none, which come last: it is cut off, unless somebody has removed bayes_seen; --force takes it as it is", now)
+	case i.most.Spam > i.Now.Spam || i.most.Ham > i.Now.Ham:
+		return fmt.Errorf("the backup is of %d spam and %d ham, and has tokens of %d spam or %d ham: num_spam or num_nonspam is wrong; --force takes it as it is", i.Now.Spam, i.Now.Ham, i.most.Spam, i.most.Ham)
 	case i.Now.Tokens < i.Before.Tokens/2 || now < was/2:
 		return fmt.Errorf("the backup has less than half of what would be replaced: %d tokens of %d messages, instead of %d of %d; --force replaces it", i.Now.Tokens, now, i.Before.Tokens, was)
 	}
@@ -158,7 +168,7 @@ func (i *importer) line(n int, line []byte) error {
 	kind, rest := column(line)
 	switch string(kind) {
 	case "v":
-		i.variable(rest)
+		return i.variable(n, rest)
 	case "t":
 		return i.tokenLine(rest)
 	case "s":
@@ -176,33 +186,50 @@ func (i *importer) first(line []byte) error {
 	if string(kind) != "v" || !bytes.HasPrefix(name, []byte("db_version")) {
 		return errors.New(`line 1 is no "v 3 db_version": this is no backup of sa-learn`)
 	}
-	if i.version = number(value); i.version != 2 && i.version != 3 {
+	if i.version, _ = number(value); i.version != 2 && i.version != 3 {
 		return fmt.Errorf("version %.20s of the database is not known, only 2 and 3 are", value)
 	}
 	return nil
 }
 
-func (i *importer) variable(rest []byte) {
+// variable reads a number of messages. A wrong one would spoil the probability of every token.
+func (i *importer) variable(n int, rest []byte) error {
 	value, name := column(rest)
+	var to *int64
 	switch string(name) {
 	case "num_spam":
-		i.totals.Spam, i.hasSpam = max(0, number(value)), true
+		to, i.hasSpam = &i.totals.Spam, true
 	case "num_nonspam":
-		i.totals.Ham, i.hasHam = max(0, number(value)), true
+		to, i.hasHam = &i.totals.Ham, true
 	default:
 		i.done.Skipped++
+		return nil
 	}
+	v, ok := number(value)
+	if !ok || v < 0 {
+		return fmt.Errorf("line %d: %s is %.40q, which is no number of messages: the backup is damaged; make another, or set the right one there", n, name, value)
+	}
+	*to = v
+	return nil
 }
 
 // tokenLine reads counts, time and hash; version 2 has the token itself.
 func (i *importer) tokenLine(rest []byte) error {
-	spam, rest := column(rest)
-	ham, rest := column(rest)
-	atime, token := column(rest)
-	e := Entry{Count: Count{max(0, number(spam)), max(0, number(ham)), min(max(0, number(atime)), i.now)}}
+	var of [3]int64
+	for k := range of {
+		var word []byte
+		word, rest = column(rest)
+		v, ok := number(word)
+		if !ok {
+			i.done.Skipped++
+			return nil
+		}
+		of[k] = v
+	}
+	e := Entry{Count: Count{max(0, of[0]), max(0, of[1]), min(max(0, of[2]), i.now)}}
 	if i.version < 3 {
-		e.Hash = HashOf(token)
-	} else if n, err := hex.Decode(e.Hash[:], token[:min(len(token), 10)]); err != nil || n != 5 || len(token) != 10 {
+		e.Hash = HashOf(rest)
+	} else if n, err := hex.Decode(e.Hash[:], rest[:min(len(rest), 10)]); err != nil || n != 5 || len(rest) != 10 {
 		i.done.Skipped++
 		return nil
 	}
@@ -210,6 +237,18 @@ func (i *importer) tokenLine(rest []byte) error {
 		i.done.Skipped++
 		return nil
 	}
+	if min(of[0], of[1], of[2]) < 0 {
+		i.done.Negative++
+	}
+	if of[2] > i.now {
+		i.done.Future++
+	}
+	i.done.most = Count{Spam: max(i.done.most.Spam, e.Spam), Ham: max(i.done.most.Ham, e.Ham)}
+	return i.add(e)
+}
+
+// add takes a token; of one that is there twice the last counts.
+func (i *importer) add(e Entry) error {
 	if at, twice := i.inBatch[e.Hash]; twice {
 		i.batch[at] = e
 		return nil
@@ -258,12 +297,8 @@ func column(line []byte) (first, rest []byte) {
 	return line[:n], bytes.TrimLeft(line[n:], space)
 }
 
-// number reads the digits that a text begins with.
-func number(text []byte) int64 {
-	n := 0
-	for n < len(text) && n < 18 && (text[n] >= '0' && text[n] <= '9' || n == 0 && text[n] == '-') {
-		n++
-	}
-	v, _ := strconv.ParseInt(string(text[:n]), 10, 64)
-	return v
+// number reads a whole number of maxCount at most.
+func number(text []byte) (int64, bool) {
+	v, err := strconv.ParseInt(string(text), 10, 64)
+	return v, err == nil && v <= maxCount && v >= -maxCount
 }

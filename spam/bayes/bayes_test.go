@@ -153,7 +153,10 @@ func TestImportRefuses(t *testing.T) {
 		"v\t4\tdb_version\n":                   "version 4",
 		head + "v\t1\tnum_spam\n":              "num_nonspam",
 		head + strings.Repeat("x", 1e5) + "\n": "too long",
-		head + "v\t1\tnum_spam\nv\t1\tnum_nonspam\nt\t1\t0\t5\t01234": "cut off",
+		head + "v\t-300\tnum_spam\nv\t1\tnum_nonspam\nt\t1\t0\t5\t0123456789\n": `line 2: num_spam is "-300", which is no number of messages`,
+		head + "v\t1\tnum_spam\nv\t7x\tnum_nonspam\n":                           `line 3: num_nonspam is "7x"`,
+		head + "v\t99999999999999999999\tnum_spam\nv\t1\tnum_nonspam\n":         `num_spam is "99999999999999999999"`,
+		head + "v\t1\tnum_spam\nv\t1\tnum_nonspam\nt\t1\t0\t5\t01234":           "cut off",
 	} {
 		if _, err := Import(ctx, m, strings.NewReader(text), time.Now(), true); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.20q: %v, want %s", text, err, want)
@@ -186,6 +189,8 @@ func TestImportDoubts(t *testing.T) {
 		{backup(0, 0, 0), backup(4, 0, 0), "of 4 messages and has no tokens: it is cut off"},
 		{backup(0, 0, 0), backup(4, 8, 0), "has the name of none, which come last: it is cut off"},
 		{backup(4, 8, 4), backup(4, 3, 4), "less than half of what would be replaced: 3 tokens of 4 messages, instead of 8 of 4"},
+		{backup(0, 0, 0), strings.Replace(backup(4, 8, 4), "t\t1\t0", "t\t5\t0", 1), "is of 4 spam and 0 ham, and has tokens of 5 spam or 0 ham: num_spam"},
+		{backup(0, 0, 0), strings.Replace(backup(4, 8, 4), "t\t1\t0", "t\t1\t1", 1), "of 1 spam or 1 ham"},
 		{backup(4, 8, 4), backup(1, 8, 1), "less than half"}, {backup(4, 8, 4), backup(0, 0, 0), "less than half"},
 	} {
 		ctx, m := context.Background(), NewMemory()
@@ -205,16 +210,18 @@ func TestImportDoubts(t *testing.T) {
 	}
 }
 
-// TestImportSkips lines that say nothing, as sa-learn does.
+// TestImportSkips lines that say nothing, as sa-learn does, and tells of numbers that can not be.
 func TestImportSkips(t *testing.T) {
 	m := NewMemory()
-	text := "v\t3\tdb_version\nv\t-5\tnum_spam\nv\t7x\tnum_nonspam\nv\t1\tother\n" +
+	text := "v\t3\tdb_version\nv\t5\tnum_spam\nv\t7\tnum_nonspam\nv\t1\tother\n" +
 		"t\t0\t0\t5\t0123456789\nt\t-1\t2\t5000\t0123456789\nt\t1\t1\t5\t01234\nt\t1\t1\t5\tzzzzzzzzzz\nt\t3\t0\t70\t0123456789\n" +
-		"s\tx\tid\ns\th\t\ns\ts\tan id\nwhat\n"
+		"t\t1\t0\t-70\taaaaaaaaaa\nt\t1\t0\t1000\tbbbbbbbbbb\nt\t1\t0\t1001\tcccccccccc\nt\t1\t-2\t9999999\tdddddddddd\nt\tx\t1\t1\teeeeeeeeee\nt\t1\t1\t1e3\teeeeeeeeee\n" +
+		"t\t-1\t-1\t1\teeeeeeeeee\ns\tx\tid\ns\th\t\ns\ts\tan id\nwhat\n"
 	done, err := Import(context.Background(), m, strings.NewReader(text), time.Unix(1000, 0), true)
 	mtatest.Check(t, err)
-	h := Hash{0x01, 0x23, 0x45, 0x67, 0x89}
-	if done.Tokens != 1 || done.Messages != 1 || done.Skipped != 7 || m.tokens[h] != (Count{3, 0, 70}) || m.seen["an id"] != Spam || m.totals.Ham != 7 || m.totals.Spam != 0 {
+	all := func(b byte) Hash { return Hash{b, b, b, b, b} }
+	want := map[Hash]Count{{0x01, 0x23, 0x45, 0x67, 0x89}: {3, 0, 70}, all(0xaa): {1, 0, 0}, all(0xbb): {1, 0, 1000}, all(0xcc): {1, 0, 1000}, all(0xdd): {1, 0, 1000}}
+	if done.Tokens != 5 || done.Messages != 1 || done.Skipped != 10 || done.Negative != 3 || done.Future != 3 || !maps.Equal(m.tokens, want) || m.seen["an id"] != Spam || m.totals.Ham != 7 || m.totals.Spam != 5 {
 		t.Errorf("%+v %v %v %+v", done, m.tokens, m.seen, m.totals)
 	}
 }

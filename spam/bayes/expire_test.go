@@ -43,7 +43,7 @@ func magic(t *testing.T, state string) Totals {
 	for line := range strings.Lines(string(saLearn(t, state, "--dump", "magic"))) {
 		value, name, _ := strings.Cut(line, "non-token data: ")
 		if to := fields[strings.TrimSpace(name)]; to != nil {
-			*to = number([]byte(strings.Fields(value)[2]))
+			*to, _ = number([]byte(strings.Fields(value)[2]))
 		}
 	}
 	return out

@@ -334,16 +334,20 @@ func newImport(env *Env) *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use: "import FILE", Short: "Replace what Bayes has learned by a backup of sa-learn", Args: cobra.ExactArgs(1),
-		Long: "Replace what Bayes has learned by what `sa-learn --backup` or `mtad spam export` wrote; - is standard input.\n" +
-			"A backup that can not be understood changes nothing, and without --force none that looks as if it was cut off,\n" +
-			"or has less than half of what would be replaced.",
+		Long: "Replace what Bayes has learned by what `sa-learn --backup` or `mtad spam export` wrote, 512 MiB at most;\n" +
+			"- is standard input. A backup that can not be understood changes nothing, and without --force none that looks as\n" +
+			"if it was cut off, that has tokens of more messages than it says were learned, or less than half of what would be\n" +
+			"replaced. Times that are to come and numbers below 0 are told of; exits 1 if lines were left out or numbers wrong.",
 		Example: "  sa-learn --backup > backup.txt\n  mtad spam import backup.txt\n  ssh old.example.org sa-learn --backup | mtad spam import -",
 	}
 	userFlag(cmd, &user)
 	cmd.Flags().BoolVar(&force, "force", false, "replace what was learned even if the backup has much less, or seems to be cut off")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		f, size, err := openBackup(args[0], cmd.InOrStdin())
-		if err != nil {
+		f, size, err := openBackup(args[0], cmd.InOrStdin(), bayes.MaxBackup)
+		switch {
+		case errors.Is(err, errNoBackup):
+			return env.Fail(exitData, "%w", err)
+		case err != nil:
 			return env.Fail(exitNoInput, "%w", err)
 		}
 		defer f.Close()
@@ -356,13 +360,28 @@ func newImport(env *Env) *cobra.Command {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%d tokens and the names of %s imported\nbefore: %s; now: %s\n", done.Tokens, plural(done.Messages), amount(done.Before), amount(done.Now))
-			if done.Skipped > 0 {
-				return env.Fail(exitNo, "lines that are not understood, and left out: %d", done.Skipped)
-			}
-			return nil
+			return env.odd(cmd.OutOrStdout(), done)
 		})
 	}
 	return cmd
+}
+
+// odd tells what of a backup was not taken as it stood. Times to come are of messages with
+// a wrong date: every old backup has some.
+func (env *Env) odd(w io.Writer, done bayes.Imported) error {
+	if done.Future > 0 {
+		fmt.Fprintf(w, "tokens with a time that is to come, which counts as now: %d\n", done.Future)
+	}
+	if done.Negative > 0 {
+		fmt.Fprintf(w, "tokens with a number below 0, which counts as 0: %d\n", done.Negative)
+	}
+	switch {
+	case done.Skipped > 0:
+		return env.Fail(exitNo, "lines that are not understood, and left out: %d", done.Skipped)
+	case done.Negative > 0:
+		return env.Fail(exitNo, "the backup is damaged: no token can have a number below 0")
+	}
+	return nil
 }
 
 // amount tells how much was learned.
@@ -370,20 +389,13 @@ func amount(t bayes.Totals) string {
 	return fmt.Sprintf("%d tokens of %d spam and %d ham", t.Tokens, t.Spam, t.Ham)
 }
 
-// openBackup opens a file, and tells its size; "-" is in, of which a copy is made.
-func openBackup(path string, in io.Reader) (*os.File, int64, error) {
+var errNoBackup = errors.New("too large for a backup of sa-learn")
+
+// openBackup opens a file, and tells its size. Of in, which is "-", and of a pipe a copy is
+// made. More than so many octets are errNoBackup.
+func openBackup(path string, in io.Reader, most int64) (*os.File, int64, error) {
 	if path == "-" {
-		f, err := os.CreateTemp("", "mtad-backup-")
-		if err != nil {
-			return nil, 0, err
-		}
-		err = os.Remove(f.Name()) // it goes when it is closed
-		n, cerr := io.Copy(f, in)
-		_, serr := f.Seek(0, io.SeekStart)
-		if err = errors.Join(err, cerr, serr); err != nil {
-			return nil, 0, errors.Join(err, f.Close())
-		}
-		return f, n, nil
+		return copyBackup("standard input", in, most)
 	}
 	if isDir(path) {
 		return nil, 0, fmt.Errorf("%s is a directory: want the file that `sa-learn --backup` wrote", path)
@@ -393,10 +405,39 @@ func openBackup(path string, in io.Reader) (*os.File, int64, error) {
 		return nil, 0, err
 	}
 	info, err := f.Stat()
+	switch {
+	case err != nil:
+	case !info.Mode().IsRegular():
+		defer f.Close()
+		return copyBackup(path, f, most)
+	default:
+		if err = bounded(path, info.Size(), most); err == nil {
+			return f, info.Size(), nil
+		}
+	}
+	return nil, 0, errors.Join(err, f.Close())
+}
+
+// copyBackup copies what can be read once only.
+func copyBackup(name string, in io.Reader, most int64) (*os.File, int64, error) {
+	f, err := os.CreateTemp("", "mtad-backup-")
 	if err != nil {
+		return nil, 0, err
+	}
+	err = os.Remove(f.Name()) // it goes when it is closed
+	n, cerr := io.Copy(f, io.LimitReader(in, most+1))
+	_, serr := f.Seek(0, io.SeekStart)
+	if err = errors.Join(err, cerr, serr, bounded(name, n, most)); err != nil {
 		return nil, 0, errors.Join(err, f.Close())
 	}
-	return f, info.Size(), nil
+	return f, n, nil
+}
+
+func bounded(name string, size, most int64) error {
+	if size > most {
+		return fmt.Errorf("%s: %w, which has %d MiB at most", name, errNoBackup, most>>20)
+	}
+	return nil
 }
 
 func newExport(env *Env) *cobra.Command {

@@ -3,6 +3,7 @@ package spamlearn
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -23,6 +24,7 @@ import (
 	"mtad/mailbox"
 	"mtad/queue"
 	"mtad/spam"
+	"mtad/spam/bayes"
 	"mtad/spam/conf"
 	"mtad/spam/spamtest"
 	"mtad/spamdb"
@@ -198,14 +200,18 @@ func differences(a, b []string) []string {
 // TestImport: what was replaced is told of, a loss is refused, and a backup of version 2 is
 // what sa-learn makes of it.
 func TestImport(t *testing.T) {
-	const head = "v\t2\tdb_version # this must be the first line!!!\nv\t2\tnum_spam\nv\t1\tnum_nonspam\n"
+	const head = "v\t2\tdb_version # this must be the first line!!!\nv\t2\tnum_spam\nv\t2\tnum_nonspam\n"
 	const text = head + "t\t1\t0\t100\tviagra\nt\t1\t2\t100\tHSubject:x y\nt\t2\t0\t100\t0123456789\ns\ts\tabc@sa_generated\n"
 	d, state := newDesk(t), t.TempDir()
 	for _, c := range []struct{ args, stdin, want string }{
-		{"import -", text, "3 tokens and the names of 1 message imported\nbefore: 0 tokens of 0 spam and 0 ham; now: 3 tokens of 2 spam and 1 ham\n"},
-		{"import -", head, "the backup is of 3 messages and has no tokens: it is cut off"},
+		{"import -", text, "3 tokens and the names of 1 message imported\nbefore: 0 tokens of 0 spam and 0 ham; now: 3 tokens of 2 spam and 2 ham\n"},
+		{"import -", head, "the backup is of 4 messages and has no tokens: it is cut off"},
 		{"import -", "", "the backup is empty"},
-		{"import --force -", head + "t\t1\t0\t100\tviagra\n", "before: 3 tokens of 2 spam and 1 ham; now: 1 tokens of 2 spam and 1 ham"},
+		{"import --force -", head + "t\t1\t0\t100\tviagra\n", "before: 3 tokens of 2 spam and 2 ham; now: 1 tokens of 2 spam and 2 ham"},
+		{"import -", strings.Replace(text, "v\t2\tnum_spam", "v\t-300\tnum_spam", 1), `line 2: num_spam is "-300", which is no number of messages`},
+		{"import -", strings.Replace(text, "v\t2\tnum_spam", "v\t1\tnum_spam", 1), "has tokens of 2 spam or 2 ham: num_spam or num_nonspam is wrong"},
+		{"import --force -", strings.Replace(text, "t\t2\t0\t100", "t\t2\t-3\t99999999999", 1), "a time that is to come, which counts as now: 1\ntokens with a number below 0, which counts as 0: 1\n1: the backup is damaged"},
+		{"import --force -", head + "t\t1\t0\t100\tviagra\n", "now: 1 tokens"},
 		{"import -", text, "before: 1 tokens"},
 	} {
 		out, err := d.run(c.stdin, strings.Fields(c.args)...)
@@ -222,6 +228,45 @@ func TestImport(t *testing.T) {
 	start := time.Now()
 	if diff := differences(sorted(saLearn(t, state, "--backup"), start), sorted(d.must(t, "export"), start)); diff != nil {
 		t.Errorf("there and here: %q", diff)
+	}
+}
+
+// endless is an input that does not end, as of a wrong device.
+type endless struct{ read int64 }
+
+func (e *endless) Read(b []byte) (int, error) {
+	e.read += int64(len(b))
+	return len(b), nil
+}
+
+// TestImportBounds: what is too large for a backup is read no further, from standard input and
+// from a device; a pipe is read as a file is.
+func TestImportBounds(t *testing.T) {
+	in := &endless{}
+	for _, path := range []string{"-", "/dev/zero"} {
+		if f, _, err := openBackup(path, in, 2<<20); f != nil || !errors.Is(err, errNoBackup) || !strings.Contains(err.Error(), "2 MiB at most") {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if in.read < 2<<20 || in.read > 3<<20 {
+		t.Errorf("%d octets read", in.read)
+	}
+	large := filepath.Join(t.TempDir(), "large")
+	mtatest.Check(t, os.WriteFile(large, nil, 0o600))
+	mtatest.Check(t, os.Truncate(large, bayes.MaxBackup+1))
+	if _, err := newDesk(t).run("", "import", large); err == nil || !strings.HasPrefix(err.Error(), "65: "+large+": too large for a backup of sa-learn, which has 512 MiB") {
+		t.Error(err)
+	}
+	r, w, err := os.Pipe()
+	mtatest.Check(t, err)
+	defer r.Close()
+	_, err = w.WriteString("v\t3\n")
+	mtatest.Check(t, errors.Join(err, w.Close()))
+	f, size, err := openBackup(fmt.Sprintf("/dev/fd/%d", r.Fd()), nil, 1<<20)
+	mtatest.Check(t, err)
+	defer f.Close()
+	if text, err := io.ReadAll(f); err != nil || string(text) != "v\t3\n" || size != 4 {
+		t.Errorf("%q, %d: %v", text, size, err)
 	}
 }
 
