@@ -116,7 +116,7 @@ func TestHostileDNS(t *testing.T) {
 		rules += fmt.Sprintf("header %s eval:check_rbl('%s', '%s.test.')\nmeta NOT_%s !%s\n", name, how, how, name, name)
 	}
 	rules += "askdns LARGE _AUTHORDOMAIN_.large.test TXT /x/\nmeta NOT_LARGE !LARGE\nurirhsbl LINKS many.test A\nbody LINKS eval:check_uridnsbl('LINKS')\n"
-	rs := conf.Parse("x.cf", "loadplugin Mail::SpamAssassin::Plugin::URIDNSBL\nuridnsbl_max_domains 40\n"+rules, conf.Options{})
+	rs := conf.Parse("x.cf", "uridnsbl_max_domains 40\n"+rules, conf.Options{})
 	for _, p := range rs.Problems {
 		t.Fatal(p)
 	}

@@ -34,6 +34,9 @@ func functions() map[string]eval.Func {
 // off says why a function that is known can not be offered here. Where nobody is asked
 // anything there is nothing to miss.
 func (e *Engine) off(function string) string {
+	if why := e.settings.Rules.Unloaded(function); why != "" {
+		return why
+	}
 	if e.settings.Resolver != nil {
 		if why := netrule.Off(e.settings.Rules, function); why != "" {
 			return why

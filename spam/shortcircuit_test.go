@@ -3,6 +3,8 @@ package spam_test
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -104,5 +106,43 @@ func TestShortcircuitTags(t *testing.T) {
 		if h := r.Report(spam.Host{}).Headers(); !strings.Contains(h, "X-Spam-SC: "+want+"\n") {
 			t.Errorf("%q: %s\nwants %s", text, h, want)
 		}
+	}
+}
+
+// TestUnloadedPlugins: what a plugin would do that no line has loaded is not done, and told of,
+// as SpamAssassin's lint does.
+func TestUnloadedPlugins(t *testing.T) {
+	const rules = `header SC exists:Subject
+score SC 2
+shortcircuit SC spam
+use_dcc 1
+body PDFS eval:pdf_count(0, 5)
+body PLAIN /x/
+`
+	const loaded = "loadplugin Mail::SpamAssassin::Plugin::Shortcircuit\nloadplugin Mail::SpamAssassin::Plugin::PDFInfo\nloadplugin Mail::SpamAssassin::Plugin::DCC\n"
+	for before, want := range map[string]string{"": "PLAIN SC", loaded: "SC SHORTCIRCUIT"} {
+		site := netSite(t, before+rules)
+		rs, err := conf.Load([]string{"rules", site}, conf.Options{Local: true})
+		mtatest.Check(t, err)
+		e := spam.New(rs, spam.Options{})
+		text := []byte("From: a@b.example\nTo: c@d.example\nDate: Thu, 26 Nov 2026 12:00:00 +0000\nMessage-ID: <1@b.example>\nSubject: x\n\nx\n")
+		r := e.Check(t.Context(), text, scan.Facts{})
+		var v struct{ Hits map[string]float64 }
+		spamtest.Start(t, ".", "rules", site).About(t, "check", text, &v)
+		here := slices.DeleteFunc(slices.Sorted(slices.Values(r.Names())), func(name string) bool { return rs.Rule(name) == nil && name != "SHORTCIRCUIT" })
+		there := slices.DeleteFunc(slices.Sorted(maps.Keys(v.Hits)), func(name string) bool { return strings.HasPrefix(name, "__") })
+		if strings.Join(here, " ") != want || !slices.Equal(here, there) {
+			t.Errorf("%q: %v hit, %v there, want %s", before, here, there, want)
+		}
+		told := fmt.Sprint(rs.Problems, e.Cannot())
+		for _, fault := range []string{"more.cf:3: shortcircuit is of the plugin Shortcircuit, which no line loads", "more.cf:4: use_dcc is of the plugin DCC", "PDFS:pdf_count is of the plugin PDFInfo"} {
+			if strings.Contains(told, fault) != (before == "") {
+				t.Errorf("%q: told is %s", before, told)
+			}
+		}
+	}
+	rs := conf.Parse("own.cf", "body A /x/\nmimeheader B Content-Type =~ /x/\nshortcircuit A on\nheader C eval:check_for_fake_aol_relay_in_rcvd()\n", conf.Options{})
+	if e := spam.New(rs, spam.Options{}); len(rs.Problems) != 1 || rs.Problems[0].Line != 3 || len(e.Cannot()) > 0 {
+		t.Errorf("rules of one's own, without any plugin: %v %v", rs.Problems, e.Cannot())
 	}
 }

@@ -32,17 +32,21 @@ func (p *parser) command(key, value string) error {
 	if p.user {
 		p.own(key)
 	}
-	if f := p.find(key); f != nil {
-		return f(value)
-	}
-	if o, ok := options[key]; ok {
-		return p.set(key, o, value)
-	}
-	if strings.HasPrefix(key, "bayes_stopword_") {
-		p.words[key] = append(p.words[key], value)
-		return nil
+	f, stopword := p.find(key), strings.HasPrefix(key, "bayes_stopword_")
+	o, known := options[key]
+	if f != nil || known || stopword || others[key] {
+		if plugin := p.unloaded(key); plugin != "" {
+			return errors.New(notLoaded(key, plugin))
+		}
 	}
 	switch {
+	case f != nil:
+		return f(value)
+	case known:
+		return p.set(key, o, value)
+	case stopword:
+		p.words[key] = append(p.words[key], value)
+		return nil
 	case others[key]:
 		return nil
 	case strings.HasPrefix(key, byteOrderMark):

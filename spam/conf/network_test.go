@@ -7,7 +7,12 @@ import (
 )
 
 func TestNetwork(t *testing.T) {
-	rs := Parse("x.cf", `rbl_timeout 20
+	rs := Parse("x.cf", `loadplugin Mail::SpamAssassin::Plugin::ASN
+loadplugin Mail::SpamAssassin::Plugin::DKIM
+loadplugin Mail::SpamAssassin::Plugin::HashBL
+loadplugin Mail::SpamAssassin::Plugin::Shortcircuit
+loadplugin Mail::SpamAssassin::Plugin::URIDNSBL
+rbl_timeout 20
 rbl_timeout 10 2 slow.test
 rbl_timeout 1m 5s .Other.Test
 dns_query_restriction deny bl.test *

@@ -174,3 +174,62 @@ func TestByteOrderMarkAsPerl(t *testing.T) {
 		t.Error(s.Problems)
 	}
 }
+
+// TestPluginsAsPerl: which plugin a setting or a function is of.
+func TestPluginsAsPerl(t *testing.T) {
+	var perl struct {
+		Plugins map[string]struct{ Settings, Functions []string }
+		Core    []string
+	}
+	spamtest.Start(t, "..", "../rules", spamtest.Site).Ask(t, "plugins", &perl)
+	settings, functions := map[string][]string{}, map[string]string{}
+	for name, x := range perl.Plugins {
+		for _, s := range x.Settings {
+			if of := settings[aliasOf(s)]; !slices.Contains(of, name) {
+				settings[aliasOf(s)] = append(of, name)
+			}
+		}
+		for _, f := range x.Functions {
+			functions[f] = name
+		}
+	}
+	for _, key := range perl.Core {
+		delete(settings, key)
+	}
+	if len(settings) < 150 || len(functions) < 200 {
+		t.Fatalf("%d settings, %d functions", len(settings), len(functions))
+	}
+	for _, x := range plugins {
+		for f := range strings.FieldsSeq(x.functions) {
+			if functions[f] != x.name {
+				t.Errorf("%s is of %s, not of %s", f, functions[f], x.name)
+			}
+			delete(functions, f)
+		}
+	}
+	if len(functions) > 0 {
+		t.Errorf("whose are %v", functions)
+	}
+	p := newParser(Options{})
+	p.Plugins["Another"] = true
+	known := func(key string) bool {
+		_, option := options[key]
+		return option || others[key] || p.find(key) != nil
+	}
+	for key, want := range settings {
+		switch got := p.unloaded(key); {
+		case !known(key):
+			if !slices.Contains([]string{"ExtractText", "PhishTag", "URILocalBL"}, want[0]) { // which are not done
+				t.Errorf("%s of %s is not known", key, want)
+			}
+		case !slices.Contains(want, got), strings.Contains(shared, " "+key+" ") != (len(want) == 2):
+			t.Errorf("%s is of %v, not of %q", key, want, got)
+		}
+	}
+	byParsing := []string{"freemail_domains", "freemail_welcomelist", "hashbl_acl_x", "bayes_stopword_en"} // parse_config of those plugins
+	for _, key := range slices.Concat(slices.Collect(maps.Keys(options)), slices.Collect(maps.Keys(others)), slices.Collect(maps.Keys(ruleCommands))) {
+		if got := p.unloaded(key); got != "" && settings[key] == nil && !slices.Contains(byParsing, key) {
+			t.Errorf("%s is not of %s", key, got)
+		}
+	}
+}

@@ -9,6 +9,7 @@
 #   line REGION HEX the tokens of a line
 #   markup PATH     what a document of HTML is taken apart to: tags, text, comments
 #   unmark PATH     it, as it was before SpamAssassin marked it
+#   plugins         the settings and functions of each plugin, and the settings that need none
 #   call NAME HEX.. what a function of SpamAssassin's gives for arguments in hexadecimal
 #   learn CLASS PATH  learns it as ham or spam, or forgets it (forget)
 #   close           ends learning: other programs may look at the state now
@@ -293,6 +294,21 @@ sub call {
 	return { list => [map { bytes("$_") } grep { defined } $functions{$name}->(map { pack 'H*', $_ } @args)] };
 }
 
+sub plugins {
+	my %out;
+	for my $name (map { m{(\w+)\.pm$} } glob $INC{'Mail/SpamAssassin.pm'} =~ s/\.pm$/\/Plugin\/*.pm/r) {
+		next if $name eq 'Test';
+		my $class = "Mail::SpamAssassin::Plugin::$name";
+		local $sa->{conf}{parser}{command_luts} = {};
+		local $sa->{conf}{eval_plugins} = {};
+		local $SIG{__WARN__} = sub { };
+		eval "require $class; 1" or next;
+		$class->new($sa);
+		$out{$name} = { settings => [sort keys %{$sa->{conf}{parser}{command_luts}}], functions => [sort keys %{$sa->{conf}{eval_plugins}}] };
+	}
+	return { plugins => \%out, core => [map { $_->{setting} } @{$sa->{conf}->set_default_commands()}] };
+}
+
 sub learn {
 	my ($class, $path) = split / /, shift, 2;
 	my $msg = parse($path);
@@ -347,7 +363,7 @@ sub expire {
 
 my %verbs = (conf => \&conf, check => \&check, head => \&head, tokens => \&tokens, line => \&line, call => \&call, markup => \&markup, unmark => \&unmark, learn => \&learn, bayes => \&bayes,
 	vouched => sub { ($Vouched::domains, $Vouched::sender) = split / /, shift; return {} },
-	autolearn => \&autolearn, expire => \&expire, close => sub { $sa->finish_learner(); $sa->init_learner({ caller_will_untie => 0 }); return {} });
+	plugins => \&plugins, autolearn => \&autolearn, expire => \&expire, close => sub { $sa->finish_learner(); $sa->init_learner({ caller_will_untie => 0 }); return {} });
 while (defined(my $line = <STDIN>)) {
 	chomp $line;
 	my ($verb, $arg) = split / /, $line, 2;
