@@ -1,6 +1,10 @@
 package spam
 
 import (
+	"cmp"
+	"slices"
+	"strings"
+
 	"mtad/spam/conf"
 	"mtad/spam/scan"
 )
@@ -20,6 +24,24 @@ func Open(paths []string, o Options) (*Engine, error) {
 		return nil, err
 	}
 	return New(rs, o), nil
+}
+
+// Faults are the lines of files that can not be obeyed, and the rules in them that can not
+// run, each file's by their lines.
+func (e *Engine) Faults(file func(name string) bool) (out []conf.Problem) {
+	rs := e.settings.Rules
+	for _, p := range rs.Problems {
+		if file(p.File) {
+			out = append(out, p)
+		}
+	}
+	for _, r := range rs.Rules() {
+		if state, why := e.State(r.Name); state == Cannot && file(r.File) {
+			out = append(out, conf.Problem{File: r.File, Line: r.Line, Rule: r.Name, Text: "can not run: " + why})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b conf.Problem) int { return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line) })
+	return out
 }
 
 // Problems are the lines of the rules that can not be obeyed.

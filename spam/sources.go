@@ -35,6 +35,16 @@ func Sources() []string {
 	return out
 }
 
+// stock begins the names of files that SpamAssassin, sa-update or this program brings.
+var stock = []string{"/usr/share/spamassassin/", "/var/lib/spamassassin/", builtin}
+
+// Own reports whether a file of rules is the site's.
+func Own(file string) bool {
+	return !slices.ContainsFunc(stock, func(room string) bool { return strings.HasPrefix(file, room) })
+}
+
+const builtin = "builtin:"
+
 func dir(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.IsDir()
@@ -62,7 +72,7 @@ func LoadRules(paths []string, o conf.Options) (*conf.Ruleset, error) {
 			return nil, fmt.Errorf("%w in %s%s: every message would score 0. Name SpamAssassin's before them, or none for those that are installed or built in", ErrNoRules, strings.Join(paths, ", "), firstFault(rs))
 		}
 	}
-	return conf.LoadOver("builtin:10_mtad.cf", ownRules, paths, o)
+	return conf.LoadOver(builtin+"10_mtad.cf", ownRules, paths, o)
 }
 
 // firstFault is the first line that can not be obeyed, as a part of a sentence.

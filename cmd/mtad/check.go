@@ -89,9 +89,10 @@ func checkAll(ctx context.Context, g *global, path string) []finding {
 }
 
 func checkConfig(path string) (*loaded, []finding) {
+	var b *built
 	c, err := loadConfig(path)
 	if err == nil {
-		_, err = c.build(offline(), nil)
+		b, err = c.build(offline(), nil)
 	}
 	if err != nil {
 		return nil, []finding{{"configuration", levelBad, err.Error(), "`mtad config check` shows the place; nothing else was looked at"}}
@@ -99,6 +100,9 @@ func checkConfig(path string) (*loaded, []finding) {
 	found := []finding{{"configuration", levelOK, path, ""}}
 	if w := monitorWarning(c); w != "" {
 		found = append(found, finding{"monitor", levelWarn, w, "run this as the user that starts the server, if that is root"})
+	}
+	for _, w := range ruleWarnings(c, b) {
+		found = append(found, finding{"rules", levelWarn, w, ""})
 	}
 	return c, found
 }

@@ -21,12 +21,16 @@ func newConfigCheck(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c, err := loadChecked(path, config.Options{})
+			c, b, err := loadChecked(path, config.Options{})
 			if err != nil {
 				return err
 			}
+			warnings := ruleWarnings(c, b)
 			if w := monitorWarning(c); w != "" {
-				fmt.Fprintln(cmd.ErrOrStderr(), "warning:", w)
+				warnings = append([]string{w}, warnings...)
+			}
+			for _, w := range warnings {
+				fmt.Fprintln(cmd.ErrOrStderr(), "warning:", clean(w))
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is good\n", path)
 			return nil
@@ -36,21 +40,22 @@ func newConfigCheck(g *global) *cobra.Command {
 
 // checkFiles finds all that can be known of a configuration without a start.
 func checkFiles(path string, o config.Options) error {
-	_, err := loadChecked(path, o)
+	_, _, err := loadChecked(path, o)
 	return err
 }
 
-// loadChecked reads a configuration in which checkFiles finds nothing.
-func loadChecked(path string, o config.Options) (*loaded, error) {
+// loadChecked reads a configuration in which checkFiles finds nothing, and builds it.
+func loadChecked(path string, o config.Options) (*loaded, *built, error) {
 	c, err := loadConfigWith(path, o)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if _, err := c.build(offline(), nil); err != nil {
-		return nil, err
+	b, err := c.build(offline(), nil)
+	if err != nil {
+		return nil, nil, err
 	}
 	_, err = c.certificate()
-	return c, err
+	return c, b, err
 }
 
 func newConfigShow(g *global) *cobra.Command {

@@ -14,6 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"mtad/cmd/mtad/spamlearn"
+	"mtad/pipeline"
+	"mtad/plugins/spamscore"
 	"mtad/spam"
 	"mtad/spam/conf"
 	"mtad/spam/resolve"
@@ -84,13 +86,11 @@ const maxFaults = 10
 // tellFaults tells of lines that can not be obeyed and, in files that were named, of rules
 // that can not run; named is how many there are in these.
 func (s *spamSource) tellFaults(w io.Writer, rs *conf.Ruleset, e *spam.Engine) (named int) {
-	faults := slices.Clone(rs.Problems)
+	faults := rs.Problems
+	if s.paths != nil {
+		faults = e.Faults(func(string) bool { return true })
+	}
 	if s.paths != nil || s.prefs != "" {
-		for _, r := range rs.Rules() {
-			if state, why := e.State(r.Name); state == spam.Cannot && s.paths != nil {
-				faults = append(faults, conf.Problem{File: r.File, Line: r.Line, Rule: r.Name, Text: "can not run: " + why})
-			}
-		}
 		named = len(faults)
 	}
 	for i, p := range faults {
@@ -101,6 +101,33 @@ func (s *spamSource) tellFaults(w io.Writer, rs *conf.Ruleset, e *spam.Engine) (
 		fmt.Fprintf(w, "%s\n", clean(p.String()))
 	}
 	return named
+}
+
+// ruleWarnings tell of faults in the site's own rules: SpamAssassin's are as they are. Their
+// filters have been built, which has read them.
+func ruleWarnings(c *loaded, b *built) (out []string) {
+	told := map[string]bool{}
+	for _, p := range c.pipelines {
+		for _, block := range p.Blocks("filter") {
+			step := b.steps[p.Name()+"/"+block.Name()].step
+			if step == nil || step.Mode == pipeline.Off {
+				continue
+			}
+			faults, args := spamscore.Faults(step.Filter)
+			if len(faults) == 0 || told[args] {
+				continue
+			}
+			told[args] = true
+			for i, f := range faults {
+				if i == maxFaults {
+					out = append(out, fmt.Sprintf("%d more in the rules of filter %q in pipeline %q: `mtad spam rules --lint%s` tells of all", len(faults)-i, block.Name(), p.Name(), args))
+					break
+				}
+				out = append(out, f.String())
+			}
+		}
+	}
+	return out
 }
 
 func fileError(err error) error {

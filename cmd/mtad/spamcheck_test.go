@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"mtad/spam"
 )
 
 // TestSpamCheckFaults: what is wrong with rules that are named is told of, some of it, and
@@ -60,5 +62,44 @@ func TestSpamCheckCut(t *testing.T) {
 	}
 	if out, _, _ := runMtad("Subject: x\n\nx\n", "spam", "check", "--rules", rules, "-o", "json", "-"); strings.Contains(out, "cut") {
 		t.Error(out)
+	}
+}
+
+// TestConfigCheckRules: what is wrong in the site's own rules is a warning of `mtad config check`
+// and `mtad check`, told once however many filters have them; what is wrong in SpamAssassin's is not.
+func TestConfigCheckRules(t *testing.T) {
+	dir := t.TempDir()
+	const head = "hostname = \"mx.example.test\"\npostmaster = \"a@example.test\"\n"
+	path, rules, other := filepath.Join(dir, "mtad.hcl"), filepath.Join(dir, "local.cf"), filepath.Join(dir, "other.cf")
+	check(t, os.WriteFile(rules, []byte("body MONEY /money/\nshortcircuit MONEY on\nheader X eval:nothing_like_it()\nmeta M MONEY / NONE\n"), 0o600))
+	check(t, os.WriteFile(other, []byte("body OTHER /x/\n"+strings.Repeat("bogus\n", 20)), 0o600))
+	pipe := func(name, filters string) string { return fmt.Sprintf("pipeline %q {\n%s}\n", name, filters) }
+	filter := func(name, mode string, files ...string) string {
+		return fmt.Sprintf("  filter \"spamscore\" %q {\n    mode = %q\n    rules = [\"%s\"]\n  }\n", name, mode, strings.Join(files, `", "`))
+	}
+	warning := func(line int, text string) string { return fmt.Sprintf("warning: %s:%d: %s", rules, line, text) }
+	for _, c := range []struct {
+		text, last string
+		warnings   int
+	}{
+		{pipe("inbound", filter("rules", "enforce", rules)) + pipe("outbound", filter("rules", "shadow", rules)), warning(4, "M: it divides by zero"), 3},
+		{pipe("inbound", filter("rules", "off", rules)), "", 0},
+		{pipe("inbound", filter("many", "enforce", other)), fmt.Sprintf("warning: 10 more in the rules of filter \"many\" in pipeline \"inbound\": `mtad spam rules --lint --net --rules %s` tells of all\n", other), maxFaults + 1},
+	} {
+		check(t, os.WriteFile(path, []byte(head+c.text), 0o600))
+		out, errs, code := runMtad("", "config", "check", "-c", path)
+		if code != 0 || out != path+" is good\n" || strings.Count(errs, "warning: ") != c.warnings || strings.Count(errs, "\n") != c.warnings || !strings.Contains(errs, c.last) {
+			t.Errorf("%s: exit %d, %q, %q", c.text, code, out, errs)
+		}
+		out, _, _ = runMtad("", "check", "-c", path, "-o", "json")
+		if strings.Count(out, `"area": "rules"`) != c.warnings {
+			t.Errorf("%s: mtad check: %s", c.text, out)
+		}
+	}
+	for file, own := range map[string]bool{"/usr/share/spamassassin/72_active.cf": false, "/var/lib/spamassassin/4.000001/updates_spamassassin_org/72_active.cf": false, "builtin:10_mtad.cf": false,
+		"/etc/spamassassin/local.cf": true, "/usr/share/spamassassin-own/x.cf": true} {
+		if spam.Own(file) != own {
+			t.Errorf("%s is the site's: not %v", file, own)
+		}
 	}
 }

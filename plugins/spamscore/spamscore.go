@@ -15,6 +15,7 @@ import (
 	"mtad/message"
 	"mtad/pipeline"
 	"mtad/spam"
+	"mtad/spam/conf"
 	"mtad/spam/resolve"
 )
 
@@ -102,6 +103,22 @@ func Judge(f pipeline.Filter) (j *spam.Judge, ok bool) {
 		return &j, true
 	}
 	return nil, false
+}
+
+// Faults are what is wrong in the site's own rules of a filter of this kind, and the arguments
+// with which a command finds the same rules.
+func Faults(f pipeline.Filter) (faults []conf.Problem, args string) {
+	s, ours := f.(*filter)
+	if !ours {
+		return nil, ""
+	}
+	if s.Network {
+		args = " --net"
+	}
+	if len(s.Rules) > 0 {
+		args += " --rules " + strings.Join(s.Rules, ",")
+	}
+	return s.judge.Faults(spam.Own), args
 }
 
 // paths are those of the rules, nil for those that are installed.
