@@ -166,13 +166,19 @@ func cpuOf(pids []int) (seconds float64) {
 	return seconds
 }
 
-var pssLine = regexp.MustCompile(`(?m)^Pss:\s+(\d+) kB`)
+var (
+	pssLine = regexp.MustCompile(`(?m)^Pss:\s+(\d+) kB`)
+	rssLine = regexp.MustCompile(`(?m)^Rss:\s+(\d+) kB`)
+)
 
 // memory is the server's proportional set size in octets.
-func (s *system) memory() (octets int64) {
-	for _, pid := range s.family() {
+func (s *system) memory() int64 { return rollup(s.family(), pssLine) }
+
+// rollup adds up what a line of /proc/PID/smaps_rollup says, in octets.
+func rollup(pids []int, line *regexp.Regexp) (octets int64) {
+	for _, pid := range pids {
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-		if m := pssLine.FindSubmatch(b); err == nil && m != nil {
+		if m := line.FindSubmatch(b); err == nil && m != nil {
 			n, _ := strconv.ParseInt(string(m[1]), 10, 64)
 			octets += n << 10
 		}
