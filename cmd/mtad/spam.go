@@ -123,7 +123,7 @@ func ruleWarnings(c *loaded, b *built) (out []string) {
 					out = append(out, fmt.Sprintf("%d more in the rules of filter %q in pipeline %q: `mtad spam rules --lint%s` tells of all", len(faults)-i, block.Name(), p.Name(), args))
 					break
 				}
-				out = append(out, f.String())
+				out = append(out, f)
 			}
 		}
 	}

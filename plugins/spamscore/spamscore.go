@@ -15,7 +15,6 @@ import (
 	"mtad/message"
 	"mtad/pipeline"
 	"mtad/spam"
-	"mtad/spam/conf"
 	"mtad/spam/resolve"
 )
 
@@ -107,7 +106,7 @@ func Judge(f pipeline.Filter) (j *spam.Judge, ok bool) {
 
 // Faults are what is wrong in the site's own rules of a filter of this kind, and the arguments
 // with which a command finds the same rules.
-func Faults(f pipeline.Filter) (faults []conf.Problem, args string) {
+func Faults(f pipeline.Filter) (faults []string, args string) {
 	s, ours := f.(*filter)
 	if !ours {
 		return nil, ""
@@ -118,7 +117,10 @@ func Faults(f pipeline.Filter) (faults []conf.Problem, args string) {
 	if len(s.Rules) > 0 {
 		args += " --rules " + strings.Join(s.Rules, ",")
 	}
-	return s.judge.Faults(spam.Own), args
+	for _, p := range s.judge.Faults(spam.Own) {
+		faults = append(faults, p.String())
+	}
+	return faults, args
 }
 
 // paths are those of the rules, nil for those that are installed.
