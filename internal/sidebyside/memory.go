@@ -41,7 +41,11 @@ func (b *bench) spamMemory() error {
 		fmt.Println("skipped: SpamAssassin's rules are not installed (make peers)")
 		return nil
 	}
-	d, err := b.startDev(filepath.Join(b.dir, "memory"))
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	d, err := b.startDev(filepath.Join(b.dir, "memory"), 10_000+port%40_000)
 	if err != nil {
 		return err
 	}
@@ -58,8 +62,8 @@ func (b *bench) spamMemory() error {
 		}
 	}
 	reloads(6)
-	steps = append(steps, wait(10), memoryStep{fmt.Sprintf("import of %d tokens", memoryTokens), d.importTokens}, memoryStep{"200 messages", func() error { return d.send(200) }},
-		memoryStep{"400 messages learned", d.learn})
+	steps = append(steps, wait(10), memoryStep{fmt.Sprintf("import of %d tokens", memoryTokens), func() error { return d.importTokens(memoryTokens) }}, memoryStep{"200 messages", func() error { return d.send(200) }},
+		memoryStep{"400 messages learned", func() error { return d.learn(400) }})
 	reloads(3)
 	for _, s := range append(steps, wait(20)) {
 		if err := s.do(); err != nil {
@@ -84,13 +88,8 @@ type memoryStep struct {
 }
 
 // startDev makes the directory of dev mode by a first start, puts the filters into its
-// configuration, and starts again.
-func (b *bench) startDev(dir string) (*devServer, error) {
-	port, err := freePort()
-	if err != nil {
-		return nil, err
-	}
-	base := 10_000 + port%40_000
+// configuration, and starts again. Its ports are the well-known ones above base.
+func (b *bench) startDev(dir string, base int) (*devServer, error) {
 	d := &devServer{system: &system{name: "mtad", addr: fmt.Sprintf("127.0.0.1:%d", base+25)}, binary: b.binary,
 		config: filepath.Join(dir, "mtad.hcl"), rules: filepath.Join(b.dir, "site.cf"), log: filepath.Join(b.dir, "memory.log")}
 	for _, m := range spamtest.LongCorpus(1, 200) {
@@ -100,7 +99,7 @@ func (b *bench) startDev(dir string) (*devServer, error) {
 	if err := start(); err != nil {
 		return nil, err
 	}
-	err = d.addUsers()
+	err := d.addUsers()
 	d.stop()
 	if err = errors.Join(err, d.writeRules(0), d.addFilters()); err != nil {
 		return nil, err
@@ -246,11 +245,11 @@ func (d *devServer) session(numbers []int) (refused int, err error) {
 }
 
 // importTokens imports a backup of tokens that nobody has.
-func (d *devServer) importTokens() error {
+func (d *devServer) importTokens(n int) error {
 	r := rand.New(rand.NewPCG(1, 2))
 	text := &strings.Builder{}
 	io.WriteString(text, "v\t3\tdb_version # this must be the first line!!!\nv\t2000\tnum_spam\nv\t2000\tnum_nonspam\n")
-	for range memoryTokens {
+	for range n {
 		fmt.Fprintf(text, "t\t%d\t%d\t%d\t%010x\n", r.IntN(20), 1+r.IntN(20), time.Now().Unix()-r.Int64N(20*86400), r.Int64N(1<<40))
 	}
 	for i := range 4000 {
@@ -259,15 +258,15 @@ func (d *devServer) importTokens() error {
 	return d.command(text.String(), "spam", "import", "--force", "-")
 }
 
-// learn has half of 400 messages learned as spam and half as ham.
-func (d *devServer) learn() error {
+// learn has half of the messages learned as spam and half as ham.
+func (d *devServer) learn(n int) error {
 	dirs := map[string]string{"--spam": filepath.Join(filepath.Dir(d.rules), "spam"), "--ham": filepath.Join(filepath.Dir(d.rules), "ham")}
 	for _, dir := range dirs {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
 	}
-	for i, m := range spamtest.LongCorpus(2, 400) {
+	for i, m := range spamtest.LongCorpus(2, n) {
 		if err := os.WriteFile(filepath.Join(dirs[[]string{"--spam", "--ham"}[i%2]], m.Name), m.Text, 0o644); err != nil {
 			return err
 		}
