@@ -56,6 +56,7 @@ type Result struct {
 	// Shortcircuit is how a hit has ended the check before all rules have run, ham or
 	// spam; "" if all have. Such a message is not to be learned from.
 	Shortcircuit string
+	Late         bool // the time was over before all rules had run: those that had not are unknown, and it is not to be learned from
 	Took         time.Duration
 	Set          conf.ScoreSet // of the scores
 	// AutoLearned is what was learned of it, in the words of _AUTOLEARN_; "" is nothing
@@ -153,6 +154,8 @@ func (s *space) lose(id int) {
 func (e *Engine) Check(ctx context.Context, text []byte, f scan.Facts) *Result {
 	start := time.Now()
 	b := &regex.Budget{Steps: steps, PerMatch: stepsEach}
+	ctx, cancel := e.limit(ctx)
+	defer cancel()
 	e, untaught := e.half(ctx, f)
 	c := &check{e: e, s: scan.New(ctx, e.settings, text, f, b), why: map[*rule]string{}, space: e.space()}
 	c.s.Set = e.set
@@ -165,6 +168,9 @@ func (e *Engine) Check(ctx context.Context, text []byte, f scan.Facts) *Result {
 	}
 	c.run()
 	out := c.result()
+	if c.late() {
+		out.timeOver()
+	}
 	c.reputation(out)
 	out.Blocked, out.Cut = c.block(), c.s.Cuts()
 	e.spaces.Put(c.space)

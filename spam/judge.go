@@ -90,6 +90,9 @@ func (j *Judge) Teach(ctx context.Context, text []byte, class bayes.Class) (bool
 	return done, err
 }
 
+// LearnsReports reports whether clients of spamd may teach (bayes_learn_during_report).
+func (j *Judge) LearnsReports() bool { return j.settings.Rules.Bool("bayes_learn_during_report") }
+
 // expiry is how what was learned is bounded.
 func (j *Judge) expiry() bayes.Expiry {
 	rs := j.settings.Rules

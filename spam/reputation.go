@@ -2,9 +2,6 @@ package spam
 
 import (
 	"context"
-	"math"
-	"slices"
-	"strings"
 
 	"mtad/spam/bayes"
 	"mtad/spam/regex"
@@ -31,10 +28,7 @@ func (c *check) reputation(out *Result) {
 	if v.Delta == 0 {
 		return
 	}
-	h := Hit{Rule: r.Name, Score: v.Delta, Value: 1, Times: 1, Area: "TXREP: "}
-	at, _ := slices.BinarySearchFunc(out.Hits, h.Rule, func(x Hit, name string) int { return strings.Compare(x.Rule, name) })
-	out.Hits = slices.Insert(out.Hits, at, h)
-	out.Score = math.Round((out.Score+v.Delta)*1000) / 1000
+	out.add(Hit{Rule: r.Name, Score: v.Delta, Value: 1, Times: 1, Area: "TXREP: "})
 }
 
 // LearnSenders has the senders of a message learn from what somebody calls it. A message

@@ -62,7 +62,7 @@ func (r *Result) AutoLearn(ctx context.Context, st bayes.Store) (u Unasked, err 
 	a := bayes.AutoLearner{Rules: r.Scan.Rules, Set: r.Set}
 	u.Decision, u.Status = a.Decide(r.Names(), r.Score), "no"
 	switch {
-	case st == nil || r.Shortcircuit != "" || !r.Scan.Rules.Bool("bayes_auto_learn") || !r.Scan.Rules.Bool("use_bayes"):
+	case st == nil || r.Shortcircuit != "" || r.Late || !r.Scan.Rules.Bool("bayes_auto_learn") || !r.Scan.Rules.Bool("use_bayes"):
 		u.Class, u.Status = bayes.None, "disabled"
 	case u.Class != bayes.None:
 		l, ok := lessonOf(r.Scan, u.Class, true)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -18,8 +19,9 @@ func newSpamRules() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "rules", Short: "List the rules; with --lint tell what is wrong with them", Args: cobra.NoArgs,
 		Long: "List the rules with their types, scores and whether they run. With --lint show only the lines that can not be\n" +
-			"obeyed, by file and line, and the rules that can not run, and why; exits 1 if there are any. With --corpus count\n" +
-			"in how many messages of yours each rule hits: --lint then tells also of those that never do.",
+			"obeyed, by file and line, and the rules that can not run, and why; exits 1 if there are any. Told of are also\n" +
+			"settings that change nothing here and patterns that match every text. With --corpus count in how many messages\n" +
+			"of yours each rule hits: --lint then tells also of those that never do.",
 		Example: "  mtad spam rules --lint\n  mtad spam rules --lint --corpus ~/Maildir/.Junk --corpus old.mbox",
 	}
 	f := addFormat(cmd)
@@ -127,10 +129,10 @@ type fault struct {
 
 func (l *ruleList) lint() error {
 	list := []fault{}
-	for _, p := range l.rules.Problems {
+	for _, p := range slices.Concat(l.rules.Problems, l.rules.Notes) {
 		list = append(list, fault{File: p.File, Line: p.Line, Rule: p.Rule, What: p.Text})
 	}
-	wrong := len(list)
+	wrong, never := len(l.rules.Problems), 0
 	for _, r := range l.rules.Rules() {
 		switch state, why := l.engine.State(r.Name); {
 		case state == spam.Cannot:
@@ -138,6 +140,7 @@ func (l *ruleList) lint() error {
 			wrong++
 		case state == spam.Runs && l.messages > 0 && l.hits[r.Name] == 0:
 			list = append(list, fault{File: r.File, Line: r.Line, Rule: r.Name, What: "never hits in the corpus"})
+			never++
 		}
 	}
 	err := printList(l.cmd.OutOrStdout(), l.format, list, func(w io.Writer) error {
@@ -148,7 +151,7 @@ func (l *ruleList) lint() error {
 		return out.err
 	})
 	if l.messages > 0 {
-		fmt.Fprintf(l.cmd.ErrOrStderr(), "%d rules never hit in %d messages\n", len(list)-wrong, l.messages)
+		fmt.Fprintf(l.cmd.ErrOrStderr(), "%d rules never hit in %d messages\n", never, l.messages)
 	}
 	if err == nil && wrong > 0 {
 		err = exitf(exitNo, "%d faults in %d rules", wrong, len(l.rules.Rules()))

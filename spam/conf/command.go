@@ -34,7 +34,8 @@ func (p *parser) command(key, value string) error {
 	}
 	f, stopword := p.find(key), strings.HasPrefix(key, "bayes_stopword_")
 	o, known := options[key]
-	if f != nil || known || stopword || others[key] {
+	_, unused := unusedBecause[key]
+	if f != nil || known || stopword || unused {
 		if plugin := p.unloaded(key); plugin != "" {
 			return errors.New(notLoaded(key, plugin))
 		}
@@ -47,7 +48,8 @@ func (p *parser) command(key, value string) error {
 	case stopword:
 		p.words[key] = append(p.words[key], value)
 		return nil
-	case others[key]:
+	case unused:
+		p.unused(key, value)
 		return nil
 	case strings.HasPrefix(key, byteOrderMark):
 		return errors.New("the line begins with a byte order mark (EF BB BF), so that neither SpamAssassin nor this program obeys it: save the file as UTF-8 without one")

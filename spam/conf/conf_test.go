@@ -172,7 +172,7 @@ func TestSettings(t *testing.T) {
 	s := parse(t, `
 required_hits 6.5
 use_bayes no
-bayes_token_ttl 2d
+time_limit 2d
 report_contact somebody, somewhere
 clear_report_template
 report "one"
@@ -202,7 +202,7 @@ body R /<inter I1><A><A>b/
 replace_rules R
 meta M rules_matching(R*)
 `)
-	if s.Number("required_score") != 6.5 || s.Bool("use_bayes") || s.Number("bayes_token_ttl") != 172800 || s.String("report_contact") != "somebody, somewhere" || s.String("report") != "one\ntwo\n" {
+	if s.Number("required_score") != 6.5 || s.Bool("use_bayes") || s.Number("time_limit") != 172800 || s.String("report_contact") != "somebody, somewhere" || s.String("report") != "one\ntwo\n" {
 		t.Error("settings")
 	}
 	for addr, want := range map[string]bool{"Me@EXAMPLE.com": true, "axb@x.org": false, "a@b.c": false} {
@@ -342,4 +342,55 @@ func FuzzParse(f *testing.F) {
 		}
 		s.WithUser("prefs", text, Options{})
 	})
+}
+
+// TestNotes: settings that change nothing are told of once a file, unless they say what is
+// done anyway.
+func TestNotes(t *testing.T) {
+	text := "bayes_path /x\nbayes_path /y\nwhitelist_from a@b.example\nuse_auto_welcomelist 0\nuse_auto_whitelist 1\nnormalize_charset yes\ntest X ok y\nbody E /a||b/\nheader H Subject =~ /|x/\nbody O /a\\||b/\nmimeheader M X =~ /|a/\n"
+	var got []string
+	for _, p := range Parse("x.cf", text, Options{}).Notes {
+		got = append(got, p.String())
+	}
+	want := []string{
+		"x.cf:1: bayes_path changes nothing here: what was learned is in the server's own store",
+		"x.cf:5: use_auto_welcomelist changes nothing here: AWL is not done here; TxRep does the same and more",
+		"x.cf:8: E: the pattern matches every text: it contains '||'",
+		"x.cf:9: H: the pattern matches every text: it starts or ends with '|'",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	rs := Parse("x.cf", "ignore_always_matching_regexps 1\n"+text, Options{})
+	if rs.Rule("E") != nil || rs.Rule("H") != nil || rs.Rule("O") == nil || rs.Rule("M") == nil || len(rs.Problems) != 2 {
+		t.Errorf("%v", rs.Problems)
+	}
+}
+
+// TestEverySettingIsUsed: what is read somebody asks for, in the sources of the engine. Else
+// it belongs to those that change nothing.
+func TestEverySettingIsUsed(t *testing.T) {
+	var sources strings.Builder
+	for _, root := range []string{"..", "../../plugins/spamscore"} {
+		mtatest.Check(t, filepath.WalkDir(root, func(path string, _ os.DirEntry, err error) error {
+			if strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") && !strings.HasSuffix(path, "conf/settings.go") && !strings.HasSuffix(path, "conf/plugins.go") {
+				var b []byte
+				b, err = os.ReadFile(path)
+				sources.Write(b)
+			}
+			return err
+		}))
+	}
+	for name := range options {
+		used := strings.Contains(sources.String(), `"`+name+`"`)
+		for _, prefix := range []string{"txrep_weight_", "freemail_import_", "replace_"} {
+			used = used || strings.HasPrefix(name, prefix) && strings.Contains(sources.String(), `"`+prefix+`"`)
+		}
+		if !used {
+			t.Errorf("nobody asks for %s", name)
+		}
+		if _, twice := unusedBecause[name]; twice {
+			t.Errorf("%s is used, and is not", name)
+		}
+	}
 }

@@ -214,7 +214,8 @@ func TestPluginsAsPerl(t *testing.T) {
 	p.Plugins["Another"] = true
 	known := func(key string) bool {
 		_, option := options[key]
-		return option || others[key] || p.find(key) != nil
+		_, unused := unusedBecause[key]
+		return option || unused || p.find(key) != nil
 	}
 	for key, want := range settings {
 		switch got := p.unloaded(key); {
@@ -227,7 +228,7 @@ func TestPluginsAsPerl(t *testing.T) {
 		}
 	}
 	byParsing := []string{"freemail_domains", "freemail_welcomelist", "hashbl_acl_x", "bayes_stopword_en"} // parse_config of those plugins
-	for _, key := range slices.Concat(slices.Collect(maps.Keys(options)), slices.Collect(maps.Keys(others)), slices.Collect(maps.Keys(ruleCommands))) {
+	for _, key := range slices.Concat(slices.Collect(maps.Keys(options)), slices.Collect(maps.Keys(unusedBecause)), slices.Collect(maps.Keys(ruleCommands))) {
 		if got := p.unloaded(key); got != "" && settings[key] == nil && !slices.Contains(byParsing, key) {
 			t.Errorf("%s is not of %s", key, got)
 		}

@@ -264,6 +264,12 @@ func (p *parser) problem(rule, format string, args ...any) {
 	}
 }
 
+func (p *parser) note(rule, format string, args ...any) {
+	if len(p.Notes) < maxProblems {
+		p.Notes = append(p.Notes, Problem{p.file, p.line, rule, fmt.Sprintf(format, args...)})
+	}
+}
+
 const space = " \t\r\n\f\v"
 
 // uncomment removes what follows "#"; "\#" is the letter.

@@ -159,6 +159,20 @@ func (p *parser) compile(r *Rule, text string) (err error) {
 	if captures.MatchString(r.Pattern) {
 		r.Priority = -10000
 	}
+	return p.unlikely(r)
+}
+
+// unlikely refuses a pattern that matches every text, if the rules say so, and else notes
+// it.
+func (p *parser) unlikely(r *Rule) error {
+	why := regex.AlwaysMatches(r.Pattern)
+	switch {
+	case why == "" || !slices.Contains([]Type{Header, Body, RawBody, Full, URI}, r.Type):
+		return nil
+	case p.Bool("ignore_always_matching_regexps"):
+		return fmt.Errorf("the pattern matches every text: it %s, and ignore_always_matching_regexps is on", why)
+	}
+	p.note(r.Name, "the pattern matches every text: it %s", why)
 	return nil
 }
 

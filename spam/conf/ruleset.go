@@ -43,6 +43,7 @@ func (p Problem) String() string {
 // and may be shared between goroutines.
 type Ruleset struct {
 	Problems []Problem
+	Notes    []Problem       // lines that are obeyed, but do not do what somebody may think
 	Plugins  map[string]bool // "Mail::SpamAssassin::Plugin::DKIM" and its like that were loaded
 
 	rules    map[string]*Rule

@@ -56,8 +56,8 @@ var options = map[string]option{
 	"report_wrap_width": num(75), "ok_locales": str("all"), "ok_languages": str("all"), "fold_headers": yes(true),
 	"envelope_sender_header": str(""), "report_charset": str("UTF-8"), "report": {kind: template}, "unsafe_report": {kind: template},
 	"report_contact": str("the administrator of that system"), "report_hostname": str(""),
-	"report_safe_copy_headers": {kind: words}, "normalize_charset": yes(true), "parse_dkim_uris": yes(true),
-	"always_trust_envelope_sender": yes(false), "time_limit": dur(300), "allow_user_rules": admin(yes(false)),
+	"report_safe_copy_headers": {kind: words}, "parse_dkim_uris": yes(true),
+	"time_limit": dur(300), "allow_user_rules": admin(yes(false)),
 	"body_part_scan_size": admin(num(50000)), "rawbody_part_scan_size": admin(num(500000)),
 	"ignore_always_matching_regexps": admin(yes(false)),
 	"originating_ip_headers":         {kind: words},
@@ -81,21 +81,19 @@ var options = map[string]option{
 	"use_learner": yes(true), "use_bayes": yes(true), "use_bayes_rules": yes(true), "bayes_auto_learn": yes(true),
 	"bayes_token_sources": {kind: words}, "bayes_ignore_header": {kind: words}, "bayes_min_ham_num": num(200), "bayes_min_spam_num": num(200),
 	"bayes_use_hapaxes": yes(true), "bayes_learn_during_report": yes(true), "bayes_expiry_max_db_size": num(150000), "bayes_auto_expire": yes(true),
-	"bayes_token_ttl": dur(3 * 7 * 86400), "bayes_seen_ttl": dur(8 * 86400), "bayes_learn_to_journal": yes(false),
-	"bayes_journal_max_size": num(102400), "bayes_max_token_length": num(15), "bayes_stopword_languages": {kind: latest},
+	"bayes_max_token_length": num(15), "bayes_stopword_languages": {kind: latest},
 	"bayes_auto_learn_threshold_nonspam": num(0.1), "bayes_auto_learn_threshold_spam": num(12), "bayes_auto_learn_on_error": yes(false),
 
-	"use_txrep": yes(false), "txrep_factor": num(0.5), "txrep_dilution_factor": num(0.98), "txrep_expiry_days": num(365),
-	"txrep_learn_penalty": num(20), "txrep_learn_bonus": num(20), "txrep_autolearn": num(0), "txrep_track_messages": yes(true),
-	"txrep_welcomelist_out": num(10), "txrep_ipv4_mask_len": num(16), "txrep_ipv6_mask_len": num(48), "txrep_user2global_ratio": num(0),
+	"use_txrep": yes(false), "txrep_factor": num(0.5),
+	"txrep_learn_penalty": num(20), "txrep_learn_bonus": num(20), "txrep_track_messages": yes(true),
+	"txrep_welcomelist_out": num(10), "txrep_ipv4_mask_len": num(16), "txrep_ipv6_mask_len": num(48),
 	"txrep_spf": yes(true), "txrep_weight_email": num(3), "txrep_weight_email_ip": num(10), "txrep_weight_domain": num(2), "txrep_weight_ip": num(4),
-	"txrep_weight_helo": num(0.5), "auto_welcomelist_distinguish_signed": yes(true), "txrep_report_details": yes(false),
+	"txrep_weight_helo": num(0.5), "auto_welcomelist_distinguish_signed": yes(true),
 
 	"use_dcc": yes(true), "use_dcc_rep": yes(true), "dcc_body_max": num(999999), "dcc_fuz1_max": num(999999), "dcc_fuz2_max": num(999999),
 	"dcc_rep_percent": num(90), "dcc_timeout": dur(5), "dcc_home": str(""), "dcc_dccifd_path": str(""), "use_pyzor": yes(true), "pyzor_path": admin(str("")), "pyzor_options": admin(str("")), "pyzor_count_min": num(5),
-	"pyzor_timeout": dur(5), "pyzor_welcomelist_min": num(10), "pyzor_welcomelist_factor": num(0.2), "use_razor2": yes(true), "razor_timeout": dur(5),
-	"dkim_minimum_key_bits": num(1024), "dkim_timeout": dur(5), "spf_timeout": dur(5), "ignore_received_spf_header": yes(false),
-	"use_newest_received_spf_header": yes(false),
+	"pyzor_timeout": dur(5), "pyzor_welcomelist_min": num(10), "pyzor_welcomelist_factor": num(0.2), "use_razor2": yes(true),
+	"dkim_minimum_key_bits": num(1024),
 
 	"freemail_domains": {kind: words}, "freemail_welcomelist": {kind: words}, "freemail_max_body_emails": num(5), "freemail_max_body_freemails": num(3),
 	"freemail_skip_when_over_max": yes(true), "freemail_skip_bulk_envfrom": yes(true), "freemail_add_describe_email": yes(true),
@@ -107,7 +105,7 @@ var options = map[string]option{
 	"shortcircuit_min_ham_score": str(""), "shortcircuit_max_spam_score": str(""),
 	"replace_tag": {kind: values}, "replace_pre": {kind: values}, "replace_inter": {kind: values}, "replace_post": {kind: values}, "replace_rules": {kind: words},
 	"replace_start": str("<"), "replace_end": str(">"),
-	"report_safe": num(1), "url_shortener": {kind: words}, "url_shortener_get": {kind: words}, "max_short_urls": num(10), "max_short_url_redirections": num(10),
+	"report_safe": num(1), "url_shortener": {kind: words}, "url_shortener_get": {kind: words},
 	"asn_prefix": str("AS"), "asn_use_dns": yes(true),
 	"textcat_max_languages": num(3), "textcat_optimal_ngrams": num(0), "textcat_max_ngrams": num(400), "textcat_acceptable_score": num(1.02),
 	"inactive_languages":      str("bs cy eo et eu fy ga gd is la lt lv rm sa sco sl yi"),
@@ -119,30 +117,6 @@ var options = map[string]option{
 	"olemacro_macro_exts": str(`(?:docm|dotm|ppam|potm|ppst|ppsm|pptm|sldm|xlm|xlam|xlsb|xlsm|xltm|xps)$`),
 	"olemacro_skip_exts":  str(`(?:dotx|potx|ppsx|pptx|sldx)$`), "olemacro_skip_ctypes": str(`^(?:text\/)`), "olemacro_zips": str(`(?:zip)$`),
 	"olemacro_download_marker": str(`(?:cmd(?:\.exe)? \/c ms\^h\^ta ht\^tps?:\/\^\/)`),
-	"use_auto_welcomelist":     yes(true), "auto_welcomelist_factor": num(0.5), "auto_welcomelist_ipv4_mask_len": num(16), "auto_welcomelist_ipv6_mask_len": num(48),
-}
-
-// others are settings that are known and do nothing here: how SpamAssassin keeps its
-// files, locks them, starts processes, and asks other programs.
-var others = set(`lock_method dns_local_ports_permit dns_local_ports_avoid dns_local_ports_none dns_test_interval dns_options
-	bayes_path bayes_file_mode bayes_store_module bayes_sql_dsn bayes_sql_username bayes_sql_password
-	bayes_sql_username_authorized bayes_sql_override_username user_scores_dsn user_scores_sql_username user_scores_sql_password
-	user_scores_sql_custom_query user_scores_ldap_username user_scores_ldap_password user_scores_fallback_to_global mbox_format_from_regex
-	geodb_module country_db_type geodb_options geodb_search_path country_db_path uri_country_db_path uri_country_db_isp_path
-	auto_welcomelist_factory auto_welcomelist_path auto_welcomelist_db_modules auto_welcomelist_file_mode user_awl_dsn user_awl_sql_username
-	user_awl_sql_password user_awl_sql_table user_awl_sql_override_username txrep_factory dcc_path dcc_options dccifd_options dcc_learn_score
-	pyzor_max pyzor_fork pyzor_perl pyzor_server_file razor_fork razor_config resource_limit_mem resource_limit_cpu
-	spamcop_from_address spamcop_to_address spamcop_max_report_size spamcop_relayhost do_not_use_mail_spf do_not_use_mail_spf_query
-	url_shortener_cache_type url_shortener_cache_dsn url_shortener_cache_username url_shortener_cache_password url_shortener_cache_ttl
-	url_shortener_cache_autoclean url_shortener_loginfo url_shortener_timeout url_shortener_user_agent dmarc_save_reports
-	asn_use_geodb asn_prefer_geodb test version_tag uridnsbl_timeout run_reuse_tests_only`)
-
-func set(text string) map[string]bool {
-	out := map[string]bool{}
-	for word := range strings.FieldsSeq(text) {
-		out[word] = true
-	}
-	return out
 }
 
 // aliasOf gives an option's present name: the words "whitelist" and "blacklist" are its old ones.

@@ -11,7 +11,7 @@ import (
 // name is shared.
 func (s *Ruleset) WithUser(name, text string, o Options) *Ruleset {
 	c := *s
-	c.under, c.touched, c.whole, c.files, c.Problems = s, nil, false, nil, nil
+	c.under, c.touched, c.whole, c.files, c.Problems, c.Notes = s, nil, false, nil, nil, nil
 	c.scores, c.settings, c.lists, c.describe = map[string][4]float64{}, map[string]setting{}, map[string]AddressList{}, map[string]string{}
 	p := parserInto(&c, o)
 	p.user = true
@@ -110,6 +110,12 @@ func (s *Ruleset) scoresOf(name string) (scores [4]float64, ok bool) {
 		scores, ok = s.scores[name]
 	}
 	return scores, ok
+}
+
+// HasScore reports whether a line gives a score to a name.
+func (s *Ruleset) HasScore(name string) bool {
+	_, ok := s.scoresOf(name)
+	return ok
 }
 
 // Description is a rule's, "" if it has none.

@@ -106,7 +106,7 @@ func compileRule(pattern, modifiers string) (*Regexp, error) {
 func AlwaysMatches(pattern string) string {
 	switch {
 	case pattern == "":
-		return "empty"
+		return "is empty"
 	case unescapedPair(pattern):
 		return "contains '||'"
 	case strings.HasPrefix(pattern, "|"), strings.HasSuffix(pattern, "|") && !strings.HasSuffix(pattern, `\|`):

@@ -29,5 +29,8 @@ func (t Teacher) teach(ctx context.Context, text []byte, class bayes.Class) (boo
 	if j.Learned == nil {
 		return false, unavailable("nothing is learned here: Bayes is off")
 	}
+	if !j.LearnsReports() {
+		return false, nil
+	}
 	return j.Teach(ctx, text, class)
 }
