@@ -101,18 +101,34 @@ func TestHealth(t *testing.T) {
 	proc := procOf(p)
 	r := proc.live.Load()
 	r.health(10*time.Second, nil)
-	if r.silent != 0 {
+	if r.silent.Load() != 0 {
 		t.Error("a well program is silent")
 	}
-	if err := r.child.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	for range maxSilent {
+	mtatest.Check(t, r.child.cmd.Process.Signal(syscall.SIGSTOP))
+	mtatest.Eventually(t, "the program stands still", 20*time.Second, func() bool { // it may answer for a moment yet
 		r.health(10*time.Millisecond, nil)
-	}
+		return r.silent.Load() >= maxSilent
+	})
 	awaitNext(t, proc, r)
 	if log := fmt.Sprint(proc.lines.all()); !strings.Contains(log, "did not say that it is well") {
 		t.Error(log)
+	}
+}
+
+// A program that stands still holds up nobody's end.
+func TestEndOfWhatStandsStill(t *testing.T) {
+	p, err := start(t, fmt.Sprintf("path = %q", build(t, "./testdata/odd")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mtatest.Check(t, procOf(p).live.Load().child.cmd.Process.Signal(syscall.SIGSTOP))
+	closed := make(chan error, 1)
+	go func() { closed <- p.Close() }()
+	select {
+	case err := <-closed:
+		mtatest.Check(t, err)
+	case <-time.After(time.Minute):
+		t.Fatal("it is waited for")
 	}
 }
 

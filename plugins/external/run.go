@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -36,7 +37,7 @@ type run struct {
 	voice   io.WriteCloser
 	over    chan struct{} // closed at the run's end
 	started time.Time
-	silent  int // times in a row that it did not say it is well
+	silent  atomic.Int32 // times in a row that it did not say it is well
 
 	ended   sync.Once
 	mu      sync.Mutex
@@ -194,8 +195,13 @@ func (r *run) exited() bool { return r.client.Exited() }
 
 // end ends the program, if it still runs, and removes what it leaves.
 func (r *run) end() {
-	if r.child != nil && r.exited() {
+	switch {
+	case r.child == nil:
+	case r.exited():
 		r.child.kill(errStopped) // or go-plugin would ask it to go, and wait
+	default: // go-plugin asks it to go, and waits for the answer for ever
+		late := time.AfterFunc(healthTime, func() { r.child.kill(errStopped) })
+		defer late.Stop()
 	}
 	r.client.Kill()
 	r.ended.Do(func() { close(r.over) })
@@ -225,14 +231,14 @@ func (r *run) health(within time.Duration, stop <-chan struct{}) {
 	res, err := r.probe.Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: plugin.GRPCServiceName})
 	switch {
 	case status.Code(err) == codes.Unimplemented, status.Code(err) == codes.NotFound, status.Code(err) == codes.Canceled:
-		r.silent = 0 // it has no opinion, or nobody wants it
+		r.silent.Store(0) // it has no opinion, or nobody wants it
 	case err != nil, res.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING:
-		r.silent++
+		r.silent.Add(1)
 	default:
-		r.silent = 0
+		r.silent.Store(0)
 	}
-	if r.silent >= maxSilent {
-		r.child.kill(fmt.Errorf("it was killed: asked %d times, it did not say that it is well", r.silent))
+	if n := r.silent.Load(); n >= maxSilent {
+		r.child.kill(fmt.Errorf("it was killed: asked %d times, it did not say that it is well", n))
 	}
 }
 
