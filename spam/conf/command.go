@@ -29,9 +29,6 @@ func (p *parser) command(key, value string) error {
 		!p.Bool("allow_user_rules") {
 		return errors.New("rules are not for users' preferences: allow_user_rules is 0")
 	}
-	if p.user {
-		p.own(key)
-	}
 	f, stopword := p.find(key), strings.HasPrefix(key, "bayes_stopword_")
 	o, known := options[key]
 	_, unused := unusedBecause[key]
@@ -39,6 +36,9 @@ func (p *parser) command(key, value string) error {
 		if plugin := p.unloaded(key); plugin != "" {
 			return errors.New(notLoaded(key, plugin))
 		}
+	}
+	if p.user && (f != nil || known || stopword) {
+		p.own(key)
 	}
 	switch {
 	case f != nil:
@@ -54,8 +54,16 @@ func (p *parser) command(key, value string) error {
 	case strings.HasPrefix(key, byteOrderMark):
 		return errors.New("the line begins with a byte order mark (EF BB BF), so that neither SpamAssassin nor this program obeys it: save the file as UTF-8 without one")
 	}
+	for prefix, plugin := range notDone {
+		if strings.HasPrefix(key, prefix) {
+			return fmt.Errorf("%s is of the plugin %s, which this program does not do", key, plugin)
+		}
+	}
 	return fmt.Errorf("%s is no setting that SpamAssassin %v has", key, "4.0")
 }
+
+// notDone are how settings of plugins begin that are not part of this program.
+var notDone = map[string]string{"extracttext_": "ExtractText", "uri_block_": "URILocalBL", "trigger_": "PhishTag"}
 
 // find gives the function of a command with a form of its own.
 func (p *parser) find(key string) func(string) error {

@@ -98,6 +98,9 @@ bayes_stopword_en x
 	if mine = site.WithUser("one", "freemail_domains b", Options{}); !mine.Whole() || !mine.SameRules(site) {
 		t.Errorf("a list of words: %+v", mine)
 	}
+	if mine = site.WithUser("one", "no_such_setting 1\nbayes_path /x", Options{}); mine.Whole() || len(mine.Problems) != 1 || len(mine.Notes) != 1 {
+		t.Errorf("what is no setting, and one that changes nothing: %+v", mine)
+	}
 	if mine = site.WithUser("one", "describe A b\nunwelcomelist_from a@example.org\nwelcomelist_from_rcvd x y\nclear_headers", Options{}); mine.Whole() || mine.Description("A") != "b" || len(mine.Pairs("welcomelist_from_rcvd")) != 1 {
 		t.Errorf("%+v", mine)
 	}
