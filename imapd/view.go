@@ -92,11 +92,6 @@ func (v *view) bySet(set wire.Set, by numbering) []mailbox.UID {
 	return out
 }
 
-// all returns every UID.
-func (v *view) all() []mailbox.UID {
-	return v.bySet(wire.Set{{From: 1, To: 1<<32 - 1}}, true)
-}
-
 // remove takes messages away, given by ascending UIDs, and returns their
 // sequence numbers as a client must hear them one after the other: each counts
 // without those before it (RFC 3501, 7.4.1).

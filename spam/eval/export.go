@@ -41,9 +41,6 @@ func DomainListed(want, domain string) bool { return sdid(want, domain) }
 // RoleAddress reports whether an address is no person's.
 func RoleAddress(email string) bool { return roleAddress.MatchString(email) }
 
-// DomainPart is the domain of an address, in ASCII.
-func DomainPart(email string) string { return domainPart(email) }
-
 // MailAddresses are the addresses in a text.
 func MailAddresses(s *scan.Scan, text string) (out []string) {
 	for _, m := range emailsIn(text, 1000) {

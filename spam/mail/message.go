@@ -41,7 +41,6 @@ type Message struct {
 	textDone [3]bool
 	rawText  [][]byte
 	rawDone  bool
-	html     *HTML
 	htmls    []*HTML
 	parts    int
 	cuts     Cuts

@@ -101,7 +101,6 @@ func (m *Message) buildText(w Which) [][]byte {
 		}
 		if w == All && r.html != nil {
 			m.htmls = append(m.htmls, r.html)
-			m.html = r.html
 		}
 		whole := [][]byte{r.text, r.visible, r.invisible}[w]
 		kept := cutText(whole, m.scan.Body, "\n", " ")
@@ -145,13 +144,6 @@ func latin(text []byte) []byte {
 }
 
 func asciiRune(r rune) bool { return r < utf8.RuneSelf && asciiSpace(byte(r)) }
-
-// MainHTML is the rendering that rules about HTML look at, nil if there is no HTML: the
-// last in the message.
-func (m *Message) MainHTML() *HTML {
-	m.Text(All)
-	return m.html
-}
 
 // HTMLs are the renderings of all parts with HTML.
 func (m *Message) HTMLs() []*HTML {

@@ -5,7 +5,6 @@ package scan
 
 import (
 	"context"
-	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -227,13 +226,4 @@ func (c *Scan) Links() *uri.List {
 		}
 	}
 	return c.links
-}
-
-// ClientIP is the address of the last client outside, if there is one.
-func (c *Scan) ClientIP() (netip.Addr, bool) {
-	if len(c.Path.External) == 0 {
-		return netip.Addr{}, false
-	}
-	a, err := netip.ParseAddr(c.Path.External[0].IP)
-	return a, err == nil
 }
