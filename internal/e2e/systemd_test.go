@@ -76,8 +76,11 @@ func TestSystemd(t *testing.T) {
 	}
 	id := m.sends("one")
 	m.inbox(1)
-	mustSay(t, m.do("journalctl", "-u", "mtad", "-o", "cat", "--no-pager"), "msg=serving", "account=alice@example.test")
-	mustSay(t, m.do("mtad", "trace", id), "stored in INBOX")
+	mustSay(t, m.journal("mtad"), "msg=serving", "account=alice@example.test")
+	eventually(t, "the story of "+id, timeLimit, func() bool {
+		out, _ := m.try("mtad", "trace", id)
+		return strings.Contains(out, "stored in INBOX")
+	})
 
 	m.confined(t)
 	m.drops(t)
@@ -132,6 +135,14 @@ func (m *machine) confined(t *testing.T) {
 	t.Log(regexp.MustCompile(`Overall exposure.*`).FindString(out))
 }
 
+// journal is what a unit has logged. What it has said, the journal may not have
+// read yet; --sync waits for that.
+func (m *machine) journal(unit string) string {
+	m.t.Helper()
+	m.do("journalctl", "--sync")
+	return m.do("journalctl", "-u", unit, "-o", "cat", "--no-pager")
+}
+
 // nobody begins a command as a user who may do nothing.
 var nobody = []string{"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"}
 
@@ -162,14 +173,14 @@ func (m *machine) drops(t *testing.T) {
 	box.wait(box.Login("dora@example.test", "secret"))
 	got := strings.Join(box.await("INBOX", 2), "\n")
 	mustSay(t, got, "from userid 65534)", "Return-Path: <nobody@", "from userid 0)", "Return-Path: <root@")
-	if log := m.do("journalctl", "-u", "mtad", "-o", "cat", "--no-pager"); strings.Contains(log, "the maildrop directory") {
+	if log := m.journal("mtad"); strings.Contains(log, "the maildrop directory") {
 		t.Errorf("nothing is wrong with it:\n%s", log)
 	}
 	m.do("chmod", "755", dir)
 	told, _ := m.try("mtad", "check")
 	mustSay(t, told, "maildrop_directory: "+dir+" belongs to", ", mode ", "install -d -o ")
 	m.do("systemctl", "restart", "mtad")
-	log := m.do("journalctl", "-u", "mtad", "-o", "cat", "--no-pager")
+	log := m.journal("mtad")
 	hint := regexp.MustCompile(`install -d -o \d+ -g \d+ -m 3733 ` + dir).FindString(log)
 	if hint == "" || !strings.Contains(log, "no mail is taken from the maildrop directory") {
 		t.Fatalf("nobody is told what to do:\n%s", log)
@@ -200,7 +211,7 @@ func (m *machine) users(t *testing.T) {
 	check(t, os.WriteFile(m.path("/etc/systemd/system/monitor-test.service"), []byte(unit), 0o644))
 	m.do("systemctl", "daemon-reload")
 	_, code := m.try("systemctl", "start", "monitor-test")
-	out := m.do("journalctl", "-u", "monitor-test", "-o", "cat", "--no-pager")
+	out := m.journal("monitor-test")
 	if code != 0 || strings.Count(out, "--- PASS: Test") < 10 {
 		t.Errorf("the monitor's tests in its unit: exit %d\n%s", code, out)
 	}
@@ -264,7 +275,7 @@ func (m *machine) children(t *testing.T) {
 	}
 	// What the kernel has, the unit leaves to the workers.
 	kernel, _ := m.try("mtad", "check")
-	if log := m.do("journalctl", "-u", "mtad", "-o", "cat", "--no-pager"); strings.Contains(kernel, "behind Landlock") == strings.Contains(log, "without Landlock") {
+	if log := m.journal("mtad"); strings.Contains(kernel, "behind Landlock") == strings.Contains(log, "without Landlock") {
 		t.Errorf("Landlock: %s\n%s", kernel, log)
 	}
 	m.do("pkill", "-9", "-x", "urlrep")
@@ -293,7 +304,7 @@ func (m *machine) reloads(t *testing.T) {
 	if out, code := m.try("systemctl", "reload", "mtad"); code == 0 {
 		t.Errorf("a reload of nonsense: exit %d\n%s", code, out)
 	}
-	mustSay(t, m.do("journalctl", "-u", "mtad", "-o", "cat", "--no-pager"), "nonsense")
+	mustSay(t, m.journal("mtad"), "nonsense")
 	m.change("/etc/mtad/mtad.hcl", "nonsense = 1\n", "")
 	m.do("systemctl", "reload", "mtad")
 	if got := m.show("ActiveState") + " " + m.server(); got != "active "+before {
@@ -394,7 +405,9 @@ func (m *machine) withoutRoot(t *testing.T) {
 	}
 	m.handIn(nobody...)
 	eventually(t, "mail taken from the maildrop directory", timeLimit, func() bool { return m.do("find", "/var/spool/mtad", "-type", "f") == "" })
-	mustSay(t, m.do("mtad", "trace", "last"), "handed in by userid 65534, from <nobody@")
+	eventually(t, "the story of it", timeLimit, func() bool {
+		return strings.Contains(m.do("mtad", "trace", "last"), "handed in by userid 65534, from <nobody@")
+	})
 	var greeted, turned atomic.Int64
 	stop, ended := make(chan struct{}), make(chan error, 1)
 	go func() { ended <- m.greet(stop, &greeted, &turned) }()
