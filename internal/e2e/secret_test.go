@@ -252,5 +252,5 @@ func busy(t *testing.T, s *server, all secrets) {
 		t.Fatalf("user passwd: exit %d\n%s", code, out)
 	}
 	s.mtad("smtp", "send", "--server", local(s.Submission), "--tls", "--from", name, "--to", "x@far.test", "--auth", name+":"+all["new password"])
-	eventually(t, "mail at the next hop", timeLimit, func() bool { return strings.TrimSpace(s.do("queue", "list", "-o", "ndjson")) == "" })
+	s.awaitEmptyQueue()
 }
