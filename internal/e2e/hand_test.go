@@ -487,7 +487,7 @@ func TestHandForward(t *testing.T) {
 		})
 		v.expect("ann@s.test", "x", []string{"bob"}, map[string]string{"bob": delivered})
 	}
-	mustSay(t, v.proc.Out.String(), "a .forward is not used")
+	v.proc.Await(t, "a .forward is not used")
 }
 
 // procmail and maildrop take mail, as a user's command and by routes; what they

@@ -136,6 +136,10 @@ func testSecrets(t *testing.T, level string) {
 		srv.do("reload")
 	}
 	live := spawn(t, "", mtadPath, "-c", s.config(), "trace", "live", "-o", "ndjson")
+	eventually(t, "a story as it happens", timeLimit, func() bool {
+		s.sendSubject("look at me")
+		return live.Out.String() != ""
+	})
 	addUser(t, s, "dora@example.test", all["password"])
 	busy(t, s, all)
 
