@@ -109,7 +109,7 @@ func TestBabbleIsCutOff(t *testing.T) {
 }
 
 func TestTimeouts(t *testing.T) {
-	short := 30 * time.Millisecond
+	short := 1200 * time.Millisecond // long enough for what is done within it
 	tests := []struct {
 		name   string
 		change func(*Config)
@@ -118,9 +118,9 @@ func TestTimeouts(t *testing.T) {
 	}{
 		{"before login", func(c *Config) { c.LoginTimeout = short }, false, ""},
 		{"before login, in a command", func(c *Config) { c.LoginTimeout = short }, false, "a LOGIN "},
-		{"idle", func(c *Config) { c.IdleTimeout = 40 * short }, true, ""},
-		{"in IDLE", func(c *Config) { c.IdleTimeout = 40 * short }, true, "a IDLE\r\n"},
-		{"stalled", func(c *Config) { c.StallTimeout = 40 * short }, true, "a APPEND INBOX {5+}\r\nab"},
+		{"idle", func(c *Config) { c.IdleTimeout = short }, true, ""},
+		{"in IDLE", func(c *Config) { c.IdleTimeout = short }, true, "a IDLE\r\n"},
+		{"stalled", func(c *Config) { c.StallTimeout = short }, true, "a APPEND INBOX {5+}\r\nab"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

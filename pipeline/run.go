@@ -207,6 +207,7 @@ func (f *Flow) settle(i int, c *pending, a answer) (Verdict, error) {
 // abandon gives up a session whose call has not come back; whoever returns last
 // closes it.
 func (f *Flow) abandon(i int, h *hand) {
+	f.p.log.Debug("filter left behind", "pipeline", f.p.Name, "step", f.p.steps[i].Name, "id", f.state.env.ID)
 	f.sessions[i] = nil
 	go func() {
 		if a := <-h.got; a.session != nil {

@@ -90,7 +90,7 @@ func with(t testing.TB, now func() time.Time, filters ...Filter) *Pipeline {
 	t.Helper()
 	var steps []*Step
 	for i, f := range filters {
-		steps = append(steps, &Step{Name: fmt.Sprint("s", i), Filter: f, OnError: TempFail, Timeout: 30 * time.Millisecond})
+		steps = append(steps, &Step{Name: fmt.Sprint("s", i), Filter: f, OnError: TempFail})
 	}
 	p, err := New("test", steps, Env{Now: now})
 	if err != nil {
@@ -150,7 +150,9 @@ func TestSessionFaults(t *testing.T) {
 func TestAbandonedSession(t *testing.T) {
 	release := make(chan struct{})
 	o := &opener{answer: func(context.Context) (Verdict, error) { <-release; return Verdict{}, nil }}
-	f := with(t, nil, o).Open(Client{})
+	p := with(t, nil, o)
+	p.steps[0].Timeout = 30 * time.Millisecond
+	f := p.Open(Client{})
 	f.Begin(1, smtp.Address{}, smtp.MailParams{})
 	if fate := f.Run(t.Context(), Mail); fate.Reply.Code != 451 {
 		t.Error(fate)

@@ -87,11 +87,12 @@ func (c *conn) gone() error {
 }
 
 // takeIn reads ahead what has come of a stream that ended: TLS may hold records that
-// were taken from the socket and not looked into yet.
+// were taken from the socket and not looked into yet. Where a stream has ended nothing
+// waits, so that the wait is long enough for the busiest machine.
 func (c *conn) takeIn() {
 	for before := -1; c.r.Buffered() > before && c.r.Buffered() < c.r.Size(); {
 		before = c.r.Buffered()
-		if _, err := c.peek(before+1, shortestWait); err != nil {
+		if _, err := c.peek(before+1, endWait); err != nil {
 			return
 		}
 	}
@@ -102,6 +103,7 @@ func (c *conn) takeIn() {
 const (
 	shortestWait = time.Millisecond
 	longestWait  = 100 * time.Millisecond
+	endWait      = time.Second
 )
 
 // peek is Peek with a wait of its own.

@@ -165,8 +165,7 @@ func TestLimits(t *testing.T) {
 	t.Run("session timeout", func(t *testing.T) {
 		w := start(t, func(c *Config) { c.Limits.SessionTimeout = 50 * time.Millisecond })
 		c := w.dial()
-		c.reply()
-		if got := c.reply(); !strings.HasPrefix(got, "421 4.4.2") {
+		if got := c.reply() + c.reply(); !strings.Contains(got, "421 4.4.2") { // behind the greeting, if that was in time
 			t.Error(got)
 		}
 	})

@@ -220,8 +220,8 @@ func listens(addr string, a netip.AddrPort) bool {
 
 // trace keeps what happened to a message.
 func (h *house) trace(t pipeline.Trace) {
+	h.traces.Add(t) // first: whoever finds an ID in the log can ask for its story
 	h.out.Trace(t)
-	h.traces.Add(t)
 	if !h.log.Enabled(context.Background(), slog.LevelDebug) {
 		return
 	}

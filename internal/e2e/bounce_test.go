@@ -108,9 +108,7 @@ func TestBounce(t *testing.T) {
 	if !strings.HasSuffix(strings.TrimRight(p[2].text, "\r\n")+"\r\n", data) {
 		t.Errorf("the message in the notice:\n%s", p[2].text)
 	}
-	if out := strings.TrimSpace(s.do("queue", "list", "-o", "ndjson")); out != "" {
-		t.Errorf("the queue is not empty:\n%s", out)
-	}
+	s.awaitEmptyQueue()
 }
 
 // A notice about a notice is never sent.
@@ -127,9 +125,7 @@ func TestNoBounceOfABounce(t *testing.T) {
 	if got := <-refused; got != "x@far.test" {
 		t.Errorf("refused %s", got)
 	}
-	eventually(t, "an empty queue", timeLimit, func() bool {
-		return strings.TrimSpace(s.do("queue", "list", "-o", "ndjson")) == ""
-	})
+	s.awaitEmptyQueue()
 	for _, u := range []string{"alice", "bob", "carol"} {
 		if n := s.login(u).count("INBOX"); n != 0 {
 			t.Errorf("%s has %d messages", u, n)

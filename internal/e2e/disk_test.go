@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -145,15 +146,24 @@ func inject(t *testing.T, s *server, what string) (stop func()) {
 		cmd.Wait()
 	}
 	t.Cleanup(stop)
-	traced := func() bool {
-		return !strings.Contains(read(t, fmt.Sprintf("/proc/%d/status", s.proc.Cmd.Process.Pid)), "TracerPid:\t0")
-	}
-	for end := time.Now().Add(10 * time.Second); !traced(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(timeLimit); !s.traced(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) || strings.Contains(out.String(), "not permitted") {
 			t.Skipf("strace can't look into a process here: %s", out)
 		}
 	}
 	return stop
+}
+
+// traced reports whether strace has hold of all the server's threads: it takes one
+// after the other.
+func (s *server) traced() bool {
+	s.t.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", s.proc.Cmd.Process.Pid))
+	check(s.t, err)
+	return !slices.ContainsFunc(threads, func(path string) bool {
+		b, err := os.ReadFile(path) // a thread may have ended
+		return err == nil && strings.Contains(string(b), "TracerPid:\t0\n")
+	})
 }
 
 // A disk that takes seconds to sync slows mail down and loses none; others than
@@ -299,9 +309,7 @@ func TestSyncOrder(t *testing.T) {
 	cmd := exec.Command(strace, "-f", "-qq", "-y", "-s", "40", "-o", log, "-e", "trace=fdatasync,fsync,pwrite64,write", "-p", fmt.Sprint(s.proc.Cmd.Process.Pid))
 	check(t, cmd.Start())
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	eventually(t, "strace to look on", 10*time.Second, func() bool {
-		return !strings.Contains(read(t, fmt.Sprintf("/proc/%d/status", s.proc.Cmd.Process.Pid)), "TracerPid:\t0")
-	})
+	eventually(t, "strace to look on", timeLimit, s.traced)
 	if refused := offer(t, s, "watched", 1000); refused != nil {
 		t.Fatal(refused)
 	}

@@ -264,14 +264,7 @@ var localAttempt = regexp.MustCompile(`(?m)relay +(\w+) +<(\S+)@local\.test>\n +
 // that went, by local-part: "deferred 4.3.0", and what was said.
 func (v *village) outcomes(id string, names ...string) (out, said map[string]string) {
 	v.t.Helper()
-	var story string
-	defer func() {
-		if v.t.Failed() {
-			v.t.Log(story)
-		}
-	}()
-	eventually(v.t, fmt.Sprintf("attempts at %q", names), timeLimit, func() bool {
-		story = v.do("trace", id)
+	storyOf(v.t, v.config(), id, fmt.Sprintf("attempts at %q", names), func(story string) bool {
 		out, said = map[string]string{}, map[string]string{}
 		for _, m := range localAttempt.FindAllStringSubmatch(story, -1) {
 			out[m[2]], said[m[2]] = m[1]+" "+m[3], m[4]
@@ -494,7 +487,7 @@ func TestHandForward(t *testing.T) {
 		})
 		v.expect("ann@s.test", "x", []string{"bob"}, map[string]string{"bob": delivered})
 	}
-	mustSay(t, v.proc.Out.String(), "a .forward is not used")
+	v.proc.Await(t, "a .forward is not used")
 }
 
 // procmail and maildrop take mail, as a user's command and by routes; what they
@@ -560,15 +553,12 @@ route "box" {
 	} {
 		eventually(t, pattern, timeLimit, func() bool {
 			found, err := filepath.Glob(pattern)
-			return err == nil && len(found) == 1
+			return err == nil && len(found) == 1 && strings.Contains(read(t, found[0]), want)
 		})
-		found, err := filepath.Glob(pattern)
-		check(t, err)
-		mustSay(t, read(t, found[0]), want)
 	}
 	mustSay(t, shown(t, v.out, "route", 1)[0], "vmail\narg eve\narg fred\narg w.test\narg w.test\narg -fann@s.test\narg eve+x@w.test\narg fred@w.test\n", "---\nReceived: ")
 	// An address can be neither an option nor a way out.
 	to := []string{"../../x@m.test", ".x@m.test"}
 	id := idIn(t, transmit(t, local(v.smtp), "ann@s.test", to, letter("ann@s.test", "x@m.test", "hello", "x")))
-	eventually(t, "a refusal", timeLimit, func() bool { return strings.Count(v.do("trace", id), "said 553 5.1.3") == len(to) })
+	storyOf(t, v.config(), id, "a refusal of each", func(story string) bool { return strings.Count(story, "said 553 5.1.3") == len(to) })
 }

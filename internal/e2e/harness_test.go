@@ -72,18 +72,33 @@ func read(t testing.TB, path string) string {
 	return string(b)
 }
 
-// lastSays waits until the newest message's story has everything that it should:
-// it is written behind the reply.
-func (s *server) lastSays(want ...string) {
+// lastSays waits until the newest message's story has everything that it should.
+func (s *server) lastSays(want ...string) (story string) {
 	s.t.Helper()
-	var out string
-	for deadline := time.Now().Add(timeLimit); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		out = s.do("trace", "last")
-		if !slices.ContainsFunc(want, func(w string) bool { return !strings.Contains(out, w) }) {
-			return
+	return s.says("last", want...)
+}
+
+// says waits until the story of a message has everything that it should, and
+// returns it: it is written behind the reply, and its end behind the message.
+func (s *server) says(id string, want ...string) (story string) {
+	s.t.Helper()
+	return storyOf(s.t, s.config(), id, fmt.Sprintf("%q", want), func(story string) bool {
+		return !slices.ContainsFunc(want, func(w string) bool { return !strings.Contains(story, w) })
+	})
+}
+
+// storyOf waits until the story that a server has of a message is whole.
+func storyOf(t testing.TB, config, id, what string, whole func(story string) bool) (story string) {
+	t.Helper()
+	for end := time.Now().Add(timeLimit); ; time.Sleep(20 * time.Millisecond) {
+		story, _ = run(t, "", "", mtadPath, "-c", config, "trace", id) // nothing is known at first
+		if whole(story) {
+			return story
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the story of %s lacks %s:\n%s", id, what, story)
 		}
 	}
-	mustSay(s.t, out, want...)
 }
 
 // mustSay checks that a text has everything that it should.
@@ -159,11 +174,11 @@ func (s *server) startWaiting(ready func() bool, program ...string) {
 			s.t.Errorf("mtad does not stop")
 		}
 	})
-	mtatest.Eventually(s.t, "the server serves", stopLimit, ready)
+	mtatest.Eventually(s.t, "the server serves", timeLimit, ready)
 }
 
 // stopLimit is how long mtad may take to stop.
-const stopLimit = 15 * time.Second
+const stopLimit = time.Minute
 
 // stop stops the server as an administrator does.
 func (s *server) stop() {
@@ -200,6 +215,15 @@ func (s *server) do(args ...string) string {
 		s.t.Fatalf("mtad %s: exit %d\n%s", strings.Join(args, " "), code, out)
 	}
 	return out
+}
+
+// awaitEmptyQueue waits until nothing is queued: the next hop has a message before
+// the queue knows that it has.
+func (s *server) awaitEmptyQueue() {
+	s.t.Helper()
+	eventually(s.t, "an empty queue", timeLimit, func() bool {
+		return strings.TrimSpace(s.do("queue", "list", "-o", "ndjson")) == ""
+	})
 }
 
 // replace is an edit of the configuration.

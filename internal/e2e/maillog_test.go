@@ -126,7 +126,8 @@ func TestPostfixLog(t *testing.T) {
 	eventually(t, "everything has come to its end", timeLimit, func() bool {
 		text := log()
 		return strings.Count(text, "status=bounced") == 2 && strings.Count(text, "non-delivery notification") == 2 &&
-			strings.Count(text, "imap-login: ") == 2 && strings.Count(text, ": removed\n") == 14
+			strings.Count(text, "imap-login: ") == 2 && strings.Count(text, ": removed\n") == 14 &&
+			strings.Count(text, "]: connect from ") == strings.Count(text, "]: disconnect from ")
 	})
 	path := filepath.Join(s.dir, "mail.log")
 	write(t, path, log())

@@ -212,5 +212,5 @@ func TestMilterServe(t *testing.T) {
 	mustSay(t, hop.Await(t, 1)[0].Data, "X-Top: client.test 127.0.0.1", "Subject: changed", "X-End: one two")
 	mustSay(t, s.do("status"), "milter", addr)
 	s.do("reload")
-	mustSay(t, p.Out.String(), "configuration reloaded")
+	p.Await(t, "configuration reloaded")
 }

@@ -65,12 +65,12 @@ func TestMutt(t *testing.T) {
 	mutt := program(t, "mutt")
 	program(t, "tmux")
 	s := start(t)
+	alice := s.login("alice")
 	for i := 1; i <= 3; i++ {
 		data := letter("Ann <ann@good.test>", "alice@example.test", fmt.Sprintf("letter %d", i), fmt.Sprintf("This is the text of letter %d.", i))
 		check(t, submit(t, local(s.SMTP), "ann@good.test", []string{"alice@example.test"}, data))
+		alice.await("INBOX", i) // in this order
 	}
-	alice := s.login("alice")
-	alice.await("INBOX", 3)
 	editor := filepath.Join(s.dir, "editor")
 	write(t, editor, "#!/bin/sh\necho 'Written in mutt.' >>\"$1\"\n")
 	check(t, os.Chmod(editor, 0o700))

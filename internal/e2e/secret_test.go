@@ -136,6 +136,10 @@ func testSecrets(t *testing.T, level string) {
 		srv.do("reload")
 	}
 	live := spawn(t, "", mtadPath, "-c", s.config(), "trace", "live", "-o", "ndjson")
+	eventually(t, "a story as it happens", timeLimit, func() bool {
+		s.sendSubject("look at me")
+		return live.Out.String() != ""
+	})
 	addUser(t, s, "dora@example.test", all["password"])
 	busy(t, s, all)
 
@@ -252,5 +256,5 @@ func busy(t *testing.T, s *server, all secrets) {
 		t.Fatalf("user passwd: exit %d\n%s", code, out)
 	}
 	s.mtad("smtp", "send", "--server", local(s.Submission), "--tls", "--from", name, "--to", "x@far.test", "--auth", name+":"+all["new password"])
-	eventually(t, "mail at the next hop", timeLimit, func() bool { return strings.TrimSpace(s.do("queue", "list", "-o", "ndjson")) == "" })
+	s.awaitEmptyQueue()
 }

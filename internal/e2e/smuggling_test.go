@@ -129,7 +129,7 @@ func TestSmugglingToPostfix(t *testing.T) {
 		body = strings.ReplaceAll(strings.ReplaceAll(body, "\r\n", "\n"), "\r", " ")
 		want[subject] = crlf(body)
 	}
-	eventually(t, "an empty queue", timeLimit, func() bool { return strings.TrimSpace(s.do("queue", "list", "-o", "ndjson")) == "" })
+	s.awaitEmptyQueue()
 	for _, d := range hop.Await(t, len(ends)) {
 		subject := field(d.Data, "Subject")
 		if w, ok := want[subject]; !ok || body(d.Data) != w {

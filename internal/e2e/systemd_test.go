@@ -77,7 +77,10 @@ func TestSystemd(t *testing.T) {
 	id := m.sends("one")
 	m.inbox(1)
 	m.journal("mtad", "msg=serving", "account=alice@example.test")
-	mustSay(t, m.do("mtad", "trace", id), "stored in INBOX")
+	eventually(t, "the story of "+id, timeLimit, func() bool {
+		out, _ := m.try("mtad", "trace", id)
+		return strings.Contains(out, "stored in INBOX")
+	})
 
 	m.confined(t)
 	m.drops(t)
@@ -407,7 +410,9 @@ func (m *machine) withoutRoot(t *testing.T) {
 	}
 	m.handIn(nobody...)
 	eventually(t, "mail taken from the maildrop directory", timeLimit, func() bool { return m.do("find", "/var/spool/mtad", "-type", "f") == "" })
-	mustSay(t, m.do("mtad", "trace", "last"), "handed in by userid 65534, from <nobody@")
+	eventually(t, "the story of it", timeLimit, func() bool {
+		return strings.Contains(m.do("mtad", "trace", "last"), "handed in by userid 65534, from <nobody@")
+	})
 	var greeted, turned atomic.Int64
 	stop, ended := make(chan struct{}), make(chan error, 1)
 	go func() { ended <- m.greet(stop, &greeted, &turned) }()

@@ -49,5 +49,5 @@ func TestSeedDialogue(t *testing.T) {
 	if r := field(msg, "Return-Path"); r != "<root@localhost>" {
 		t.Errorf("Return-Path: %s", r)
 	}
-	mustSay(t, s.do("trace", id), "<root@localhost>", "stored in INBOX as UID 1")
+	s.says(id, "<root@localhost>", "stored in INBOX as UID 1")
 }

@@ -60,10 +60,9 @@ func TestUTF8ThroughPostfix(t *testing.T) {
 	if e := seen[0].Envelope; e.Subject != "Grüße" || e.From[0].Addr() != "älice@example.test" || e.To[0].Addr() != to[0] {
 		t.Errorf("envelope %+v", e)
 	}
-	far.lastSays("grün@")
-	if out := far.do("trace", "last"); strings.Count(out, "stored in INBOX") != 2 {
-		t.Errorf("not in both mailboxes:\n%s", out)
-	}
+	storyOf(t, far.config(), "last", "both mailboxes", func(story string) bool {
+		return strings.Contains(story, "grün@") && strings.Count(story, "stored in INBOX") == 2
+	})
 }
 
 // A host without SMTPUTF8 gets what has an equal in US-ASCII; of the rest the sender

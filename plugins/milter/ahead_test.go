@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"net"
@@ -16,6 +17,7 @@ import (
 
 	gomilter "github.com/emersion/go-milter"
 
+	"mtad/internal/mtatest"
 	"mtad/message"
 	"mtad/milterd/wire"
 	"mtad/pipeline"
@@ -153,8 +155,10 @@ func (j *judge) reply(event gomilter.Code, k heard, said string) (out []byte) {
 	return wire.Append(out, byte(action))
 }
 
-// judged is all that sessions through judges come to.
-func judged(t *testing.T, judges []*judge, seed uint64, pure bool) string {
+// judged is all that sessions through judges come to. behind says that a call which
+// nobody wanted any more did not come back in time: then its session is another, and
+// begins to ask anew.
+func judged(t *testing.T, judges []*judge, seed uint64, pure bool) (story string, behind bool) {
 	var steps []*pipeline.Step
 	for i, j := range judges {
 		st := step(newTestFilter(t, fmt.Sprintf("connect = \"inet:%s\"\npure = %v", j.ln.Addr(), pure)))
@@ -164,7 +168,12 @@ func judged(t *testing.T, judges []*judge, seed uint64, pure bool) string {
 		}
 		steps = append(steps, st)
 	}
-	p := newTestPipeline(t, steps...)
+	var log mtatest.Buffer
+	env := pipeline.Env{Now: testNow, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	p, err := pipeline.New("test", steps, env)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var b strings.Builder
 	r := rand.New(rand.NewPCG(seed, 2))
 	for range 3 {
@@ -172,7 +181,7 @@ func judged(t *testing.T, judges []*judge, seed uint64, pure bool) string {
 		sessionOf(t, flow, r, &b)
 		flow.Close()
 	}
-	return b.String()
+	return b.String(), strings.Contains(log.String(), "left behind")
 }
 
 func sessionOf(t *testing.T, flow *pipeline.Flow, r *rand.Rand, out *strings.Builder) {
@@ -235,7 +244,11 @@ func TestPureAsTheOthers(t *testing.T) {
 		for range 2 + r.IntN(3) {
 			judges = append(judges, newJudge(t, r))
 		}
-		ahead, one := judged(t, judges, seed, true), judged(t, judges, seed, false)
+		ahead, behind := judged(t, judges, seed, true)
+		for tries := 0; behind && tries < 20; tries++ { // the machine is busy
+			ahead, behind = judged(t, judges, seed, true)
+		}
+		one, _ := judged(t, judges, seed, false)
 		if ahead == one {
 			continue
 		}
