@@ -23,7 +23,8 @@ report_safe 0
 report_hostname host.test
 add_header all Tags _TESTS( )_ _SCORE(000)_ _REQD_ _YESNO(a,b)_ _YESNO_ _YESNOCAPS_ _STARS(+)_ _UNKNOWNTAG_
 add_header all Relays _LASTEXTERNALIP_ _LASTEXTERNALREVIP_ _LASTEXTERNALRDNS_ _LASTEXTERNALHELO_ _FIRSTTRUSTEDIP_
-add_header all Sub _SUBTESTS(,)_
+add_header all Sub _SUBTESTS(,)_ _SUBTESTSCOLLAPSED(,)_ _LANGUAGES_ _SUBJPREFIX_
+add_header all Itself _ADDEDHEADER_ _ADDEDHEADERHAM_ _ADDEDHEADERSPAM_
 add_header all Scores _TESTSSCORES(,)_
 add_header all Head _HEADER(Subject)_ \n folded _HEADER(From:addr)_
 add_header all Preview _PREVIEW_
