@@ -2,6 +2,7 @@ package spam
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"regexp"
@@ -65,13 +66,10 @@ func (p *Report) marked() []byte {
 		if !ok || name != "Subject" && !p.Spam() {
 			continue
 		}
-		head[i] = p.mark(head[i], name, mark)
+		was := head[i]
+		head[i] = p.mark(was, name, mark)
 		if p.Spam() {
-			prev := created
-			if prev == "" {
-				prev = "X-Spam-Prev-" + p.original(name)
-			}
-			head = append(head, prev)
+			head = append(head, cmp.Or(created, "X-Spam-Prev-"+was))
 		}
 	}
 	pre := ""
@@ -108,7 +106,7 @@ func (p *Report) original(name string) string {
 	out := ""
 	head, _ := p.oldHead()
 	for _, f := range head {
-		if len(f) > len(name) && f[len(name)] == ':' && strings.EqualFold(f[:len(name)], name) {
+		if key, _, ok := strings.Cut(f, ":"); ok && strings.EqualFold(strings.TrimRight(key, " \t"), name) {
 			out = f
 		}
 	}
@@ -147,7 +145,7 @@ func (p *Report) wrapped() []byte {
 	}
 	head.WriteString(p.Headers())
 	received := p.copied(&head)
-	received = "Received: from localhost by " + p.Host.Name + "\n\twith SpamAssassin (version " + p.Host.Version + ");\n\t" + p.Scan.Facts.Now.Format(time.RFC1123Z) + "\n" + received
+	received = "Received: from localhost by " + p.own + "\n\twith SpamAssassin (version " + p.Host.Version + ");\n\t" + p.Scan.Facts.Now.Format(time.RFC1123Z) + "\n" + received
 	boundary := fmt.Sprintf("----------=_%08X.%08X", p.Scan.Facts.Now.Unix(), rand.Uint32())
 	report, disposition := p.Text(), "inline"
 	if ct := m.Header("content-type"); ct != "" && !strings.Contains(strings.ToLower(ct), "text/plain") {

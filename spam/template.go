@@ -25,20 +25,21 @@ type Host struct {
 // Report fills templates for one result.
 type Report struct {
 	*Result
-	Host Host
-	// Prefixes are what hits put before the subject.
+	Host  Host
+	own   string // Host.Name without report_hostname
 	rules *conf.Ruleset
 }
 
 // Report begins to fill templates.
 func (r *Result) Report(h Host) *Report {
+	own := h.Name
 	if name := r.Scan.Rules.String("report_hostname"); name != "" {
 		h.Name = name
 	}
 	if h.AutoLearn == "" {
 		h.AutoLearn = cmp.Or(r.AutoLearned, "disabled")
 	}
-	return &Report{r, h, r.Scan.Rules}
+	return &Report{r, h, own, r.Scan.Rules}
 }
 
 // released is when that version was: _SUBVERSION_.
