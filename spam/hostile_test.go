@@ -45,6 +45,8 @@ func hostile(mb int) map[string]string {
 		"at signs":       head + "\n" + strings.Repeat("@", n),
 		"dots":           head + "\n" + strings.Repeat("a.", n/2),
 		"nested":         nested,
+		"folds":          head + "X-A:" + strings.Repeat("\n a", n/3) + "\n\nx",
+		"anchor":         html + "<a href=http://a.example.com>" + strings.Repeat("a<b>", n/4),
 		"boundaries":     head + "Content-Type: multipart/mixed; boundary=b\n\n" + strings.Repeat("--b\n\n", n/6),
 		"fields":         strings.Repeat("X: y\n", n/5) + "\nx",
 		"received":       strings.Repeat("Received: from a (b [192.0.2.1]) by c with SMTP id d; Thu, 26 Nov 2026 10:00:00 +0000\n", mtatest.Fewer(20000)) + "\nx",
@@ -82,6 +84,7 @@ func TestHostile(t *testing.T) {
 			runtime.ReadMemStats(&before)
 			start := time.Now()
 			r := e.Check(context.Background(), []byte(text), scan.Facts{})
+			r.Report(spam.Host{}).Rewrite()
 			runtime.ReadMemStats(&after)
 			grown := after.TotalAlloc - before.TotalAlloc
 			t.Logf("%d MiB: %v, %d MiB allocated, %d hits, %d unknown", len(text)>>20, time.Since(start).Round(time.Millisecond), grown>>20, len(r.Hits), len(r.Unknown))

@@ -2,6 +2,7 @@ package spam
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"regexp"
@@ -65,13 +66,10 @@ func (p *Report) marked() []byte {
 		if !ok || name != "Subject" && !p.Spam() {
 			continue
 		}
-		head[i] = p.mark(head[i], name, mark)
+		was := head[i]
+		head[i] = p.mark(was, name, mark)
 		if p.Spam() {
-			prev := created
-			if prev == "" {
-				prev = "X-Spam-Prev-" + p.original(name)
-			}
-			head = append(head, prev)
+			head = append(head, cmp.Or(created, "X-Spam-Prev-"+was))
 		}
 	}
 	pre := ""
@@ -84,23 +82,26 @@ func (p *Report) marked() []byte {
 // oldHead is the header as it came, a string for each field, without fields that say
 // what others thought of the message; and the line that ends it.
 func (p *Report) oldHead() (head []string, end string) {
+	var field []string // its lines
+	done := func() {
+		if f := strings.Join(field, ""); f != "" && (!oldField.MatchString(f) || prevField.MatchString(f)) {
+			head = append(head, f)
+		}
+		field = field[:0]
+	}
 	for line := range strings.Lines(string(p.Scan.Mail.Head)) {
-		switch n := len(head) - 1; {
+		switch {
 		case strings.TrimRight(line, "\r\n") == "":
 			end = line
-		case (line[0] == ' ' || line[0] == '\t') && n >= 0:
-			head[n] += line
+		case line[0] == ' ' || line[0] == '\t':
+			field = append(field, line)
 		default:
-			head = append(head, line)
+			done()
+			field = append(field, line)
 		}
 	}
-	out := head[:0]
-	for _, f := range head {
-		if !oldField.MatchString(f) || prevField.MatchString(f) {
-			out = append(out, f)
-		}
-	}
-	return out, end
+	done()
+	return head, end
 }
 
 // original is the last field of a name, as it stands.
@@ -108,7 +109,7 @@ func (p *Report) original(name string) string {
 	out := ""
 	head, _ := p.oldHead()
 	for _, f := range head {
-		if len(f) > len(name) && f[len(name)] == ':' && strings.EqualFold(f[:len(name)], name) {
+		if key, _, ok := strings.Cut(f, ":"); ok && strings.EqualFold(strings.TrimRight(key, " \t"), name) {
 			out = f
 		}
 	}
@@ -147,7 +148,7 @@ func (p *Report) wrapped() []byte {
 	}
 	head.WriteString(p.Headers())
 	received := p.copied(&head)
-	received = "Received: from localhost by " + p.Host.Name + "\n\twith SpamAssassin (version " + p.Host.Version + ");\n\t" + p.Scan.Facts.Now.Format(time.RFC1123Z) + "\n" + received
+	received = "Received: from localhost by " + p.own + "\n\twith SpamAssassin (version " + p.Host.Version + ");\n\t" + p.Scan.Facts.Now.Format(time.RFC1123Z) + "\n" + received
 	boundary := fmt.Sprintf("----------=_%08X.%08X", p.Scan.Facts.Now.Unix(), rand.Uint32())
 	report, disposition := p.Text(), "inline"
 	if ct := m.Header("content-type"); ct != "" && !strings.Contains(strings.ToLower(ct), "text/plain") {
@@ -194,7 +195,8 @@ func (p *Report) carried(name string) (string, bool) {
 
 // copied adds the fields that report_safe_copy_headers names, and gives those that go
 // before all others: Received.
-func (p *Report) copied(out *strings.Builder) (received string) {
+func (p *Report) copied(out *strings.Builder) string {
+	var received strings.Builder
 	done := map[string]bool{"from": true, "to": true, "cc": true, "subject": true, "date": true, "message-id": true}
 	head, _ := p.oldHead()
 	for _, name := range p.rules.Words("report_safe_copy_headers") {
@@ -210,11 +212,11 @@ func (p *Report) copied(out *strings.Builder) (received string) {
 			}
 			line := name + ": " + strings.TrimLeft(v, " \t")
 			if lower == "received" {
-				received += line
+				received.WriteString(line)
 			} else {
 				out.WriteString(line)
 			}
 		}
 	}
-	return received
+	return received.String()
 }

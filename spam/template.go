@@ -25,20 +25,21 @@ type Host struct {
 // Report fills templates for one result.
 type Report struct {
 	*Result
-	Host Host
-	// Prefixes are what hits put before the subject.
+	Host  Host
+	own   string // Host.Name without report_hostname
 	rules *conf.Ruleset
 }
 
 // Report begins to fill templates.
 func (r *Result) Report(h Host) *Report {
+	own := h.Name
 	if name := r.Scan.Rules.String("report_hostname"); name != "" {
 		h.Name = name
 	}
 	if h.AutoLearn == "" {
 		h.AutoLearn = cmp.Or(r.AutoLearned, "disabled")
 	}
-	return &Report{r, h, r.Scan.Rules}
+	return &Report{r, h, own, r.Scan.Rules}
 }
 
 // released is when that version was: _SUBVERSION_.
@@ -46,7 +47,8 @@ const released = "2024-03-25"
 
 var tag = regexp.MustCompile(`_([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*(?:\(.*?\))?)_`)
 
-// Fill replaces the tags of a template: "_SCORE_", "_STARS(*)_". Unknown ones stay.
+// Fill replaces the tags of a template: "_SCORE_", "_STARS(*)_". Unknown ones stay, and
+// ADDEDHEADER and its like, which would hold themselves (_replace_tags of PerMsgStatus).
 func (p *Report) Fill(template string) string {
 	return tag.ReplaceAllStringFunc(template, func(s string) string {
 		name, arg, has := strings.Cut(strings.Trim(s, "_"), "(")
@@ -89,8 +91,8 @@ func (p *Report) tag(name, arg string, has bool) (string, bool) {
 		return p.Scan.Facts.Now.Format(time.RFC1123Z), true
 	case "AUTOLEARN":
 		return p.Host.AutoLearn, true
-	case "ADDEDHEADER", "ADDEDHEADERHAM", "ADDEDHEADERSPAM":
-		return p.Headers(), true
+	case "SUBJPREFIX":
+		return p.Prefix(), true
 	}
 	if v := p.Scan.Tag(name); v != nil {
 		return strings.Join(v, " "), true
@@ -101,7 +103,7 @@ func (p *Report) tag(name, arg string, has bool) (string, bool) {
 // knownTags are there even if nothing has set them.
 var knownTags = strings.Fields(`RBL ASN ASNCIDR AWL AWLMEAN AWLCOUNT AWLPRESCORE DCCB DCCR EXTRACTTEXTCHARS EXTRACTTEXTWORDS EXTRACTTEXTTOOLS EXTRACTTEXTTYPES
 	EXTRACTTEXTEXTENSIONS EXTRACTTEXTFLAGS EXTRACTTEXTURIS DCCREP PYZOR DKIMIDENTITY DKIMDOMAIN DKIMSELECTOR BAYESTC BAYESTCLEARNED BAYESTCSPAMMY BAYESTCHAMMY
-	HAMMYTOKENS SPAMMYTOKENS TOKENSUMMARY`)
+	HAMMYTOKENS SPAMMYTOKENS TOKENSUMMARY LANGUAGES`)
 
 // counted are the tags about hits and scores.
 func (p *Report) counted(name, arg string) func() string {
@@ -142,6 +144,18 @@ func (p *Report) counted(name, arg string) func() string {
 				}
 			}
 			return orNone(strings.Join(out, sep))
+		}
+	case "SUBTESTSCOLLAPSED":
+		return func() string {
+			var out []string
+			for _, h := range p.Sub {
+				s := h.Rule
+				if h.Times > 1 {
+					s += "(" + strconv.Itoa(h.Times) + ")"
+				}
+				out = append(out, s)
+			}
+			return orNone(strings.Join(out, ",")) // whatever arg says
 		}
 	case "SUMMARY":
 		return func() string { return p.list("%s %-22s %s", 3, strings.Repeat(" ", 28)) }

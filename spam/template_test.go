@@ -23,7 +23,8 @@ report_safe 0
 report_hostname host.test
 add_header all Tags _TESTS( )_ _SCORE(000)_ _REQD_ _YESNO(a,b)_ _YESNO_ _YESNOCAPS_ _STARS(+)_ _UNKNOWNTAG_
 add_header all Relays _LASTEXTERNALIP_ _LASTEXTERNALREVIP_ _LASTEXTERNALRDNS_ _LASTEXTERNALHELO_ _FIRSTTRUSTEDIP_
-add_header all Sub _SUBTESTS(,)_
+add_header all Sub _SUBTESTS(,)_ _SUBTESTSCOLLAPSED(,)_ _LANGUAGES_ _SUBJPREFIX_
+add_header all Itself _ADDEDHEADER_ _ADDEDHEADERHAM_ _ADDEDHEADERSPAM_
 add_header all Scores _TESTSSCORES(,)_
 add_header all Head _HEADER(Subject)_ \n folded _HEADER(From:addr)_
 add_header all Preview _PREVIEW_
@@ -116,7 +117,7 @@ func TestRewrite(t *testing.T) {
 		"report_safe 2\nunsafe_report Careful.\nrequired_score 1\n",
 		"report_safe 0\nsubjprefix HTML_MESSAGE [html]\nrewrite_header Subject [spam]\nrequired_score 3\n",
 	} {
-		more = "use_bayes 0\nreport_hostname vm\nclear_report_template\nreport It is _YESNO_.\n" + more + "remove_header spam Report\n"
+		more = "use_bayes 0\nreport_hostname other.test\nclear_report_template\nreport It is _YESNO_.\n" + more + "remove_header spam Report\n"
 		o := spamtest.Start(t, ".", "rules", spamtest.Site, "rewrite=1", "text="+more)
 		file := filepath.Join(t.TempDir(), "more.cf")
 		mtatest.Check(t, os.WriteFile(file, []byte(more), 0o600))
@@ -124,7 +125,7 @@ func TestRewrite(t *testing.T) {
 		mtatest.Check(t, err)
 		e := spam.New(rs, spam.Options{})
 		host, _ := os.Hostname()
-		for _, m := range spamtest.Corpus(4, 10) {
+		for _, m := range append(spamtest.Corpus(4, 10), spamtest.Message{Name: "twice", Text: []byte(fieldsTwice)}, spamtest.Message{Name: "spaced", Text: []byte(spacedFields)}) {
 			var want struct {
 				Hits      map[string]float64
 				Rewritten spamtest.Bytes
@@ -142,6 +143,11 @@ func TestRewrite(t *testing.T) {
 		}
 	}
 }
+
+const (
+	fieldsTwice  = "From: A <a@x.test>\nFrom: B <b@x.test>\nSubject: one\nSubject: two\nSUBJECT: three\nTo:b@x.test\n\nbuy\n"
+	spacedFields = "From : a@x.test\nSubject : buy\nTo: x\nContent-Type: text/html\n\n<p>buy\n"
+)
 
 var (
 	boundaryForm = regexp.MustCompile(`----------=_[0-9A-F.]+`)

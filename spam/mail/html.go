@@ -45,15 +45,16 @@ type HTML struct {
 	Truncated bool // a link was too long
 	Dropped   bool // there were more links than are kept
 
-	text  []run
-	whole []byte // all text, once it is known
-	style []style
-	base  string
-	href  string // of the last <a>
-	title int
-	font  int // size of basefont
-	hairs map[[2]int]bool
-	cuts  Cuts
+	text   []run
+	whole  []byte // all text, once it is known
+	style  []style
+	base   string
+	href   string // of the last <a>
+	anchor []byte // its text, until endAnchor
+	title  int
+	font   int // size of basefont
+	hairs  map[[2]int]bool
+	cuts   Cuts
 }
 
 // Link is where a link stands and what is written there.
@@ -95,6 +96,7 @@ func RenderHTML(text []byte, octets int) *HTML {
 	}
 	z := &tokenizer{h: h}
 	z.run(text, h.open)
+	h.endAnchor()
 	all := h.Text(All)
 	h.whole = all
 	h.TextLength = countRunes(all)
@@ -345,7 +347,7 @@ func (h *HTML) words(text []byte) {
 		return
 	}
 	if h.Inside["a"] > 0 {
-		h.anchorText(string(text))
+		h.anchor = append(h.anchor, text...)
 	}
 	if h.Inside["title"] > 0 && h.title >= 0 {
 		h.Titles[h.title] += string(text)
@@ -369,17 +371,22 @@ func (h *HTML) link(uri string) *Link {
 	return l
 }
 
-// anchorText adds to the text of the last anchor.
-func (h *HTML) anchorText(text string) {
+// endAnchor adds what was collected to the text of the last anchor. It is not done piece
+// by piece: a document may have one for every five octets.
+func (h *HTML) endAnchor() {
+	if len(h.anchor) == 0 {
+		return
+	}
 	l := h.link(h.href)
 	if len(l.Text) == 0 {
 		l.Text = append(l.Text, "")
 	}
-	l.Text[len(l.Text)-1] += text
 	if len(h.Anchors) == 0 {
 		h.Anchors = append(h.Anchors, "")
 	}
-	h.Anchors[len(h.Anchors)-1] += text
+	l.Text[len(l.Text)-1] += string(h.anchor)
+	h.Anchors[len(h.Anchors)-1] += string(h.anchor)
+	h.anchor = h.anchor[:0]
 }
 
 // letter reports whether a character is of a word, as the tests of obfuscation see it.
@@ -490,7 +497,7 @@ func (h *HTML) look(name string, attrs map[string]string) {
 		}
 	case "img":
 		if h.Inside["a"] > 0 {
-			h.anchorText("<img>\n")
+			h.anchor = append(h.anchor, "<img>\n"...)
 		}
 		w, okW := attrs["width"]
 		if t, okH := attrs["height"]; okW && okH {
@@ -501,6 +508,7 @@ func (h *HTML) look(name string, attrs map[string]string) {
 	case "object", "embed":
 		h.Embeds = true
 	case "a":
+		h.endAnchor()
 		h.href = h.canon(attrs["href"])
 		l := h.link(h.href)
 		l.Text = append(l.Text, "")

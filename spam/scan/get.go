@@ -234,15 +234,22 @@ func (c *Scan) all(raw bool) []string {
 // rawFields parts a header into fields, folds kept. An empty line that ends in CR LF
 // counts as one, as it does in Perl.
 func rawFields(head []byte) []string {
-	var out []string
+	var out, field []string // joined at once: a field may have a line for every two octets
 	for _, line := range strings.SplitAfter(string(head), "\n") {
+		fold := line != "" && (line[0] == ' ' || line[0] == '\t')
 		switch {
-		case line == "" || line == "\n":
-		case (line[0] == ' ' || line[0] == '\t') && len(out) > 0:
-			out[len(out)-1] += line
-		case line[0] != ' ' && line[0] != '\t':
-			out = append(out, line)
+		case line == "" || line == "\n" || fold && field == nil:
+		case fold:
+			field = append(field, line)
+		default:
+			if field != nil {
+				out = append(out, strings.Join(field, ""))
+			}
+			field = append(field[:0], line)
 		}
+	}
+	if field != nil {
+		out = append(out, strings.Join(field, ""))
 	}
 	return out
 }
