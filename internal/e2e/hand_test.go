@@ -274,11 +274,6 @@ func (v *village) outcomes(id string, names ...string) (out, said map[string]str
 	return out, said
 }
 
-func (v *village) do(args ...string) string {
-	v.t.Helper()
-	return must(v.t, append([]string{mtadPath, "-c", v.config()}, args...)...)
-}
-
 // expect sends a message to local names, and waits for what is to become of it.
 func (v *village) expect(from, text string, names []string, want map[string]string) (said map[string]string) {
 	v.t.Helper()
