@@ -15,6 +15,8 @@ import (
 	"time"
 
 	mdns "github.com/miekg/dns"
+
+	"mtad/internal/mtatest"
 )
 
 // server is a name server on loopback that answers from a table.
@@ -296,15 +298,20 @@ func TestFailOver(t *testing.T) {
 	} {
 		bad := startServer(t, answer)
 		for range 4 { // the first server is chosen at random
-			c := newClient(t, ClientConfig{Timeout: 50 * time.Millisecond}, bad, good)
+			c := newClient(t, ClientConfig{Timeout: 300 * time.Millisecond}, bad, good)
 			if got := show(c.Lookup(t.Context(), "a.test", A)); got != "A 192.0.2.1 0" {
 				t.Errorf("%s: %s", name, got)
 			}
 		}
 		c := newClient(t, ClientConfig{Timeout: 20 * time.Millisecond, Tries: 3}, bad)
 		before := bad.asked.Load()
-		if got := show(c.Lookup(t.Context(), "a.test", A)); got != "temporary" || bad.asked.Load()-before != 3 {
-			t.Errorf("%s alone: %s after %d tries", name, got, bad.asked.Load()-before)
+		if got := show(c.Lookup(t.Context(), "a.test", A)); got != "temporary" {
+			t.Errorf("%s alone: %s", name, got)
+		}
+		// It may hear of the last one when nobody waits for it any more.
+		mtatest.Eventually(t, name+" alone: three tries", 10*time.Second, func() bool { return bad.asked.Load()-before >= 3 })
+		if n := bad.asked.Load() - before; n != 3 {
+			t.Errorf("%s alone: %d tries", name, n)
 		}
 	}
 }
