@@ -112,6 +112,26 @@ func TestOptionalAsPerl(t *testing.T) {
 	}
 }
 
+// TestOddNumbers: no number in the rules, or in a user's preferences, ends the server.
+func TestOddNumbers(t *testing.T) {
+	document := "Subject: x\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\n" + strings.Repeat("Dies ist ein deutscher Text. ", 30) +
+		"\n--b\nContent-Type: application/msword; name=a.doc\nContent-Transfer-Encoding: base64\n\nAAAA\n--b--\n"
+	for _, n := range []string{"-1", "99999999999999999999"} {
+		text := optionalRules()
+		for name := range strings.FieldsSeq("textcat_max_ngrams textcat_optimal_ngrams textcat_max_languages olemacro_num_mime olemacro_max_file olemacro_num_zip olemacro_zip_depth" +
+			" uridnsbl_max_domains freemail_max_body_emails freemail_max_body_freemails body_part_scan_size rawbody_part_scan_size") {
+			text += name + " " + n + "\n"
+		}
+		file := filepath.Join(t.TempDir(), "more.cf")
+		mtatest.Check(t, os.WriteFile(file, []byte(text), 0o600))
+		rs, err := conf.Load([]string{spamtest.Stock, spamtest.Site, file}, conf.Options{Local: true})
+		mtatest.Check(t, err)
+		if r := spam.New(rs, spam.Options{}).Check(context.Background(), []byte(document), scan.Facts{}); len(r.Hits) == 0 {
+			t.Errorf("%s: no rule hits", n)
+		}
+	}
+}
+
 // inBoth leaves those of languages with distances that both name, "en:1200(1.00)": of
 // equals any may be the last of twenty there.
 func inBoth(a, b string) (string, string) {

@@ -47,13 +47,23 @@ const released = "2024-03-25"
 
 var tag = regexp.MustCompile(`_([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*(?:\(.*?\))?)_`)
 
+// maxFilled is how many octets the tags of a template may come to, and the fields of a
+// message in sum: of more, which only a hostile template asks for, tags stay as they are
+// and fields are left out.
+const maxFilled = 256 << 10
+
 // Fill replaces the tags of a template: "_SCORE_", "_STARS(*)_". Unknown ones stay, and
 // ADDEDHEADER and its like, which would hold themselves (_replace_tags of PerMsgStatus).
 func (p *Report) Fill(template string) string {
+	room := maxFilled
 	return tag.ReplaceAllStringFunc(template, func(s string) string {
 		name, arg, has := strings.Cut(strings.Trim(s, "_"), "(")
 		arg = strings.TrimSuffix(arg, ")")
+		if room < 0 {
+			return s
+		}
 		if v, ok := p.tag(name, arg, has); ok {
+			room -= len(v)
 			return v
 		}
 		return s
@@ -331,31 +341,36 @@ func pieces(s string, br *regexp.Regexp) []string {
 
 func width(s string) int { return len(s) + 7*strings.Count(s, "\t") }
 
-// wrap breaks a text into lines of about a length: prefix begins each but the first,
-// which begins with first. overflow lets a line be one word too long.
+// wrap breaks a text into lines of about a length, 77 if that is 0: prefix begins each
+// but the first, which begins with first. overflow lets a line be one word too long.
+// Behind a prefix that is too long by itself stands a piece; SpamAssassin comes to no end.
 func wrap(s, prefix, first string, length int, overflow bool, br *regexp.Regexp) string {
-	arr := pieces(s, br)
+	rest := pieces(s, br)
 	if first != "" {
-		arr = append([]string{first}, arr...)
+		rest = append([]string{first}, rest...)
 	}
-	pos, more := 0, false
-	for len(arr)-1 > pos {
-		n := width(arr[pos])
+	if len(rest) == 0 {
+		return ""
+	}
+	length = cmp.Or(length, 77)
+	var out, line strings.Builder
+	line.WriteString(rest[0])
+	n, more := width(rest[0]), false
+	for _, piece := range rest[1:] {
+		most := length
 		if more && !overflow {
-			n += width(arr[pos+1])
+			most -= width(piece)
 		}
-		if n <= length {
-			arr[pos] += arr[pos+1]
-			arr = append(arr[:pos+1], arr[pos+2:]...)
-			more = true
-			continue
+		if n > most {
+			out.WriteString(strings.TrimRight(line.String(), " \t\r\n\f\v") + "\n")
+			line.Reset()
+			line.WriteString(prefix)
+			n = width(prefix)
 		}
-		arr[pos] = strings.TrimRight(arr[pos], " \t\r\n\f\v")
-		pos++
-		more = false
-		arr = append(arr[:pos], append([]string{prefix}, arr[pos:]...)...)
+		line.WriteString(piece)
+		n, more = n+width(piece), true
 	}
-	return strings.Join(arr, "\n")
+	return out.String() + line.String()
 }
 
 // Text is the report: the configuration's template filled.
@@ -369,13 +384,9 @@ func (p *Report) Text() string {
 
 // Headers are the fields to add: "X-Spam-Status: ..." and so on, folded.
 func (p *Report) Headers() string {
-	fields := p.rules.Ham
-	if p.Spam() {
-		fields = p.rules.Spam
-	}
 	var out strings.Builder
-	for _, f := range fields {
-		fmt.Fprintf(&out, "X-Spam-%s: %s\n", f.Name, encodeLines(p.header(f)))
+	for _, f := range p.Fields() {
+		out.WriteString(f.Name + ": " + f.Template + "\n")
 	}
 	return out.String()
 }
@@ -387,8 +398,13 @@ func (p *Report) Fields() []conf.Field {
 		fields = p.rules.Spam
 	}
 	var out []conf.Field
+	room := maxFilled
 	for _, f := range fields {
-		out = append(out, conf.Field{Name: "X-Spam-" + f.Name, Template: encodeLines(p.header(f))})
+		v := encodeLines(p.header(f))
+		if room -= len(f.Name) + len(v); room < 0 {
+			break
+		}
+		out = append(out, conf.Field{Name: "X-Spam-" + f.Name, Template: v})
 	}
 	return out
 }

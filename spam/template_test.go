@@ -2,6 +2,7 @@ package spam_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -107,6 +108,26 @@ func fields(head string) string {
 	}
 	slices.Sort(out)
 	return strings.Join(out, "")
+}
+
+// TestLargeTemplates: no template makes more than a message can carry, nor without end.
+func TestLargeTemplates(t *testing.T) {
+	many := ""
+	for i := range 10_000 {
+		many += fmt.Sprintf("add_header all Long%d _HEADER(X-Long)_\n", i)
+	}
+	for name, text := range map[string]string{
+		"tags":   "add_header all Long " + strings.Repeat("_HEADER(X-Long)_ ", 10_000),
+		"fields": many,
+		"narrow": "report_wrap_width 20\nreport _SUMMARY_ _REPORT_\n",
+		"zero":   "report_wrap_width 0\nreport _SUMMARY_ _REPORT_\n",
+	} {
+		rs := conf.Parse("site.cf", "body WORD /word/\ndescribe WORD There is a word in it.\n"+text, conf.Options{Local: true})
+		p := spam.New(rs, spam.Options{}).Check(context.Background(), []byte("X-Long: "+strings.Repeat("word ", 1000)+"\n\nword"), scan.Facts{}).Report(spam.Host{})
+		if got := len(p.Headers()) + len(p.Text()); got > 512<<10 {
+			t.Errorf("%s: %d octets", name, got)
+		}
+	}
 }
 
 // TestRewrite compares whole messages, but for times and boundaries.

@@ -2,6 +2,7 @@ package conf
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 )
@@ -112,6 +113,11 @@ func (s *Ruleset) SubjectPrefix(name string) string { return s.prefixes[name] }
 
 // Number, Bool and String are settings: their defaults if no file has them.
 func (s *Ruleset) Number(name string) float64 { return s.setting(name).number }
+
+// Count is a number of things: from 0 to 2,147,483,647, whatever the option says.
+func (s *Ruleset) Count(name string) int {
+	return int(min(max(s.Number(name), 0), math.MaxInt32))
+}
 
 // Bool is a yes or no.
 func (s *Ruleset) Bool(name string) bool { return s.setting(name).number != 0 }

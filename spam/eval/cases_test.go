@@ -1,6 +1,8 @@
 package eval_test
 
 import (
+	"encoding/base64"
+	"encoding/binary"
 	"strings"
 	"testing"
 
@@ -149,6 +151,20 @@ func TestMIME(t *testing.T) {
 		hit(mime("mime_attachment"), parts("mixed", "Content-Type: text/plain\nContent-Disposition: attachment; filename=a\n\nx")), miss(mime("mime_attachment"), parts("mixed", "Content-Type: text/plain\n\nx")),
 		hit(body("check_for_mime_html_only()"), html("<p>x")), miss(body("check_for_mime_html_only()"), parts("alternative", "Content-Type: text/plain\n\nx", "Content-Type: text/html\n\n<p>x")),
 		hit(body("check_ma_non_text()"), parts("alternative", "Content-Type: application/x\n\nx", "Content-Type: text/html\n\n<p>x")), miss(body("check_ma_non_text()"), parts("mixed", "Content-Type: application/x\n\nx")),
+	)
+}
+
+// TestPictures: a picture may claim any size.
+func TestPictures(t *testing.T) {
+	png := func(width, height uint32) string {
+		file := []byte("\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR")
+		file = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(file, width), height)
+		return parts("mixed", "Content-Type: text/plain\n\nbody", "Content-Type: image/png\nContent-Transfer-Encoding: base64\n\n"+base64.StdEncoding.EncodeToString(append(file, "\x08\x02\x00\x00\x00\x01\x02\x03\x04"...)))
+	}
+	large, ratio := body("pixel_coverage('png','60000')"), body("image_to_text_ratio('all','0.0','0.001')")
+	cases.Check(t, "..", "",
+		hit(large, png(200, 300)), miss(large, png(200, 299)), hit(large, png(1<<32-1, 1<<32-1)),
+		hit(ratio, png(200, 300)), miss(ratio, png(20, 30)), hit(ratio, png(1<<32-1, 1<<32-1)),
 	)
 }
 

@@ -175,7 +175,7 @@ func freemailInBody(s *scan.Scan) (list []string, ok bool) {
 	emails := bodyAddresses(s)
 	f := freemailOf(s)
 	list = []string{}
-	most, mostFree := int(s.Rules.Number("freemail_max_body_emails")), int(s.Rules.Number("freemail_max_body_freemails"))
+	most, mostFree := s.Rules.Count("freemail_max_body_emails"), s.Rules.Count("freemail_max_body_freemails")
 	skip := s.Rules.Bool("freemail_skip_when_over_max")
 	free := 0
 	for i, e := range emails {

@@ -32,7 +32,7 @@ var imageEval = map[string]Func{
 		return hit(between(float64(imagesOf(s).of(arg(a, 0)).count), a[1:]))
 	},
 	"pixel_coverage": func(s *scan.Scan, _ *conf.Rule, a []string) (float64, error) {
-		return hit(between(float64(imagesOf(s).of(arg(a, 0)).area), a[1:]))
+		return hit(between(imagesOf(s).of(arg(a, 0)).area, a[1:]))
 	},
 	"image_to_text_ratio": imageToText,
 	"image_size_exact": func(s *scan.Scan, _ *conf.Rule, a []string) (float64, error) {
@@ -43,8 +43,9 @@ var imageEval = map[string]Func{
 
 // pictures are those of one kind.
 type pictures struct {
-	count, area int
-	sizes       map[[2]int]bool // height and width
+	count int
+	area  float64         // what files claim may be more than an int has room for
+	sizes map[[2]int]bool // height and width
 }
 
 type images struct {
@@ -90,7 +91,7 @@ func (i *images) add(kind string, p *mail.Part) {
 	for _, k := range []*pictures{i.kinds[kind], i.kinds["all"]} {
 		k.count++
 		if h > 0 && w > 0 {
-			k.area += h * w
+			k.area += float64(h) * float64(w)
 			k.sizes[[2]int{h, w}] = true
 		}
 	}
@@ -106,7 +107,7 @@ func sizeOf(kind string, b []byte) (h, w int) {
 		return int(binary.LittleEndian.Uint16(b[8:])), int(binary.LittleEndian.Uint16(b[6:]))
 	case kind == "png" && bytes.HasPrefix(b, []byte("\x89PNG\r\n\x1a\n")):
 		for at := 8; at+8 <= len(b); at += 8 {
-			if string(b[at+4:at+8]) == "IHDR" && binary.BigEndian.Uint32(b[at:]) == 13 && at+16 <= len(b) {
+			if string(b[at+4:at+8]) == "IHDR" && binary.BigEndian.Uint32(b[at:]) == 13 && at+20 <= len(b) { // the last four are its sum
 				return int(binary.BigEndian.Uint32(b[at+12:])), int(binary.BigEndian.Uint32(b[at+8:]))
 			}
 		}
@@ -145,7 +146,7 @@ func imageToText(s *scan.Scan, r *conf.Rule, a []string) (float64, error) {
 	if size == 0 || area == 0 {
 		return 0, nil
 	}
-	ratio := float64(size) / float64(area)
+	ratio := float64(size) / area
 	return hit(ratio >= number(a, 1) && ratio < number(a, 2))
 }
 

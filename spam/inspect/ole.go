@@ -72,7 +72,7 @@ func macrosOf(s *scan.Scan) *macros {
 	s.Keep["olemacro"] = o
 	count := 0
 	for _, p := range s.Mail.Leaves() {
-		if count >= int(s.Rules.Number("olemacro_num_mime")) {
+		if count >= s.Rules.Count("olemacro_num_mime") {
 			s.Cut("documents: %d looked at for macros", count)
 			break
 		}
@@ -81,7 +81,7 @@ func macrosOf(s *scan.Scan) *macros {
 			continue
 		}
 		data := p.Decoded()
-		if most := int(s.Rules.Number("olemacro_max_file")); len(data) > most {
+		if most := s.Rules.Count("olemacro_max_file"); len(data) > most {
 			s.Cut("document: %d octets looked at for macros", most)
 			data = data[:most]
 		}
@@ -314,8 +314,8 @@ const isLocked = 1
 
 // archive looks at the files in an archive.
 func (o *macros) archive(name string, data []byte, depth int) {
-	most := int(o.s.Rules.Number("olemacro_num_zip"))
-	if most == 0 || depth >= int(o.s.Rules.Number("olemacro_zip_depth")) {
+	most := o.s.Rules.Count("olemacro_num_zip")
+	if most == 0 || depth >= o.s.Rules.Count("olemacro_zip_depth") {
 		return
 	}
 	z := openZip(name, data)

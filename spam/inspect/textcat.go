@@ -162,8 +162,8 @@ func classify(s *scan.Scan, text []byte) ([]string, error) {
 	for _, l := range strings.Fields(s.Rules.String("ok_languages")) {
 		delete(skip, l)
 	}
-	most := int(s.Rules.Number("textcat_max_ngrams"))
-	distance := m.distances(groupsOf(text, int(s.Rules.Number("textcat_optimal_ngrams")), most), most)
+	most := s.Rules.Count("textcat_max_ngrams")
+	distance := m.distances(groupsOf(text, s.Rules.Count("textcat_optimal_ngrams"), most), most)
 	best := map[string]int{}
 	for i, name := range m.names {
 		short, _, _ := strings.Cut(name, ".")
@@ -228,7 +228,7 @@ func nearest(s *scan.Scan, best map[string]int) []string {
 		}
 	}
 	s.SetTag("TEXTCATRESULTS", strings.Join(tag, " "))
-	if n > int(s.Rules.Number("textcat_max_languages")) {
+	if n > s.Rules.Count("textcat_max_languages") {
 		return nil
 	}
 	return order[:n]

@@ -59,7 +59,7 @@ func linkHosts(s *scan.Scan) []askedHost {
 			ranks[k][host] = domain
 		}
 	}
-	most := int(s.Rules.Number("uridnsbl_max_domains"))
+	most := s.Rules.Count("uridnsbl_max_domains")
 	var out []askedHost
 	seen := map[string]bool{}
 	for _, m := range ranks {

@@ -135,7 +135,7 @@ type Scan struct {
 
 // New begins a scan of a message. It must be closed.
 func New(ctx context.Context, s *Settings, text []byte, f Facts, b *regex.Budget) *Scan {
-	m := mail.Parse(text, mail.Limits{Body: int(s.Rules.Number("body_part_scan_size")), RawBody: int(s.Rules.Number("rawbody_part_scan_size"))})
+	m := mail.Parse(text, mail.Limits{Body: s.Rules.Count("body_part_scan_size"), RawBody: s.Rules.Count("rawbody_part_scan_size")})
 	c := &Scan{Settings: s, Context: ctx, Mail: m, Facts: f, Budget: b, Ask: s.inquiry(ctx), Keep: map[string]any{}, got: make(map[string][]string, 64), tags: map[string][]string{}, meta: map[string]string{}}
 	if c.Facts.Now.IsZero() {
 		c.Facts.Now = time.Now()
