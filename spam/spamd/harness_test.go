@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -55,6 +56,11 @@ func start(t testing.TB, s *Server) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	mtatest.Check(t, err)
+	return startOn(t, s, l)
+}
+
+func startOn(t testing.TB, s *Server, l net.Listener) string {
+	t.Helper()
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.Serve(context.Background(), l) }()
 	t.Cleanup(func() {
@@ -64,6 +70,28 @@ func start(t testing.TB, s *Server) string {
 		<-done
 	})
 	return l.Addr().String()
+}
+
+// counting counts what is read from its connections.
+type counting struct {
+	net.Listener
+	octets atomic.Int64
+}
+
+func (c *counting) Accept() (net.Conn, error) {
+	conn, err := c.Listener.Accept()
+	return countedConn{conn, &c.octets}, err
+}
+
+type countedConn struct {
+	net.Conn
+	octets *atomic.Int64
+}
+
+func (c countedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.octets.Add(int64(n))
+	return n, err
 }
 
 // ask sends a request, closes its side and reads the answer.

@@ -107,14 +107,17 @@ func TestRequests(t *testing.T) {
 	e, _ := newEngine(t)
 	begun, release := make(chan struct{}, 8), make(chan struct{})
 	s := newServer(t, Config{MaxRequests: 2, Checker: checker{e, func(context.Context, []byte) { begun <- struct{}{}; <-release }}})
-	addr := start(t, s)
-	answers := make(chan string, 4)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	mtatest.Check(t, err)
+	read := &counting{Listener: l}
+	addr := startOn(t, s, read)
+	answers, request := make(chan string, 4), withLength("CHECK SPAMC/1.5", junk)
 	for range 4 {
 		c, err := net.Dial("tcp", addr)
 		mtatest.Check(t, err)
 		defer c.Close()
 		mtatest.Check(t, c.SetDeadline(time.Now().Add(time.Minute)))
-		_, err = io.WriteString(c, withLength("CHECK SPAMC/1.5", junk))
+		_, err = io.WriteString(c, request)
 		mtatest.Check(t, err)
 		go func() {
 			got, _ := io.ReadAll(c) // the answer shows
@@ -123,7 +126,7 @@ func TestRequests(t *testing.T) {
 	}
 	<-begun
 	<-begun
-	mtatest.Eventually(t, "all requests are there", 10*time.Second, func() bool { return s.unread() == 0 && s.Connections() == 4 })
+	mtatest.Eventually(t, "all requests are there", 10*time.Second, func() bool { return read.octets.Load() == int64(4*len(request)) && s.unread() == 0 })
 	c, err := net.Dial("tcp", addr)
 	mtatest.Check(t, err)
 	defer c.Close()
