@@ -60,8 +60,7 @@ pipeline "inbound" {
   filter "dkim" {}
   filter "spamscore" {}            # SpamAssassin's rules, those of its package if that is installed
   filter "thresholds" {            # what the summed score means
-    junk   = 6
-    reject = 15
+    reject = 15                    # junk is required_score of the rules, 5 points
   }
 }
 

@@ -50,14 +50,49 @@ var (
 
 // marked is the header with fields added and marks put in.
 func (p *Report) marked() []byte {
-	head, end := p.oldHead()
+	head, marks, end := p.marks()
+	for _, m := range marks {
+		head[m.at] = m.Now
+		if m.prev != "" {
+			head = append(head, m.prev)
+		}
+	}
+	pre := ""
+	if len(head) > 0 && returnPath.MatchString(head[0]) {
+		pre, head = head[0], head[1:]
+	}
+	return []byte(p.lines(pre + p.Headers() + strings.Join(head, "") + end))
+}
+
+// Mark is a field that rewrite_header and subjprefix change. Fields have their line ends.
+type Mark struct {
+	Name string // From, Subject or To
+	Nth  int    // of that name, from 1; one that is not there is to be added
+	Was  string // the field; "" if there is none
+	Now  string
+	prev string // the field X-Spam-Prev-... that keeps what it was; "" in ham
+	at   int
+}
+
+// Marks are the fields that the rules change in the header.
+func (p *Report) Marks() []Mark {
+	_, marks, _ := p.marks()
+	return marks
+}
+
+// marks gives the old header, with a Subject if one is to be marked, and what changes in it.
+func (p *Report) marks() (head []string, marks []Mark, end string) {
+	head, end = p.oldHead()
 	created := ""
 	if _, ok := p.rules.Rewrite["Subject"]; ok && !p.Scan.Mail.Has("Subject") {
 		head = append(head, "Subject: \n")
 		created = "X-Spam-Prev-Subject: (nonexistent)\n"
 	}
-	for i := range head {
-		m := markField.FindStringSubmatch(head[i])
+	count := map[string]int{}
+	for i, was := range head {
+		key, _, _ := strings.Cut(was, ":")
+		count[strings.ToLower(strings.TrimRight(key, " \t"))]++
+		m := markField.FindStringSubmatch(was)
 		if m == nil {
 			continue
 		}
@@ -66,17 +101,18 @@ func (p *Report) marked() []byte {
 		if !ok || name != "Subject" && !p.Spam() {
 			continue
 		}
-		was := head[i]
-		head[i] = p.mark(was, name, mark)
+		x := Mark{Name: name, Nth: count[strings.ToLower(name)], Was: was, Now: p.mark(was, name, mark), at: i}
 		if p.Spam() {
-			head = append(head, cmp.Or(created, "X-Spam-Prev-"+was))
+			x.prev = cmp.Or(created, "X-Spam-Prev-"+was) // so SpamAssassin, of From too where there was no Subject
+		}
+		if created != "" && name == "Subject" {
+			x.Was = ""
+		}
+		if x.Was != x.Now {
+			marks = append(marks, x)
 		}
 	}
-	pre := ""
-	if len(head) > 0 && returnPath.MatchString(head[0]) {
-		pre, head = head[0], head[1:]
-	}
-	return []byte(p.lines(pre + p.Headers() + strings.Join(head, "") + end))
+	return head, marks, end
 }
 
 // oldHead is the header as it came, a string for each field, without fields that say

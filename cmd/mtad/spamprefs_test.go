@@ -14,6 +14,7 @@ import (
 const prefsRules = `
 required_score 5
 report_safe 0
+rewrite_header Subject [_SCORE_]
 body MONEY /money/
 score MONEY 7
 header FRIEND eval:check_from_in_welcomelist()
@@ -41,23 +42,27 @@ func TestSpamPreferences(t *testing.T) {
 	r.want(t, "required_score 1.5", "spam", "prefs", "get", "bob")
 	send := func(to, body string) {
 		t.Helper()
-		text := "From: x@friend.example\r\nTo: " + to + "@example.test\r\nX-Spam-Status: No, forged\r\nX-Spam-Odd: x\r\nSubject: x\r\n\r\n" + body + "\r\n"
+		text := "From: x@friend.example\r\nTo: " + to + "@example.test\r\nX-Spam-Status: No, forged\r\nX-Spam-Odd: x\r\nX-Spam-Prev-Subject: forged\r\nSubject: hello\r\n\r\n" + body + "\r\n"
 		if _, errs, code := r.mtad(text, "smtp", "send", "--from", "x@friend.example", "--to", to+"@example.test", "--file", "-"); code != 0 {
 			t.Fatal(errs)
 		}
 	}
-	for _, x := range []struct{ to, body, folder, score, status string }{
-		{"alice", "money", "INBOX", "-93.0", "X-Spam-Status: No, score=-93.0 required=5.0 tests=FRIEND,MONEY"},
-		{"alice", "small money of another", "INBOX", "-92.0", "X-Spam-Status: No, score=-92.0 required=5.0 tests=FRIEND,MONEY,SMALL"},
-		{"bob", "small thing", "Junk", "2.0", "X-Spam-Status: Yes, score=2.0 required=1.5 tests=SMALL"},
-		{"carol", "small thing", "INBOX", "2.0", "X-Spam-Status: No, score=2.0 required=5.0 tests=SMALL"},
-		{"carol", "money", "Junk", "7.0", "X-Spam-Status: Yes, score=7.0 required=5.0 tests=MONEY"},
+	for _, x := range []struct{ to, body, folder, score, subject, status string }{
+		{"alice", "money", "INBOX", "-93.0", "hello", "X-Spam-Status: No, score=-93.0 required=5.0 tests=FRIEND,MONEY"},
+		{"alice", "small money of another", "INBOX", "-92.0", "hello", "X-Spam-Status: No, score=-92.0 required=5.0 tests=FRIEND,MONEY,SMALL"},
+		{"bob", "small thing", "Junk", "2.0", "[2.0] hello", "X-Spam-Status: Yes, score=2.0 required=1.5 tests=SMALL"},
+		{"carol", "small thing", "INBOX", "2.0", "hello", "X-Spam-Status: No, score=2.0 required=5.0 tests=SMALL"},
+		{"carol", "money", "Junk", "7.0", "[7.0] hello", "X-Spam-Status: Yes, score=7.0 required=5.0 tests=MONEY"},
 	} {
 		send(x.to, x.body)
 		r.await(t, "stored in "+x.folder)
 		head := r.newest(t, x.to, x.folder)
 		if strings.Count(head, "X-Spam-Status:") != 1 || !strings.Contains(head, x.status) || !strings.Contains(head, "X-Spam-Score: "+x.score+"\r\n") || strings.Count(head, "X-Spam-Score:") != 1 || strings.Contains(head, "X-Spam-Odd") {
 			t.Errorf("%s %q in %s:\n%s", x.to, x.body, x.folder, head)
+		}
+		// What marks spam for some is none in the copies of others.
+		if kept := strings.Contains(head, "\r\nX-Spam-Prev-Subject: hello\r\n"); !strings.Contains(head, "\r\nSubject: "+x.subject+"\r\n") || strings.Count(head, "Subject:") > 2 || kept != (x.subject != "hello") {
+			t.Errorf("%s %q in %s, want Subject %q:\n%s", x.to, x.body, x.folder, x.subject, head)
 		}
 	}
 	if _, errs, code := r.mtad("", "spam", "prefs", "delete", "bob"); code != 0 {

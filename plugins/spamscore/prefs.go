@@ -140,8 +140,12 @@ func corrections(v *pipeline.View, e *spam.Engine, r *spam.Result) (out []pipeli
 }
 
 // required is the tag that tells thresholds what an account wants.
-func required(r *spam.Result) pipeline.Tag {
-	return pipeline.Tag{Name: "spam.required", Value: strconv.FormatFloat(r.Required, 'f', -1, 64)}
+func required(r *spam.Result, own bool) pipeline.Tag {
+	name := "spam.limit"
+	if own {
+		name = "spam.required"
+	}
+	return pipeline.Tag{Name: name, Value: strconv.FormatFloat(r.Required, 'f', -1, 64)}
 }
 
 // stale are the fields of another judge, this server's or a sender's: X-Spam-Score is of

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -50,7 +51,7 @@ type settings struct {
 var options = []config.Option{
 	{Name: "rules", Type: config.TypePaths, Default: []string{}, Reload: true, Doc: "Files and directories with SpamAssassin's rules, in order. None is those that sa-update or Debian's package has installed, and the site's in /etc/spamassassin; without any of these a small set that is built in.", Example: `["/usr/share/spamassassin", "/etc/spamassassin"]`},
 	{Name: "max_size", Type: config.TypeSize, Default: 512 * config.KB, Min: 1 * config.KB, Reload: true, Doc: "Larger messages are not judged, as spamc does with its -s.", Example: "2 * MB"},
-	{Name: "headers", Type: config.TypeBool, Default: true, Reload: true, Doc: "Whether the fields that the rules' add_header lines name are added: X-Spam-Status and its like.", Example: "false"},
+	{Name: "headers", Type: config.TypeBool, Default: true, Reload: true, Doc: "Whether the fields that the rules' add_header lines name are added, X-Spam-Status and its like, and rewrite_header and subjprefix are obeyed.", Example: "false"},
 	{Name: "network", Type: config.TypeBool, Default: true, Reload: true, Doc: "Whether rules may ask the DNS, through the server's resolver: lists of addresses, of links' domains and the like. Without it they do not run; rules about SPF, DKIM and DMARC do, by the results of those filters.", Example: "false"},
 	{Name: "bayes", Type: config.TypeString, Default: bayesSite, Values: []string{bayesSite, bayesUser, bayesOff}, Reload: true, Doc: "Whose Bayes is asked, and learns what is clearly spam or ham as far as the rules' bayes_auto_learn lets it: one of the site for all mail, or each account's own, for which the filter stands in the pipeline of local delivery. `mtad spam learn` teaches it.", Example: `"user"`},
 	{Name: "preferences", Type: config.TypeSource, Reload: true, Doc: "Where each recipient's preferences are: store(). The filter then stands in the pipeline of local delivery, and judges the copies of those who have any.", Example: "store()"},
@@ -157,7 +158,7 @@ func (f *filter) Access(pipeline.Stage) (reads, writes pipeline.Facts) {
 	if f.judge.Learned != nil {
 		writes |= pipeline.Effects
 	}
-	return pipeline.Envelope | pipeline.Header | pipeline.Body | pipeline.AuthResults | pipeline.Scores, writes
+	return pipeline.Envelope | pipeline.Header | pipeline.Body | pipeline.AuthResults | pipeline.Scores | pipeline.Tags, writes
 }
 
 // tell tells of rules that were read.
@@ -188,6 +189,10 @@ func (f *filter) Filter(ctx context.Context, s pipeline.Stage, v *pipeline.View)
 	}
 	// Rules are written for mail as it lies in files, with bare LF.
 	text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
+	var restored []pipeline.Modification
+	if s == pipeline.Deliver && f.Headers {
+		text, restored = restore(v, text)
+	}
 	r := j.Check(ctx, text, facts(v, f.now()))
 	if len(r.Blocked) > 0 && f.log != nil {
 		f.log.Warn("spamscore: lists of the DNS refuse to answer: they are not asked for a while. Ask through a resolver of your own, or forbid it with dns_query_restriction deny", "zones", r.Blocked)
@@ -204,17 +209,17 @@ func (f *filter) Filter(ctx context.Context, s pipeline.Stage, v *pipeline.View)
 			out.Mods = append(out.Mods, pipeline.AddScore{Name: h.Rule, Points: h.Points(), Detail: r.Scan.Rules.Description(h.Rule)})
 		}
 	}
-	if own {
-		out.Mods = append(out.Mods, required(r))
-	}
+	out.Mods = append(out.Mods, required(r, own))
 	if names := unknown(j.Engine, r); names != "" {
 		out.Mods = append(out.Mods, pipeline.Tag{Name: "spamscore.unknown", Value: names})
 	}
 	if f.Headers {
-		out.Mods = append(append(out.Mods, stale(v)...), pipeline.Tag{Name: "spam.status", Value: "spamscore"})
-		for _, h := range r.Report(spam.Host{Name: v.Client().Hostname, Version: spam.Version}).Fields() {
+		out.Mods = slices.Concat(out.Mods, stale(v), restored, []pipeline.Modification{pipeline.Tag{Name: "spam.status", Value: "spamscore"}})
+		p := r.Report(spam.Host{Name: v.Client().Hostname, Version: spam.Version})
+		for _, h := range p.Fields() {
 			out.Mods = append(out.Mods, pipeline.AddHeader{Name: h.Name, Value: h.Template})
 		}
+		out.Mods = append(out.Mods, marks(p)...)
 	}
 	return out, nil
 }

@@ -263,3 +263,28 @@ func TestREADME(t *testing.T) {
 		return err
 	})
 }
+
+// TestMarks: what rewrite_header says is done to spam, and what the field was is kept.
+func TestMarks(t *testing.T) {
+	rules := filepath.Join(t.TempDir(), "10.cf")
+	mtatest.Write(t, rules, "rewrite_header Subject [_SCORE_]\nrewrite_header From BAD\nbody A /money/\nscore A 9\nbody B /note/\nscore B 0.1\nsubjprefix B [NOTE]\nclear_headers\n")
+	f, err := build(fmt.Sprintf("rules = [%q]", rules))
+	mtatest.Check(t, err)
+	for _, c := range []struct{ head, body, want string }{
+		{"From: A <a@b.example>\nSubject: hi\n there\n", "money", "set-header From[1]: (BAD) A <a@b.example>; add-header X-Spam-Prev-From: A <a@b.example>; set-header Subject[1]: [9.0] hi there; add-header X-Spam-Prev-Subject: hi there; tag spamscore.marked"},
+		{"Subject: one\nSubject: two\n", "money", "set-header Subject[1]: [9.0] one; add-header X-Spam-Prev-Subject: one; set-header Subject[2]: [9.0] two; add-header X-Spam-Prev-Subject: two; tag spamscore.marked"},
+		{"From: a@b.example\n", "money", "set-header From[1]: (BAD) a@b.example; add-header X-Spam-Prev-From: a@b.example; set-header Subject[1]: [9.0]; add-header X-Spam-Prev-Subject: (nonexistent); tag spamscore.marked"},
+		{"Subject: hi\n", "a note", "set-header Subject[1]: [NOTE] hi; add-header X-Spam-Prev-Subject: hi; tag spamscore.marked"},
+		{"Subject: hi\n", "nothing", ``},
+	} {
+		_, got, _ := strings.Cut(run(t, f, nil, c.head+"\n"+c.body+"\n"), " on mx.test") // behind X-Spam-Checker-Version
+		if got = strings.TrimPrefix(got, "; "); got != c.want {
+			t.Errorf("%q: %s\nwant %s", c.head, got, c.want)
+		}
+	}
+	f, err = build(fmt.Sprintf("rules = [%q]\nheaders = false", rules))
+	mtatest.Check(t, err)
+	if got := run(t, f, nil, "Subject: hi\n\nmoney\n"); strings.Contains(got, "set-header") {
+		t.Error(got)
+	}
+}

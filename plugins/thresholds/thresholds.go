@@ -3,6 +3,7 @@
 package thresholds
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -34,7 +35,7 @@ type settings struct {
 
 var options = []config.Option{
 	{Name: "tag", Type: config.TypeFloat, Default: 0.0, Min: 0.0, Unit: "points", Reload: true, Doc: "From this sum on the message gets X-Spam-Flag: YES. 0 is the value of junk.", Example: "5"},
-	{Name: "junk", Type: config.TypeFloat, Default: 6.0, Min: 0.0, Unit: "points", Reload: true, Doc: "From this sum on the message goes to the junk folder, unless a rule of the recipient files it. 0 is never.", Example: "6"},
+	{Name: "junk", Type: config.TypeFloat, Default: 6.0, Min: 0.0, Unit: "points", Reload: true, Doc: "From this sum on the message goes to the junk folder, unless a rule of the recipient files it. 0 is never. Where it is not given and spamscore has judged the message, it is required_score of the rules, so that the folder and X-Spam-Flag say the same.", Example: "6"},
 	{Name: "quarantine", Type: config.TypeFloat, Default: 0.0, Min: 0.0, Unit: "points", Reload: true, Doc: "From this sum on the message is kept for an administrator. 0 is never.", Example: "12"},
 	{Name: "reject", Type: config.TypeFloat, Default: 15.0, Min: 0.0, Unit: "points", Reload: true, Doc: "From this sum on the message is refused. 0 is never.", Example: "15"},
 	{Name: "folder", Type: config.TypeString, Default: "Junk", Reload: true, Doc: "The junk folder.", Example: `"Spam"`},
@@ -42,15 +43,15 @@ var options = []config.Option{
 	{Name: "header", Type: config.TypeBool, Default: true, Reload: true, Doc: "Whether X-Spam-Score and X-Spam-Status are added to messages that scored.", Example: "false"},
 }
 
-type filter struct{ settings }
+type filter struct {
+	settings
+	ruled bool // junk is what a scorer's rules require, if one says it
+}
 
 func newFilter(b config.Block, _ pipeline.Env) (pipeline.Filter, error) {
-	f := &filter{}
+	f := &filter{ruled: !b.Has("junk")}
 	if err := b.Decode(&f.settings); err != nil {
 		return nil, err
-	}
-	if f.Tag == 0 {
-		f.Tag = f.Junk
 	}
 	if f.Reject > 0 && f.Junk > f.Reject {
 		return nil, b.Errorf("junk", "junk is %v and reject %v: nothing would reach the junk folder", f.Junk, f.Reject)
@@ -67,6 +68,26 @@ func (*filter) Access(s pipeline.Stage) (reads, writes pipeline.Facts) {
 	return pipeline.Scores | pipeline.Tags, pipeline.Header | pipeline.Tags | pipeline.Envelope
 }
 
+// limit reads a limit that a filter has stated in a tag.
+func limit(v *pipeline.View, tag string) (points float64, ok bool) {
+	text, ok := v.Tag(tag)
+	if !ok {
+		return 0, false
+	}
+	points, err := strconv.ParseFloat(text, 64)
+	return points, err == nil
+}
+
+// junk is from which sum on a message is spam.
+func (f *filter) junk(v *pipeline.View) float64 {
+	if f.ruled {
+		if points, ok := limit(v, "spam.limit"); ok && points > 0 {
+			return points
+		}
+	}
+	return f.Junk
+}
+
 // Filter judges the sum.
 func (f *filter) Filter(_ context.Context, s pipeline.Stage, v *pipeline.View) (pipeline.Verdict, error) {
 	scores := v.Scores()
@@ -76,7 +97,8 @@ func (f *filter) Filter(_ context.Context, s pipeline.Stage, v *pipeline.View) (
 	case s == pipeline.Deliver:
 		return f.deliver(v), nil
 	}
-	sum := v.Score()
+	sum, junk := v.Score(), f.junk(v)
+	tag := cmp.Or(f.Tag, junk)
 	out := pipeline.Verdict{Note: fmt.Sprintf("score %.1f", sum)}
 	over := func(limit float64) bool { return limit > 0 && sum >= limit }
 	if over(f.Reject) {
@@ -88,10 +110,10 @@ func (f *filter) Filter(_ context.Context, s pipeline.Stage, v *pipeline.View) (
 	if f.Header {
 		out.Mods = append(out.Mods, pipeline.AddHeader{Name: "X-Spam-Score", Value: fmt.Sprintf("%.1f", sum)})
 		if !told {
-			out.Mods = append(out.Mods, pipeline.AddHeader{Name: "X-Spam-Status", Value: status(scores, sum, f.Tag)})
+			out.Mods = append(out.Mods, pipeline.AddHeader{Name: "X-Spam-Status", Value: status(scores, sum, tag)})
 		}
 	}
-	if over(f.Tag) {
+	if over(tag) {
 		if !told {
 			out.Mods = append(out.Mods, pipeline.AddHeader{Name: "X-Spam-Flag", Value: "YES"})
 		}
@@ -100,7 +122,7 @@ func (f *filter) Filter(_ context.Context, s pipeline.Stage, v *pipeline.View) (
 	switch {
 	case over(f.Quarantine):
 		out.Mods = append(out.Mods, pipeline.Quarantine{Reason: out.Note})
-	case over(f.Junk):
+	case over(junk):
 		out.Mods = append(out.Mods, pipeline.SetFolder{Folder: f.Folder})
 	}
 	return out, nil
@@ -110,11 +132,9 @@ func (f *filter) Filter(_ context.Context, s pipeline.Stage, v *pipeline.View) (
 // there, no more. What the recipient's own preferences want (spam.required) counts more
 // than the options.
 func (f *filter) deliver(v *pipeline.View) pipeline.Verdict {
-	sum, junk := v.Score(), f.Junk
-	if own, ok := v.Tag("spam.required"); ok {
-		if limit, err := strconv.ParseFloat(own, 64); err == nil {
-			junk = limit
-		}
+	sum, junk := v.Score(), f.junk(v)
+	if own, ok := limit(v, "spam.required"); ok {
+		junk = own
 	}
 	out := pipeline.Verdict{Note: fmt.Sprintf("score %.1f of %.1f", sum, junk)}
 	// A copy that stays as it is, is stored once for all recipients.

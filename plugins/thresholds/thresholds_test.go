@@ -19,23 +19,33 @@ func build(body string) (pipeline.Filter, error) {
 	return newFilter(b, pipeline.Env{})
 }
 
-// giver is a filter that gives points.
-type giver []float64
+// giver is a filter that gives points and a tag.
+type giver struct {
+	points []float64
+	tag    pipeline.Tag
+}
 
 func (giver) Stages() pipeline.Stages { return pipeline.At(pipeline.Mail) }
 
 func (g giver) Filter(context.Context, pipeline.Stage, *pipeline.View) (pipeline.Verdict, error) {
 	var v pipeline.Verdict
-	for _, p := range g {
+	for _, p := range g.points {
 		v.Mods = append(v.Mods, pipeline.AddScore{Name: "rule", Points: p})
 	}
+	v.Mods = append(v.Mods, g.tag)
 	return v, nil
 }
 
 // run sends a message with these points through a filter.
 func run(t *testing.T, f pipeline.Filter, points ...float64) pipeline.Verdict {
 	t.Helper()
-	p, err := pipeline.New("p", []*pipeline.Step{{Name: "s", Filter: giver(points), OnError: pipeline.TempFail}}, pipeline.Env{})
+	return runTagged(t, f, pipeline.Tag{Name: "other"}, points...)
+}
+
+// runTagged does that where a filter has left a tag.
+func runTagged(t *testing.T, f pipeline.Filter, tag pipeline.Tag, points ...float64) pipeline.Verdict {
+	t.Helper()
+	p, err := pipeline.New("p", []*pipeline.Step{{Name: "s", Filter: giver{points, tag}, OnError: pipeline.TempFail}}, pipeline.Env{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,6 +88,25 @@ func TestVerdicts(t *testing.T) {
 		}
 		if got := run(t, f, c.points...).String(); got != c.want {
 			t.Errorf("%q %v:\ngot  %s\nwant %s", c.body, c.points, got, c.want)
+		}
+	}
+}
+
+// What the rules of a scorer require counts where the options say nothing.
+func TestLimitOfRules(t *testing.T) {
+	const junk, clean = `continue; add-header X-Spam-Flag: YES; tag spam; set-folder "Junk"`, "continue"
+	for _, c := range []struct {
+		body, limit string
+		points      float64
+		want        string
+	}{
+		{"", "5", 5, junk}, {"", "5", 4.9, clean}, {"", "8.5", 8, clean}, {"", "8.5", 8.5, junk}, {"junk = 6", "5", 5, clean}, {"junk = 6", "8", 6, junk},
+		{"junk = 0", "5", 9, clean}, {"", "x", 5.9, clean}, {"", "x", 6, junk}, {"", "-1", 3, clean}, {"tag = 2", "5", 3, "continue; add-header X-Spam-Flag: YES; tag spam"},
+	} {
+		f, err := build("header = false\n" + c.body)
+		mtatest.Check(t, err)
+		if got := runTagged(t, f, pipeline.Tag{Name: "spam.limit", Value: c.limit}, c.points).String(); got != c.want {
+			t.Errorf("%q, limit %s, %v points:\ngot  %s\nwant %s", c.body, c.limit, c.points, got, c.want)
 		}
 	}
 }
