@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
+
+	"mtad/spam/mail"
 )
 
 // Rewrite gives the message as SpamAssassin would hand it on: with the fields of the
@@ -86,12 +89,11 @@ func (p *Report) marks() (head []string, marks []Mark, end string) {
 	created := ""
 	if _, ok := p.rules.Rewrite["Subject"]; ok && !p.Scan.Mail.Has("Subject") {
 		head = append(head, "Subject: \n")
-		created = "X-Spam-Prev-Subject: (nonexistent)\n"
+		created = "X-Spam-Prev-Subject: " + Nonexistent + "\n"
 	}
 	count := map[string]int{}
 	for i, was := range head {
-		key, _, _ := strings.Cut(was, ":")
-		count[strings.ToLower(strings.TrimRight(key, " \t"))]++
+		count[nameOf(was)]++
 		m := markField.FindStringSubmatch(was)
 		if m == nil {
 			continue
@@ -118,14 +120,20 @@ func (p *Report) marks() (head []string, marks []Mark, end string) {
 // oldHead is the header as it came, a string for each field, without fields that say
 // what others thought of the message; and the line that ends it.
 func (p *Report) oldHead() (head []string, end string) {
+	head, end = split(p.Scan.Mail.Head)
+	return slices.DeleteFunc(head, func(f string) bool { return oldField.MatchString(f) && !prevField.MatchString(f) }), end
+}
+
+// split parts a header into its fields, folds kept, and the line that ends it.
+func split(head []byte) (fields []string, end string) {
 	var field []string // its lines
 	done := func() {
-		if f := strings.Join(field, ""); f != "" && (!oldField.MatchString(f) || prevField.MatchString(f)) {
-			head = append(head, f)
+		if len(field) > 0 {
+			fields = append(fields, strings.Join(field, ""))
 		}
 		field = field[:0]
 	}
-	for line := range strings.Lines(string(p.Scan.Mail.Head)) {
+	for line := range strings.Lines(string(head)) {
 		switch {
 		case strings.TrimRight(line, "\r\n") == "":
 			end = line
@@ -137,15 +145,51 @@ func (p *Report) oldHead() (head []string, end string) {
 		}
 	}
 	done()
-	return head, end
+	return fields, end
 }
+
+// nameOf is a field's name in small letters.
+func nameOf(field string) string {
+	name, _, _ := strings.Cut(field, ":")
+	return strings.ToLower(strings.TrimRight(name, " \t"))
+}
+
+// Restored is a message with bare LF whose header has again what fields X-Spam-Prev-... have
+// kept, which must be this program's own.
+func Restored(text []byte) []byte {
+	m := mail.Parse(text, mail.Limits{})
+	fields, end := split(m.Head)
+	kept := map[string][]string{} // by name, in order
+	for _, f := range fields {
+		if prevField.MatchString(f) {
+			was := f[len("X-Spam-Prev-"):]
+			kept[nameOf(was)] = append(kept[nameOf(was)], was)
+		}
+	}
+	out := []byte(m.Separator)
+	for _, f := range fields {
+		name := nameOf(f)
+		if list := kept[name]; len(list) > 0 {
+			if f, kept[name] = list[0], list[1:]; strings.TrimSpace(f[len(name)+1:]) == Nonexistent {
+				continue
+			}
+		}
+		if !prevField.MatchString(f) {
+			out = append(out, f...)
+		}
+	}
+	return append(append(out, end...), m.Body...)
+}
+
+// Nonexistent is the value of X-Spam-Prev-Subject where there was none.
+const Nonexistent = "(nonexistent)"
 
 // original is the last field of a name, as it stands.
 func (p *Report) original(name string) string {
 	out := ""
 	head, _ := p.oldHead()
 	for _, f := range head {
-		if key, _, ok := strings.Cut(f, ":"); ok && strings.EqualFold(strings.TrimRight(key, " \t"), name) {
+		if strings.Contains(f, ":") && nameOf(f) == strings.ToLower(name) {
 			out = f
 		}
 	}

@@ -46,16 +46,6 @@ func unmarked(text []byte) []byte {
 		}
 		head = unfolded
 	}
-	head = restored(head)
-	head = ownField.ReplaceAllString(head, "")
-	if bytes.Contains(m.Head, []byte("\r\n")) {
-		head = strings.ReplaceAll(head, "\n", "\r\n")
-	}
-	return append([]byte(m.Separator+head), m.Body...)
-}
-
-// restored puts back into a header what fields X-Spam-Prev-... have kept.
-func restored(head string) string {
 	if at := noSubject.FindStringIndex(head); at != nil {
 		head = head[:at[0]] + head[at[1]:]
 		head = replaceFirst(subject, head, "")
@@ -63,7 +53,7 @@ func restored(head string) string {
 	for {
 		at := prevOwn.FindStringSubmatchIndex(head)
 		if at == nil {
-			return head
+			break
 		}
 		field, name := head[at[2]:at[3]], head[at[4]:at[5]]
 		head = head[:at[0]] + head[at[1]:]
@@ -74,6 +64,11 @@ func restored(head string) string {
 			head = strings.Replace(head, "\n\n", "\n"+field+"\n", 1)
 		}
 	}
+	head = ownField.ReplaceAllString(head, "")
+	if bytes.Contains(m.Head, []byte("\r\n")) {
+		head = strings.ReplaceAll(head, "\n", "\r\n")
+	}
+	return append([]byte(m.Separator+head), m.Body...)
 }
 
 func replaceFirst(re *regexp.Regexp, s, by string) string {
@@ -120,11 +115,4 @@ func upTo(boundary []byte, lines [][]byte) []byte {
 		}
 	}
 	return bytes.Join(lines, nil)
-}
-
-// Restored is a message whose header has again what fields X-Spam-Prev-... have kept. They
-// must be this program's own: text with bare LF.
-func Restored(text []byte) []byte {
-	m := mail.Parse(text, mail.Limits{})
-	return append([]byte(m.Separator+restored(string(m.Head))), m.Body...)
 }

@@ -11,15 +11,12 @@ import (
 // listener's pipeline, and not of its sender.
 const markedTag = "spamscore.marked"
 
-const (
-	prevPrefix  = "X-Spam-Prev-"
-	nonexistent = "(nonexistent)" // the value of X-Spam-Prev-Subject where there was none
-)
+const prevPrefix = "X-Spam-Prev-"
 
 // marks changes fields as rewrite_header and subjprefix say, and keeps what they were.
 func marks(p *spam.Report) (out []pipeline.Modification) {
 	for _, m := range p.Marks() {
-		was := nonexistent
+		was := spam.Nonexistent
 		if m.Was != "" {
 			was = valueOf(m.Was)
 		}
@@ -50,7 +47,7 @@ func restore(v *pipeline.View, text []byte) (before []byte, out []pipeline.Modif
 		}
 		name := f.Name[len(prevPrefix):]
 		nth[name]++
-		if f.Value() == nonexistent {
+		if f.Value() == spam.Nonexistent {
 			out = append(out, pipeline.RemoveHeader{Name: name, Nth: 1})
 		} else {
 			out = append(out, pipeline.SetHeader{Name: name, Nth: nth[name], Value: f.Value()})
