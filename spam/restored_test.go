@@ -9,7 +9,6 @@ func TestRestored(t *testing.T) {
 		"FROM : (BAD) a\nX-Spam-Prev-From: a\nX-Spam-Flag: YES\n\n":                                                            "From: a\nX-Spam-Flag: YES\n\n",
 		"From: a\nSubject: [9]\nX-Spam-Prev-Subject: (nonexistent)\n\nb":                                                       "From: a\n\nb",
 		"From: a\n\nSubject: b\n": "From: a\n\nSubject: b\n",
-		"":                        "",
 	} {
 		if got := string(Restored([]byte(marked))); got != want {
 			t.Errorf("%q: %q, want %q", marked, got, want)
