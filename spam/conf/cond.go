@@ -9,7 +9,7 @@ import (
 
 // features are what "if can(Mail::SpamAssassin::...)" asks for and is answered with yes.
 var features = func() map[string]bool {
-	out := map[string]bool{"Conf::perl_min_version_5010000": true}
+	out := map[string]bool{"Conf::perl_min_version_5010000": true, "Conf::has_tflags_nolog": true, "Conf::has_tflags_nosubject": true}
 	for name := range strings.FieldsSeq(`originating_ip_headers dns_local_ports_permit_avoid bayes_auto_learn_on_error uri_host_listed yesno_takes_args bug6558_free edns
 			dns_query_restriction registryboundaries geodb dns_block_rule compile_regexp meta_rules_matching subjprefix bayes_stopwords get_host
 			blocklist_welcomelist welcomelist_blocklist header_address_parser local_tests_only header_first_last header_match_many capture_rules`) {
@@ -18,7 +18,9 @@ var features = func() map[string]bool {
 	for plugin, names := range map[string]string{
 		"BodyEval": "has_check_body_length has_plaintext_body_sig_ratio", "MIMEEval": "has_check_abundant_unicode_ratio has_check_for_ascii_text_illegal has_check_qp_ratio",
 		"DKIM": "has_arc", "SPF": "has_check_for_spf_errors has_check_spf_skipped_noenvfrom", "AskDNS": "has_tag_header",
-		"URIDNSBL":        "has_tflags_domains_only has_tflags_ips_only has_subtest_for_ranges has_uridnsbl_for_a has_uridnsbl_a_ns has_uridnsbl_skip_mailto",
+		"DNSEval": "has_tflags_domains_only has_tflags_ips_only", "OLEVBMacro": "has_olemacro_mhtml_uri has_olemacro_redirect_uri has_olertfobject",
+		"Pyzor": "has_fork has_perl", "Razor2": "has_fork",
+		"URIDNSBL":        "has_tflags_notrim has_tflags_domains_only has_tflags_ips_only has_subtest_for_ranges has_uridnsbl_for_a has_uridnsbl_a_ns has_uridnsbl_skip_mailto",
 		"MIMEHeader":      "has_all_header has_tflags_multiple has_tflags_range has_tflags_concat has_capture_rules",
 		"URIDetail":       "has_host_key",
 		"DecodeShortURLs": "has_short_url has_autoclean has_short_url_code has_user_agent has_get has_clear has_timeout has_max_redirections has_short_url_redir",
@@ -108,13 +110,16 @@ func (p *parser) call(fn, arg string) bool {
 		return p.Plugins[pluginName(arg)] || arg == perlRoom+"Plugin::RaciallyCharged"
 	}
 	name, ok := strings.CutPrefix(arg, perlRoom)
-	if !ok || !features[name] && !p.compats[name] {
+	if !ok {
 		return false
 	}
-	if plugin, _, ok := strings.Cut(strings.TrimPrefix(name, "Plugin::"), "::"); ok && strings.HasPrefix(name, "Plugin::") {
-		return p.Plugins[perlRoom+"Plugin::"+plugin]
+	known := features[name] || p.compats[name]
+	plugin, method, ok := strings.Cut(strings.TrimPrefix(name, "Plugin::"), "::")
+	if !ok || !strings.HasPrefix(name, "Plugin::") {
+		return known
 	}
-	return true
+	// can calls the method, and the functions of rules are not at home then.
+	return p.loaded(plugin) && (known || fn == "has" && pluginOf[method] == plugin)
 }
 
 // pluginName gives a plugin's present name.

@@ -4,10 +4,14 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"mtad/internal/mtatest"
 	"mtad/spam/spamtest"
 )
 
@@ -172,6 +176,54 @@ func TestByteOrderMarkAsPerl(t *testing.T) {
 	}
 	if len(s.Problems) != 1 || !strings.HasPrefix(s.Problems[0].String(), "x.cf:1: the line begins with a byte order mark") {
 		t.Error(s.Problems)
+	}
+}
+
+// TestFeaturesAsPerl: what "if can(...)" and "if has(...)" ask for, of all that SpamAssassin's sources have.
+func TestFeaturesAsPerl(t *testing.T) {
+	const lib = "/usr/share/perl5/Mail/SpamAssassin/"
+	sub := regexp.MustCompile(`(?m)^sub ((?:has|feature|check|perl)_\w+)`)
+	var text strings.Builder
+	n := 0
+	files, err := filepath.Glob(lib + "Plugin/*.pm")
+	mtatest.Check(t, err)
+	for _, file := range append(files, lib+"Conf.pm") {
+		source, err := os.ReadFile(file)
+		mtatest.Check(t, err)
+		module := strings.ReplaceAll(strings.TrimSuffix(strings.TrimPrefix(file, lib), ".pm"), "/", "::")
+		for _, m := range sub.FindAllSubmatch(source, -1) {
+			asks := []string{"can", "has"}
+			if strings.HasPrefix(string(m[1]), "check_") {
+				asks = asks[1:] // can calls it, without a message
+			}
+			if _, called := pluginOf[string(m[1])]; called || len(asks) > 1 { // others are SpamAssassin's own
+				for _, ask := range asks {
+					fmt.Fprintf(&text, "if %s(Mail::SpamAssassin::%s::%s)\nbody R%d /x/\ndescribe R%[4]d %[1]s(%[2]s::%[3]s)\nendif\n", ask, module, m[1], n)
+					n++
+				}
+			}
+		}
+	}
+	if n < 200 {
+		t.Fatalf("only %d", n)
+	}
+	var perl struct{ Rules map[string]perlRule }
+	spamtest.Start(t, "..", "../rules", spamtest.Site, "text="+text.String()).Ask(t, "conf", &perl)
+	s, err := Load([]string{"../rules", spamtest.Site}, Options{})
+	mtatest.Check(t, err)
+	loaded := text.String()
+	for name := range s.Plugins {
+		loaded = "loadplugin " + name + "\n" + loaded
+	}
+	ours := Parse("x.cf", loaded, Options{})
+	for line := range strings.Lines(text.String()) {
+		name, what, ok := strings.Cut(strings.TrimPrefix(line, "describe "), " ")
+		if !ok || !strings.HasPrefix(line, "describe ") {
+			continue
+		}
+		if _, there := perl.Rules[name]; there != (ours.Rule(name) != nil) {
+			t.Errorf("%s: there %v", strings.TrimSpace(what), there)
+		}
 	}
 }
 
