@@ -42,7 +42,7 @@ func (e *Engine) off(function string) string {
 			return why
 		}
 	}
-	return inspect.Off(function)
+	return inspect.Off(e.settings.Rules, function)
 }
 
 // Asks reports whether a rule asks the DNS.

@@ -57,7 +57,7 @@ func languages(s *scan.Scan) (*models, error) {
 	v := s.Once("languages", func() any {
 		path, ok := s.Rules.Beside("languages")
 		if !ok {
-			return eval.Unknown("TextCat: there is no file languages in the directories of the rules")
+			return eval.Unknown(noLanguages)
 		}
 		info, err := os.Stat(path)
 		if err != nil || info.Size() > maxLanguages {
