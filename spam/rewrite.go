@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"mtad/spam/mail"
 )
 
 // Rewrite gives the message as SpamAssassin would hand it on: with the fields of the
@@ -77,7 +75,8 @@ type Mark struct {
 	at   int
 }
 
-// Marks are the fields that the rules change in the header.
+// Marks are the fields that the rules change in the header; what is added to them comes to
+// 256 KiB at most.
 func (p *Report) Marks() []Mark {
 	_, marks, _ := p.marks()
 	return marks
@@ -91,7 +90,7 @@ func (p *Report) marks() (head []string, marks []Mark, end string) {
 		head = append(head, "Subject: \n")
 		created = "X-Spam-Prev-Subject: " + Nonexistent + "\n"
 	}
-	count := map[string]int{}
+	count, room := map[string]int{}, maxFilled
 	for i, was := range head {
 		count[nameOf(was)]++
 		m := markField.FindStringSubmatch(was)
@@ -110,7 +109,10 @@ func (p *Report) marks() (head []string, marks []Mark, end string) {
 		if created != "" && name == "Subject" {
 			x.Was = ""
 		}
-		if x.Was != x.Now {
+		if room -= len(x.Now) - len(was); room < 0 {
+			break
+		}
+		if was != x.Now {
 			marks = append(marks, x)
 		}
 	}
@@ -152,33 +154,6 @@ func split(head []byte) (fields []string, end string) {
 func nameOf(field string) string {
 	name, _, _ := strings.Cut(field, ":")
 	return strings.ToLower(strings.TrimRight(name, " \t"))
-}
-
-// Restored is a message with bare LF whose header has again what fields X-Spam-Prev-... have
-// kept, which must be this program's own.
-func Restored(text []byte) []byte {
-	m := mail.Parse(text, mail.Limits{})
-	fields, end := split(m.Head)
-	kept := map[string][]string{} // by name, in order
-	for _, f := range fields {
-		if prevField.MatchString(f) {
-			was := f[len("X-Spam-Prev-"):]
-			kept[nameOf(was)] = append(kept[nameOf(was)], was)
-		}
-	}
-	out := []byte(m.Separator)
-	for _, f := range fields {
-		name := nameOf(f)
-		if list := kept[name]; len(list) > 0 {
-			if f, kept[name] = list[0], list[1:]; strings.TrimSpace(f[len(name)+1:]) == Nonexistent {
-				continue
-			}
-		}
-		if !prevField.MatchString(f) {
-			out = append(out, f...)
-		}
-	}
-	return append(append(out, end...), m.Body...)
 }
 
 // Nonexistent is the value of X-Spam-Prev-Subject where there was none.

@@ -179,7 +179,10 @@ func (f *filter) Filter(ctx context.Context, s pipeline.Stage, v *pipeline.View)
 			return pipeline.Verdict{}, err
 		}
 	}
-	m := v.Message()
+	m, restored := v.Message(), []pipeline.Modification(nil)
+	if f.Headers {
+		m, restored = restore(v)
+	}
 	if m.Size() > int64(f.MaxSize) {
 		return pipeline.Verdict{Note: fmt.Sprintf("not judged: %d octets", m.Size())}, nil
 	}
@@ -189,10 +192,6 @@ func (f *filter) Filter(ctx context.Context, s pipeline.Stage, v *pipeline.View)
 	}
 	// Rules are written for mail as it lies in files, with bare LF.
 	text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
-	var restored []pipeline.Modification
-	if s == pipeline.Deliver && f.Headers {
-		text, restored = restore(v, text)
-	}
 	r := j.Check(ctx, text, facts(v, f.now()))
 	if len(r.Blocked) > 0 && f.log != nil {
 		f.log.Warn("spamscore: lists of the DNS refuse to answer: they are not asked for a while. Ask through a resolver of your own, or forbid it with dns_query_restriction deny", "zones", r.Blocked)
@@ -219,7 +218,7 @@ func (f *filter) Filter(ctx context.Context, s pipeline.Stage, v *pipeline.View)
 		for _, h := range p.Fields() {
 			out.Mods = append(out.Mods, pipeline.AddHeader{Name: h.Name, Value: h.Template})
 		}
-		out.Mods = append(out.Mods, marks(p)...)
+		out.Mods = append(out.Mods, marks(m.Header(), p, restored != nil)...)
 	}
 	return out, nil
 }

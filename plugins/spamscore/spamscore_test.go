@@ -271,10 +271,10 @@ func TestMarks(t *testing.T) {
 	f, err := build(fmt.Sprintf("rules = [%q]", rules))
 	mtatest.Check(t, err)
 	for _, c := range []struct{ head, body, want string }{
-		{"From: A <a@b.example>\nSubject: hi\n there\n", "money", "set-header From[1]: (BAD) A <a@b.example>; add-header X-Spam-Prev-From: A <a@b.example>; set-header Subject[1]: [9.0] hi there; add-header X-Spam-Prev-Subject: hi there; tag spamscore.marked"},
-		{"Subject: one\nSubject: two\n", "money", "set-header Subject[1]: [9.0] one; add-header X-Spam-Prev-Subject: one; set-header Subject[2]: [9.0] two; add-header X-Spam-Prev-Subject: two; tag spamscore.marked"},
-		{"From: a@b.example\n", "money", "set-header From[1]: (BAD) a@b.example; add-header X-Spam-Prev-From: a@b.example; set-header Subject[1]: [9.0]; add-header X-Spam-Prev-Subject: (nonexistent); tag spamscore.marked"},
-		{"Subject: hi\n", "a note", "set-header Subject[1]: [NOTE] hi; add-header X-Spam-Prev-Subject: hi; tag spamscore.marked"},
+		{"From: A <a@b.example>\nSubject: hi\n there\n", "money", "set-header From[1]: (BAD) A <a@b.example>; add-header X-Spam-Prev-From: A <a@b.example>; set-header Subject[1]: [9.0] hi there; add-header X-Spam-Prev-Subject: hi there; tag spamscore.marked=From=1 Subject=1"},
+		{"Subject: one\nSubject: two\n", "money", "set-header Subject[1]: [9.0] one; add-header X-Spam-Prev-Subject: one; set-header Subject[2]: [9.0] two; add-header X-Spam-Prev-Subject: two; tag spamscore.marked=Subject=1 Subject=2"},
+		{"From: a@b.example\n", "money", "set-header From[1]: (BAD) a@b.example; add-header X-Spam-Prev-From: a@b.example; set-header Subject[1]: [9.0]; add-header X-Spam-Prev-Subject: (nonexistent); tag spamscore.marked=From=1 Subject=0"},
+		{"Subject: hi\n", "a note", "set-header Subject[1]: [NOTE] hi; add-header X-Spam-Prev-Subject: hi; tag spamscore.marked=Subject=1"},
 		{"Subject: hi\n", "nothing", ``},
 	} {
 		_, got, _ := strings.Cut(run(t, f, nil, c.head+"\n"+c.body+"\n"), " on mx.test") // behind X-Spam-Checker-Version
