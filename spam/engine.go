@@ -477,8 +477,8 @@ func (e *Engine) bearings() {
 // Cannot are the rules that can not run, and why.
 func (e *Engine) Cannot() map[string]string { return e.cannot }
 
-// Has reports whether there is a rule of a name.
-func (e *Engine) Has(name string) bool { return e.byName[name] != nil }
+// Has reports whether there is a rule of a name. TIME_LIMIT_EXCEEDED, which no file has, is one.
+func (e *Engine) Has(name string) bool { return e.byName[name] != nil || name == outOfTime }
 
 // Rules are the names of all rules, sorted.
 func (e *Engine) Rules() []string {

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"mtad/internal/mtatest"
+	"mtad/message"
+	"mtad/pipeline"
 	"mtad/smtp"
 	"mtad/spam"
 	"mtad/spam/conf"
@@ -60,3 +62,32 @@ func TestPreferencesAreKept(t *testing.T) {
 }
 
 func (m *many) size() int { return len(m.text) + 4<<10 }
+
+// late is a filter whose time was over.
+type late struct{}
+
+func (late) Stages() pipeline.Stages { return pipeline.At(pipeline.Message) }
+
+func (late) Filter(context.Context, pipeline.Stage, *pipeline.View) (pipeline.Verdict, error) {
+	return pipeline.Verdict{Mods: []pipeline.Modification{pipeline.AddScore{Name: "TIME_LIMIT_EXCEEDED", Points: 3}}}, nil
+}
+
+// What a message got because the time was over, a recipient's own check, which has time, takes back.
+func TestLateIsCorrected(t *testing.T) {
+	p, err := pipeline.New("p", []*pipeline.Step{{Name: "late", Filter: late{}, OnError: pipeline.TempFail}}, pipeline.Env{})
+	mtatest.Check(t, err)
+	flow := p.Open(pipeline.Client{Hostname: "mx.test"})
+	defer flow.Close()
+	flow.Begin(1, smtp.Address{Local: "a", Domain: "example.com"}, smtp.MailParams{})
+	m, err := message.Parse(message.FromBytes([]byte("Subject: a\r\n\r\n")))
+	mtatest.Check(t, err)
+	flow.SetMessage(m, nil, nil)
+	flow.Run(t.Context(), pipeline.Message)
+	for setting, want := range map[string]string{"": "[add-score TIME_LIMIT_EXCEEDED -3.0 \"not by the recipient's rules\"]", "time_limit 0.000000001\n": "[]"} {
+		e := spam.New(conf.Parse("rules", setting+"score TIME_LIMIT_EXCEEDED 3\nbody A /aaa/\n", conf.Options{}), spam.Options{})
+		r := e.Check(t.Context(), []byte("Subject: a\n\n"), spam.Facts{})
+		if got := fmt.Sprint(corrections(flow.View(), e, r)); got != want {
+			t.Errorf("%q: %s, want %s", setting, got, want)
+		}
+	}
+}
