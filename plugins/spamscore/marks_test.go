@@ -17,6 +17,13 @@ import (
 // through gives a message as filters leave it, without what they say of themselves.
 func through(t *testing.T, text string, filters ...pipeline.Filter) string {
 	t.Helper()
+	out, _ := throughPoints(t, text, filters...)
+	return out
+}
+
+// throughPoints gives the sum of the points too.
+func throughPoints(t *testing.T, text string, filters ...pipeline.Filter) (string, float64) {
+	t.Helper()
 	var steps []*pipeline.Step
 	for i, f := range filters {
 		steps = append(steps, &pipeline.Step{Name: fmt.Sprint("step", i), Filter: f, OnError: pipeline.TempFail})
@@ -32,14 +39,14 @@ func through(t *testing.T, text string, filters ...pipeline.Filter) string {
 	flow.Run(context.Background(), pipeline.Message)
 	out, err := message.ReadAll(flow.View().Message().Bytes())
 	mtatest.Check(t, err)
-	return strings.ReplaceAll(strings.ReplaceAll(string(out), "\r\n", "\n"), "X-Spam-Checker-Version: SpamAssassin 4.0.1 (2024-03-25) on mx.test\n", "")
+	return strings.ReplaceAll(strings.ReplaceAll(string(out), "\r\n", "\n"), "X-Spam-Checker-Version: SpamAssassin 4.0.1 (2024-03-25) on mx.test\n", ""), flow.View().Score()
 }
 
-func ruled(t *testing.T, rules string) pipeline.Filter {
+func ruled(t *testing.T, rules string, options ...string) pipeline.Filter {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "10.cf")
 	mtatest.Write(t, file, rules+"\nclear_headers\n")
-	f, err := build(fmt.Sprintf("rules = [%q]", file))
+	f, err := build(fmt.Sprintf("rules = [%q]\n", file) + strings.Join(options, "\n"))
 	mtatest.Check(t, err)
 	return f
 }
@@ -66,6 +73,18 @@ func TestMarksAreUndone(t *testing.T) {
 	}
 	if got, want := through(t, "Subject: hi\n\nmoney\n", mark, other), "Subject: [SPAM] hi\nX-Spam-Prev-Subject: hi\n\nmoney\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// Without headers a filter leaves the marks of another, and judges what was before them.
+func TestMarksOfOthersAreNotJudged(t *testing.T) {
+	mark := ruled(t, "rewrite_header Subject [SPAM]\nbody A /money/\nscore A 9")
+	silent := ruled(t, "header B Subject =~ /SPAM/\nscore B 9", "headers = false")
+	for _, filters := range [][]pipeline.Filter{{mark}, {mark, silent}} {
+		got, points := throughPoints(t, "Subject: hi\n\nmoney\n", filters...)
+		if want := "Subject: [SPAM] hi\nX-Spam-Prev-Subject: hi\n\nmoney\n"; got != want || points != 9 {
+			t.Errorf("%d filters: %q with %v points, want %q with 9", len(filters), got, points, want)
+		}
 	}
 }
 

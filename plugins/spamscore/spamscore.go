@@ -179,10 +179,7 @@ func (f *filter) Filter(ctx context.Context, s pipeline.Stage, v *pipeline.View)
 			return pipeline.Verdict{}, err
 		}
 	}
-	m, restored := v.Message(), []pipeline.Modification(nil)
-	if f.Headers {
-		m, restored = restore(v)
-	}
+	m, restored := restore(v)
 	if m.Size() > int64(f.MaxSize) {
 		return pipeline.Verdict{Note: fmt.Sprintf("not judged: %d octets", m.Size())}, nil
 	}
