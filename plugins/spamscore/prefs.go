@@ -112,7 +112,8 @@ func Preferences(f pipeline.Filter) bool {
 }
 
 // corrections are the points that make of the scores that were given before what a
-// recipient's own rules come to.
+// recipient's own rules come to. What a rule has given stays if it is unknown now: a server of
+// the DNS does not answer, say, or the time is over.
 func corrections(v *pipeline.View, e *spam.Engine, r *spam.Result) (out []pipeline.Modification) {
 	before := map[string]float64{}
 	var names []string
@@ -130,6 +131,13 @@ func corrections(v *pipeline.View, e *spam.Engine, r *spam.Result) (out []pipeli
 			out = append(out, pipeline.AddScore{Name: h.Rule, Points: points, Detail: r.Scan.Rules.Description(h.Rule)})
 		}
 		delete(before, h.Rule)
+	}
+	for _, u := range r.Unknown {
+		state, _ := e.State(u.Rule)
+		untaught := !r.Late && r.Scan.Rules.Rule(u.Rule).Flags.Learn // the account's Bayes, and not the site's
+		if state != spam.Cannot && !untaught && r.Shortcircuit == "" {
+			delete(before, u.Rule)
+		}
 	}
 	for _, name := range names {
 		if points, left := before[name]; left && points != 0 {

@@ -69,10 +69,11 @@ type late struct{}
 func (late) Stages() pipeline.Stages { return pipeline.At(pipeline.Message) }
 
 func (late) Filter(context.Context, pipeline.Stage, *pipeline.View) (pipeline.Verdict, error) {
-	return pipeline.Verdict{Mods: []pipeline.Modification{pipeline.AddScore{Name: "TIME_LIMIT_EXCEEDED", Points: 3}}}, nil
+	return pipeline.Verdict{Mods: []pipeline.Modification{pipeline.AddScore{Name: "A", Points: 2}, pipeline.AddScore{Name: "TIME_LIMIT_EXCEEDED", Points: 3}}}, nil
 }
 
-// What a message got because the time was over, a recipient's own check, which has time, takes back.
+// What a message got because the time was over, a recipient's own check, which has time, takes
+// back; one that has none takes nothing back.
 func TestLateIsCorrected(t *testing.T) {
 	p, err := pipeline.New("p", []*pipeline.Step{{Name: "late", Filter: late{}, OnError: pipeline.TempFail}}, pipeline.Env{})
 	mtatest.Check(t, err)
@@ -83,7 +84,7 @@ func TestLateIsCorrected(t *testing.T) {
 	mtatest.Check(t, err)
 	flow.SetMessage(m, nil, nil)
 	flow.Run(t.Context(), pipeline.Message)
-	for setting, want := range map[string]string{"": "[add-score TIME_LIMIT_EXCEEDED -3.0 \"not by the recipient's rules\"]", "time_limit 0.000000001\n": "[]"} {
+	for setting, want := range map[string]string{"": "[add-score A -2.0 \"not by the recipient's rules\" add-score TIME_LIMIT_EXCEEDED -3.0 \"not by the recipient's rules\"]", "time_limit 0.000000001\n": "[]"} {
 		e := spam.New(conf.Parse("rules", setting+"score TIME_LIMIT_EXCEEDED 3\nbody A /aaa/\n", conf.Options{}), spam.Options{})
 		r := e.Check(t.Context(), []byte("Subject: a\n\n"), spam.Facts{})
 		if got := fmt.Sprint(corrections(flow.View(), e, r)); got != want {
