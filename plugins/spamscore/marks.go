@@ -49,6 +49,9 @@ func valueOf(field string) string {
 func restore(v *pipeline.View) (m *message.Message, out []pipeline.Modification) {
 	m = v.Message()
 	list, _ := v.Tag(markedTag)
+	if list == "" {
+		return m, nil
+	}
 	h := m.Header()
 	kept := map[string][]message.Field{}
 	for _, f := range h.Fields() {
