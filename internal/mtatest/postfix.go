@@ -1,12 +1,14 @@
 package mtatest
 
 import (
+	"context"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 const postfixMain = `compatibility_level = 3.6
@@ -70,6 +72,27 @@ func Postfix(t testing.TB, next string, milters ...string) (addrs []string) {
 	return addrs
 }
 
+// override puts settings behind a main.cf, without its lines for the same parameters: of
+// those each of Postfix's programs would warn, postlogd too, which then waits for itself
+// where its socket is full of the others' warnings.
+func override(main, settings string) string {
+	key := func(line string) string {
+		name, _, _ := strings.Cut(line, "=")
+		return strings.TrimSpace(name)
+	}
+	own := map[string]bool{}
+	for line := range strings.Lines(settings) {
+		own[key(line)] = true
+	}
+	var out strings.Builder
+	for line := range strings.Lines(main) {
+		if !own[key(line)] {
+			out.WriteString(line)
+		}
+	}
+	return out.String() + settings
+}
+
 // PostfixWith is Postfix with lines of main.cf besides; etc is where that is.
 func PostfixWith(t testing.TB, settings, next string, milters ...string) (etc string, addrs []string) {
 	t.Helper()
@@ -91,14 +114,18 @@ func PostfixWith(t testing.TB, settings, next string, milters ...string) (etc st
 	}
 	etc = filepath.Join(dir, "etc")
 	fill := strings.NewReplacer("DIR", dir, "NEXT", port)
-	for name, text := range map[string]string{"main.cf": fill.Replace(postfixMain) + settings, "master.cf": master} {
+	for name, text := range map[string]string{"main.cf": override(fill.Replace(postfixMain), settings), "master.cf": master} {
 		Write(t, filepath.Join(etc, name), text)
 		Check(t, os.Chmod(filepath.Join(etc, name), 0o644))
 	}
 	Must(t, "chown", "postfix", filepath.Join(dir, "data"))
 	Must(t, bin, "-c", etc, "start") // it listens when this returns
 	t.Cleanup(func() {
-		if out, err := exec.Command(bin, "-c", etc, "abort").CombinedOutput(); err != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		stop := exec.CommandContext(ctx, bin, "-c", etc, "abort")
+		stop.WaitDelay = time.Second
+		if out, err := stop.CombinedOutput(); err != nil {
 			t.Errorf("postfix abort: %v\n%s", err, out)
 		}
 		if t.Failed() {
